@@ -1,0 +1,66 @@
+//! Dropped packets by reason, on the layer that the reason belongs to.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use osi_common::drop::{self, Class};
+use osi_common::layer::Layer;
+
+use super::Window;
+use crate::scope::Scope;
+
+/// Drops of one reason in one namespace in the window.
+#[derive(Clone, Debug)]
+pub struct DropRow {
+    /// The kernel's name of the reason.
+    pub reason: Arc<str>,
+    /// Functions that dropped them, most first.
+    pub functions: Vec<(Arc<str>, u64)>,
+    /// The layer that the reason belongs to.
+    pub layer: Layer,
+    /// What kind of fault it stands for.
+    pub class: Class,
+    /// Namespace, or the host where the kernel did not tell.
+    pub scope: Scope,
+    /// Packets (skbs).
+    pub packets: u64,
+    /// Segments: max(1, gso_segs) of each.
+    pub segments: u64,
+    /// Fragments freed with their head; not packets of their own.
+    pub fragments: u64,
+}
+
+/// Frees of a fragment list's members go through here: they are parts of a packet that was counted already.
+const FRAGMENT_FUNCTION: &str = "skb_release_data";
+
+/// Drops of the window, one row per reason and namespace, most packets first.
+pub fn drops(window: &Window) -> Vec<DropRow> {
+    let mut rows: BTreeMap<(Arc<str>, u32), DropRow> = BTreeMap::new();
+    for (key, now) in &window.now.kernel.drops {
+        let before = window.previous.kernel.drops.get(key).copied().unwrap_or_default();
+        let packets = now.count.saturating_sub(before.count);
+        if packets == 0 {
+            continue;
+        }
+        let segments = now.segments.saturating_sub(before.segments);
+        let row = rows.entry((key.reason.clone(), key.netns)).or_insert_with(|| {
+            let (layer, class) = drop::classify(&key.reason, &key.function);
+            let scope = window.netns(key.netns).map_or_else(Scope::host, Scope::netns);
+            let reason = key.reason.clone();
+            DropRow { reason, functions: Vec::new(), layer, class, scope, packets: 0, segments: 0, fragments: 0 }
+        });
+        if &*key.function == FRAGMENT_FUNCTION {
+            row.fragments += packets;
+        } else {
+            row.packets += packets;
+            row.segments += segments;
+        }
+        row.functions.push((key.function.clone(), packets));
+    }
+    let mut rows: Vec<_> = rows.into_values().collect();
+    for row in &mut rows {
+        row.functions.sort_by_key(|(_, packets)| std::cmp::Reverse(*packets));
+    }
+    rows.sort_by_key(|row| std::cmp::Reverse(row.packets));
+    rows
+}

@@ -1,0 +1,166 @@
+//! Two snapshots and the time between them.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use osi_common::handshake::{Peer, PeerKey};
+use osi_common::occurrence::{Count, Kind};
+
+use crate::scope::Netns;
+use crate::snapshot::{HostState, InterfaceMaps, Link, Mib, NetnsState, Qdisc, Snapshot};
+
+/// Two snapshots and the time between them. Counters that went backwards (a reset, a reused index) count as not moved.
+#[derive(Clone, Copy, Debug)]
+pub struct Window<'a> {
+    /// The window's start.
+    pub previous: &'a Snapshot,
+    /// The window's end.
+    pub now: &'a Snapshot,
+}
+
+/// What became of the connects to one peer in the window.
+#[derive(Clone, Debug)]
+pub struct PeerDelta {
+    /// Namespace of the connecting side.
+    pub netns: Netns,
+    /// Destination address.
+    pub address: IpAddr,
+    /// Destination port.
+    pub port: u16,
+    /// Growth in the window.
+    pub delta: Peer,
+}
+
+impl<'a> Window<'a> {
+    /// Length in nanoseconds, at least 1.
+    pub fn elapsed_ns(&self) -> u64 {
+        self.now.boot_ns.saturating_sub(self.previous.boot_ns).max(1)
+    }
+
+    /// A growth in the window as a rate per second.
+    pub fn per_second(&self, delta: u64) -> f64 {
+        delta as f64 * 1e9 / self.elapsed_ns() as f64
+    }
+
+    /// Every namespace with its state at the window's start, where it existed then.
+    pub fn namespaces(&self) -> impl Iterator<Item = (&'a NetnsState, Option<&'a NetnsState>)> + use<'a> {
+        let previous = self.previous;
+        self.now.namespaces.iter().map(move |now| (now, previous.namespaces.iter().find(|old| old.netns == now.netns)))
+    }
+
+    /// The namespace with this inode, if it is in scope.
+    pub fn netns(&self, inode: u32) -> Option<&'a Netns> {
+        self.now.namespaces.iter().map(|state| &state.netns).find(|netns| netns.inode == inode)
+    }
+
+    /// The namespaces' links with their state at the window's start.
+    pub fn links(&self) -> impl Iterator<Item = (&'a Netns, &'a Link, &'a Link)> + use<'a> {
+        self.namespaces().filter_map(|(now, old)| old.map(|old| (now, old))).flat_map(|(now, old)| {
+            now.links.iter().filter_map(move |link| {
+                let before = old.links.iter().find(|before| before.iface == link.iface && before.iface.name == link.iface.name)?;
+                Some((&now.netns, link, before))
+            })
+        })
+    }
+
+    /// The namespaces' queueing disciplines with their state at the window's start.
+    pub fn qdiscs(&self) -> impl Iterator<Item = (&'a Netns, &'a Qdisc, &'a Qdisc)> + use<'a> {
+        self.namespaces().filter_map(|(now, old)| old.map(|old| (now, old))).flat_map(|(now, old)| {
+            now.qdiscs.iter().filter_map(move |qdisc| {
+                let before = old.qdiscs.iter().find(|before| {
+                    before.iface == qdisc.iface && before.handle == qdisc.handle && before.parent == qdisc.parent && before.kind == qdisc.kind
+                })?;
+                Some((&now.netns, qdisc, before))
+            })
+        })
+    }
+
+    /// Growth of an SNMP counter per namespace that has it.
+    pub fn mib(&self, mib: Mib) -> impl Iterator<Item = (&'a Netns, u64)> + use<'a> {
+        self.namespaces().filter_map(move |(now, old)| {
+            let delta = now.mibs.get(mib)?.saturating_sub(old?.mibs.get(mib)?);
+            Some((&now.netns, delta))
+        })
+    }
+
+    /// Growth of an SNMP counter in one namespace; 0 when it is not kept or not known yet.
+    pub fn mib_in(&self, netns: &Netns, mib: Mib) -> u64 {
+        self.mib(mib).find(|(found, _)| *found == netns).map_or(0, |(_, delta)| delta)
+    }
+
+    /// Growth of every occurrence key of one kind, in namespaces in scope.
+    pub fn occurrences(&self, kind: Kind) -> impl Iterator<Item = (&'a Netns, u32, Count)> + use<'a> {
+        let (previous, window) = (self.previous, *self);
+        self.now.kernel.occurrences.iter().filter(move |(key, _)| key.kind == kind as u32).filter_map(move |(key, count)| {
+            let netns = window.netns(key.netns)?;
+            let before = previous.kernel.occurrences.get(key).copied().unwrap_or_default();
+            let delta = Count {
+                count: count.count.saturating_sub(before.count),
+                segments: count.segments.saturating_sub(before.segments),
+                sampled_ns: count.sampled_ns,
+            };
+            (delta.count > 0).then_some((netns, key.code, delta))
+        })
+    }
+
+    /// How often something of this kind happened in one namespace.
+    pub fn occurred_in(&self, netns: &Netns, kind: Kind) -> u64 {
+        self.occurrences(kind).filter(|(found, _, _)| *found == netns).map(|(_, _, count)| count.count).sum()
+    }
+
+    /// Growth of every peer's connect outcomes that moved.
+    pub fn peers(&self) -> impl Iterator<Item = PeerDelta> + use<'a> {
+        let (previous, window) = (self.previous, *self);
+        self.now.kernel.peers.iter().filter_map(move |(key, now)| {
+            let before = previous.kernel.peers.get(key).copied().unwrap_or_default();
+            let delta = peer_growth(now, &before);
+            (delta != Peer::default()).then_some(())?;
+            Some(PeerDelta { netns: window.netns(key.netns)?.clone(), address: peer_address(key), port: key.port, delta })
+        })
+    }
+
+    /// Programs' counters per interface, with the window's start.
+    pub fn interfaces(&self) -> impl Iterator<Item = (&'a InterfaceMaps, &'a InterfaceMaps)> + use<'a> {
+        let previous = self.previous;
+        self.now.kernel.interfaces.iter().filter_map(move |now| {
+            let before =
+                previous.kernel.interfaces.iter().find(|old| old.netns == now.netns && old.iface == now.iface)?;
+            Some((now, before))
+        })
+    }
+
+    /// Host-wide resources at the window's end.
+    pub fn host(&self) -> &'a HostState {
+        &self.now.host
+    }
+}
+
+fn peer_growth(now: &Peer, before: &Peer) -> Peer {
+    let Peer { attempts, connected, refused, timed_out, unreachable, port_exhausted, abandoned, other, syn_retransmits } =
+        before;
+    Peer {
+        attempts: now.attempts.saturating_sub(*attempts),
+        connected: now.connected.saturating_sub(*connected),
+        refused: now.refused.saturating_sub(*refused),
+        timed_out: now.timed_out.saturating_sub(*timed_out),
+        unreachable: now.unreachable.saturating_sub(*unreachable),
+        port_exhausted: now.port_exhausted.saturating_sub(*port_exhausted),
+        abandoned: now.abandoned.saturating_sub(*abandoned),
+        other: now.other.saturating_sub(*other),
+        syn_retransmits: now.syn_retransmits.saturating_sub(*syn_retransmits),
+    }
+}
+
+/// The address in a peer key.
+pub fn peer_address(key: &PeerKey) -> IpAddr {
+    address(key.family, &key.address)
+}
+
+/// An address as the programs store it: IPv4 in the first four bytes.
+pub fn address(family: u16, bytes: &[u8; 16]) -> IpAddr {
+    if i32::from(family) == libc::AF_INET6 {
+        IpAddr::V6(Ipv6Addr::from(*bytes))
+    } else {
+        let [a, b, c, d, ..] = *bytes;
+        IpAddr::V4(Ipv4Addr::new(a, b, c, d))
+    }
+}

@@ -1,0 +1,210 @@
+//! Where something is measured or broken: a host, a namespace, an interface, a peer, a pool, a listener, a process.
+
+use std::hash::{Hash, Hasher};
+use std::net::IpAddr;
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+/// What a scope names. The order is from wide to narrow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ScopeKind {
+    /// The whole machine.
+    Host,
+    /// One network namespace.
+    Netns,
+    /// One interface in a namespace.
+    Iface,
+    /// A remote address (and port, where it is one service).
+    Peer,
+    /// The local ports usable towards one destination.
+    Pool,
+    /// A listening socket.
+    Listener,
+    /// A process.
+    Process,
+    /// A DNS server.
+    Resolver,
+}
+
+/// A network namespace. Identity is inode and cookie: inodes are reused.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Netns {
+    /// Inode number, as `ls -i /run/netns` and `lsns` show it.
+    pub inode: u32,
+    /// Kernel cookie of the namespace (`SO_NETNS_COOKIE`), never reused; 0 where the kernel has none.
+    pub cookie: u64,
+    /// Name under /run/netns, `host` for the agent's own namespace, else null.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+}
+
+/// An interface. Identity is the index within its namespace.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Iface {
+    /// Interface index.
+    pub ifindex: u32,
+    /// Interface name, escaped.
+    pub name: String,
+}
+
+/// A process. Identity is pid and start time: pids are reused.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Process {
+    /// Process id in the agent's pid namespace.
+    pub pid: u32,
+    /// Start time in clock ticks since boot (`/proc/PID/stat` field 22); 0 when the process was gone before it was asked.
+    pub start_time: u64,
+    /// Name of the main thread, lossy UTF-8, escaped.
+    pub comm: String,
+    /// cgroup path, null when not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cgroup: Option<String>,
+}
+
+/// Transport protocol of a scope or flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Proto {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+    /// ICMP or ICMPv6.
+    Icmp,
+}
+
+/// Where something is measured or broken. Keys that do not apply are absent.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, JsonSchema)]
+pub struct Scope {
+    /// Which of the keys below make up the scope.
+    pub kind: ScopeKind,
+    /// Network namespace.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub netns: Option<Netns>,
+    /// Interface.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub iface: Option<Iface>,
+    /// Local address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub local: Option<IpAddr>,
+    /// Remote address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remote: Option<IpAddr>,
+    /// Port: the remote one of a peer or pool, the local one of a listener.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+    /// Transport protocol.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proto: Option<Proto>,
+    /// Process.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub process: Option<Process>,
+}
+
+impl Scope {
+    const fn empty(kind: ScopeKind) -> Self {
+        Self { kind, netns: None, iface: None, local: None, remote: None, port: None, proto: None, process: None }
+    }
+
+    /// The whole machine.
+    pub const fn host() -> Self {
+        Self::empty(ScopeKind::Host)
+    }
+
+    /// One namespace.
+    pub fn netns(netns: &Netns) -> Self {
+        Self { netns: Some(netns.clone()), ..Self::empty(ScopeKind::Netns) }
+    }
+
+    /// One interface.
+    pub fn iface(netns: &Netns, ifindex: u32, name: &str) -> Self {
+        let iface = Iface { ifindex, name: name.to_owned() };
+        Self { netns: Some(netns.clone()), iface: Some(iface), ..Self::empty(ScopeKind::Iface) }
+    }
+
+    /// A remote address, with the port where one service is meant.
+    pub fn peer(netns: &Netns, remote: IpAddr, port: Option<u16>) -> Self {
+        let proto = port.map(|_| Proto::Tcp);
+        Self { netns: Some(netns.clone()), remote: Some(remote), port, proto, ..Self::empty(ScopeKind::Peer) }
+    }
+
+    /// The local ports usable from one source address to one destination.
+    pub fn pool(netns: &Netns, local: IpAddr, remote: IpAddr, port: u16) -> Self {
+        Self {
+            netns: Some(netns.clone()),
+            local: Some(local),
+            remote: Some(remote),
+            port: Some(port),
+            proto: Some(Proto::Tcp),
+            ..Self::empty(ScopeKind::Pool)
+        }
+    }
+
+    /// A listening TCP socket.
+    pub fn listener(netns: &Netns, local: IpAddr, port: u16) -> Self {
+        Self {
+            netns: Some(netns.clone()),
+            local: Some(local),
+            port: Some(port),
+            proto: Some(Proto::Tcp),
+            ..Self::empty(ScopeKind::Listener)
+        }
+    }
+
+    /// Whether everything in `narrow` also lies in `self`: host ⊇ namespace ⊇ interface, listener, process; peers by address.
+    pub fn covers(&self, narrow: &Self) -> bool {
+        let same_netns = self.netns.is_some() && self.netns == narrow.netns;
+        match self.kind {
+            ScopeKind::Host => true,
+            ScopeKind::Netns => same_netns,
+            // A broken link or queue may be what hurts any peer, pool or listener of its namespace, but no other link.
+            ScopeKind::Iface => same_netns && (narrow.iface.is_none() || self.iface == narrow.iface),
+            ScopeKind::Peer => {
+                same_netns
+                    && narrow.remote.is_none_or(|remote| Some(remote) == self.remote)
+                    && (self.port.is_none() || narrow.port.is_none() || narrow.port == self.port)
+            }
+            ScopeKind::Pool | ScopeKind::Listener | ScopeKind::Process | ScopeKind::Resolver => {
+                same_netns && (self == narrow || narrow.kind == ScopeKind::Netns)
+            }
+        }
+    }
+}
+
+impl PartialEq for Netns {
+    fn eq(&self, other: &Self) -> bool {
+        (self.inode, self.cookie) == (other.inode, other.cookie)
+    }
+}
+impl Eq for Netns {}
+impl Hash for Netns {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (self.inode, self.cookie).hash(state);
+    }
+}
+
+impl PartialEq for Iface {
+    fn eq(&self, other: &Self) -> bool {
+        self.ifindex == other.ifindex
+    }
+}
+impl Eq for Iface {}
+impl Hash for Iface {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.ifindex.hash(state);
+    }
+}
+
+impl PartialEq for Process {
+    fn eq(&self, other: &Self) -> bool {
+        (self.pid, self.start_time) == (other.pid, other.start_time)
+    }
+}
+impl Eq for Process {}
+impl Hash for Process {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (self.pid, self.start_time).hash(state);
+    }
+}

@@ -1,0 +1,97 @@
+//! The SNMP and extended counters that are read, one row each.
+
+/// Declares [`Mib`] and where each counter stands in `/proc/net`.
+macro_rules! mibs {
+    ($( $(#[$meta:meta])* $name:ident = $file:literal $group:literal $key:literal ),* $(,)?) => {
+        /// A counter of `/proc/net/{snmp,snmp6,netstat}`.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum Mib { $( $(#[$meta])* $name ),* }
+
+        impl Mib {
+            /// Every counter with (file, group, key); snmp6 has no groups.
+            pub const TABLE: &'static [(Mib, &'static str, &'static str, &'static str)] =
+                &[$( (Mib::$name, $file, $group, $key) ),*];
+        }
+    };
+}
+
+mibs! {
+    /// Segments sent again.
+    TcpRetransSegs = "snmp" "Tcp" "RetransSegs",
+    /// Segments sent, retransmits excluded.
+    TcpOutSegs = "snmp" "Tcp" "OutSegs",
+    /// Segments received.
+    TcpInSegs = "snmp" "Tcp" "InSegs",
+    /// Connects begun.
+    TcpActiveOpens = "snmp" "Tcp" "ActiveOpens",
+    /// Connections accepted.
+    TcpPassiveOpens = "snmp" "Tcp" "PassiveOpens",
+    /// Handshakes that failed, both directions.
+    TcpAttemptFails = "snmp" "Tcp" "AttemptFails",
+    /// Resets sent.
+    TcpOutRsts = "snmp" "Tcp" "OutRsts",
+    /// Established connections reset.
+    TcpEstabResets = "snmp" "Tcp" "EstabResets",
+    /// Segments with a bad checksum.
+    TcpInCsumErrors = "snmp" "Tcp" "InCsumErrors",
+    /// IPv4 packets with no route on the way out.
+    IpOutNoRoutes = "snmp" "Ip" "OutNoRoutes",
+    /// IPv4 datagrams received.
+    IpInReceives = "snmp" "Ip" "InReceives",
+    /// IPv4 datagrams the stack asked to send.
+    IpOutRequests = "snmp" "Ip" "OutRequests",
+    /// IPv4 datagrams forwarded.
+    IpForwDatagrams = "snmp" "Ip" "ForwDatagrams",
+    /// IPv4 header errors.
+    IpInHdrErrors = "snmp" "Ip" "InHdrErrors",
+    /// IPv4 packets received that no route leads on.
+    IpInNoRoutes = "netstat" "IpExt" "InNoRoutes",
+    /// IPv6 packets with no route on the way out.
+    Ip6OutNoRoutes = "snmp6" "" "Ip6OutNoRoutes",
+    /// IPv6 packets received that no route leads on.
+    Ip6InNoRoutes = "snmp6" "" "Ip6InNoRoutes",
+    /// IPv6 datagrams received.
+    Ip6InReceives = "snmp6" "" "Ip6InReceives",
+    /// IPv6 datagrams the stack asked to send.
+    Ip6OutRequests = "snmp6" "" "Ip6OutRequests",
+    /// ICMP destination unreachable received.
+    IcmpInDestUnreachs = "snmp" "Icmp" "InDestUnreachs",
+    /// UDP datagrams dropped for a full receive buffer.
+    UdpRcvbufErrors = "snmp" "Udp" "RcvbufErrors",
+    /// UDP datagrams to a port nobody listens on.
+    UdpNoPorts = "snmp" "Udp" "NoPorts",
+    /// Completed handshakes that found the accept queue full.
+    ListenOverflows = "netstat" "TcpExt" "ListenOverflows",
+    /// SYNs and handshakes dropped at a listener, overflows included.
+    ListenDrops = "netstat" "TcpExt" "ListenDrops",
+    /// SYN cookies sent.
+    SyncookiesSent = "netstat" "TcpExt" "SyncookiesSent",
+    /// Requests dropped for a full SYN queue.
+    TcpReqQFullDrop = "netstat" "TcpExt" "TCPReqQFullDrop",
+    /// Retransmission time-outs.
+    TcpTimeouts = "netstat" "TcpExt" "TCPTimeouts",
+    /// SYN and SYN-ACK segments sent again.
+    TcpSynRetrans = "netstat" "TcpExt" "TCPSynRetrans",
+}
+
+/// The values of all [`Mib`] rows; `None` where this kernel has no such counter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mibs([Option<u64>; Mib::TABLE.len()]);
+
+impl Default for Mibs {
+    fn default() -> Self {
+        Self([None; Mib::TABLE.len()])
+    }
+}
+
+impl Mibs {
+    /// The counter's value, `None` where this kernel does not keep it.
+    pub fn get(&self, mib: Mib) -> Option<u64> {
+        self.0[mib as usize]
+    }
+
+    /// Notes a value read.
+    pub fn set(&mut self, mib: Mib, value: u64) {
+        self.0[mib as usize] = Some(value);
+    }
+}

@@ -1,0 +1,337 @@
+//! The second hop: kernel maps and host files become plain data.
+//!
+//! A [`Snapshot`] holds what was read at one moment, cumulative as the kernel keeps it, plus what could not be read and why.
+//! Nothing here judges; `layer` turns two snapshots into rates and ratios.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use osi_common::handshake::{Peer, PeerKey};
+use osi_common::histogram::LatencyHistogram;
+use osi_common::interface::{Frames, Traffic};
+use osi_common::layer::Layer;
+use osi_common::occurrence::{Count, Key, Sample};
+
+use crate::scope::{Iface, Netns};
+
+pub mod host;
+
+pub mod maps;
+
+pub mod mib;
+
+pub mod sampler;
+
+pub use mib::{Mib, Mibs};
+
+/// Something that could not be seen, and why. Blind is never shown as healthy.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Blind {
+    /// The layer that is less visible for it.
+    pub layer: Layer,
+    /// Signal, reader or probe.
+    pub what: String,
+    /// The reason, as told by the kernel where it told one.
+    pub why: String,
+}
+
+/// What was read at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// When (`CLOCK_BOOTTIME`).
+    pub boot_ns: u64,
+    /// From the eBPF maps.
+    pub kernel: KernelMaps,
+    /// Per network namespace in scope, from netlink and procfs.
+    pub namespaces: Vec<NetnsState>,
+    /// Host-wide.
+    pub host: HostState,
+    /// Samples that arrived since the previous snapshot, oldest first.
+    pub samples: Vec<Sample>,
+    /// What could not be read this time.
+    pub blind: Vec<Blind>,
+}
+
+/// Totals of the eBPF maps, merged over CPUs.
+#[derive(Clone, Debug, Default)]
+pub struct KernelMaps {
+    /// Occurrences by key, drops excluded.
+    pub occurrences: HashMap<Key, Count>,
+    /// Drops, with reason and function by name.
+    pub drops: HashMap<DropKey, Count>,
+    /// Connect outcomes by peer.
+    pub peers: HashMap<PeerKey, Peer>,
+    /// Latency histograms, indexed by `osi_common::handshake::Latency`.
+    pub latencies: Vec<LatencyHistogram>,
+    /// Client handshakes in flight, and the age of the oldest.
+    pub handshakes_in_flight: u64,
+    /// Age of the oldest client handshake in flight; 0 when there is none.
+    pub oldest_handshake_ns: u64,
+    /// Per interface that carries programs.
+    pub interfaces: Vec<InterfaceMaps>,
+    /// What the programs say about themselves, indexed by `osi_common::occurrence::Health`.
+    pub health: Vec<u64>,
+    /// Keys in use per bounded map: (map, used, capacity).
+    pub fill: Vec<(&'static str, u64, u64)>,
+}
+
+/// What drops are counted under, with the kernel's numbers turned into names.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct DropKey {
+    /// Reason as the running kernel names it, without its prefix; `reason#N` where it has no name for it.
+    pub reason: Arc<str>,
+    /// Kernel function that dropped it; empty where symbols can not be read.
+    pub function: Arc<str>,
+    /// Inode of the namespace, 0 when not known.
+    pub netns: u32,
+}
+
+/// What the programs on one interface counted.
+#[derive(Clone, Debug)]
+pub struct InterfaceMaps {
+    /// Its namespace.
+    pub netns: Netns,
+    /// Interface.
+    pub iface: Iface,
+    /// tc ingress.
+    pub rx: Traffic,
+    /// tc egress.
+    pub tx: Traffic,
+    /// Largest number of bytes in one of the last 1024 milliseconds, received.
+    pub rx_peak_ms_bytes: u64,
+    /// The same, sent.
+    pub tx_peak_ms_bytes: u64,
+    /// XDP, where a program is attached.
+    pub frames: Option<Frames>,
+}
+
+/// One network namespace, as netlink, procfs and `sock_diag` show it.
+#[derive(Clone, Debug)]
+pub struct NetnsState {
+    /// Which.
+    pub netns: Netns,
+    /// Interfaces, by index.
+    pub links: Vec<Link>,
+    /// Queueing disciplines.
+    pub qdiscs: Vec<Qdisc>,
+    /// IPv4 and IPv6 routes of the main table.
+    pub routes: Vec<Route>,
+    /// Neighbour entries that are not plainly healthy.
+    pub neighbours: Neighbours,
+    /// SNMP counters.
+    pub mibs: Mibs,
+    /// Listening TCP sockets.
+    pub listeners: Vec<Listener>,
+    /// Local ports in use per destination; only pools with at least 1 % of the range, worst first.
+    pub pools: Vec<PortPool>,
+    /// Local port range as (first, last, reserved ports within), `net.ipv4.ip_local_port_range`.
+    pub port_range: Option<(u16, u16, u16)>,
+    /// TCP sockets in SYN_SENT.
+    pub syn_sent: Option<u64>,
+    /// Entries and maximum of the connection tracking table; `None` where it is not in use or not readable.
+    pub conntrack: Option<Gauge>,
+    /// TIME_WAIT sockets and `tcp_max_tw_buckets`.
+    pub time_wait: Option<Gauge>,
+    /// Bytes of fragments waiting for reassembly, and the limit, IPv4.
+    pub fragments: Option<Gauge>,
+}
+
+/// A resource's use and its limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gauge {
+    /// In use.
+    pub used: u64,
+    /// At this value the next unit is refused.
+    pub limit: u64,
+}
+
+/// An interface (`RTM_GETLINK`, `SIOCETHTOOL`).
+#[derive(Clone, Debug)]
+pub struct Link {
+    /// Identity.
+    pub iface: Iface,
+    /// Kind of a software device (`veth`, `bridge`, `bond`, …), `None` for hardware.
+    pub kind: Option<String>,
+    /// Administratively up (`IFF_UP`).
+    pub admin_up: bool,
+    /// Carrier (`IFLA_CARRIER`).
+    pub carrier: bool,
+    /// Loopback device.
+    pub loopback: bool,
+    /// Index of the bond, bridge or team it belongs to.
+    pub master: Option<u32>,
+    /// Times the carrier came or went (`IFLA_CARRIER_CHANGES`).
+    pub carrier_changes: u64,
+    /// Speed in bit/s where the device really has one; `None` for software devices, whose claims mean nothing.
+    pub speed_bits_per_s: Option<u64>,
+    /// Kernel counters (`rtnl_link_stats64`).
+    pub stats: LinkStats,
+}
+
+/// The counters of `rtnl_link_stats64` that are used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LinkStats {
+    /// Received packets.
+    pub rx_packets: u64,
+    /// Sent packets.
+    pub tx_packets: u64,
+    /// Received bytes.
+    pub rx_bytes: u64,
+    /// Sent bytes.
+    pub tx_bytes: u64,
+    /// Receive errors, all kinds.
+    pub rx_errors: u64,
+    /// Send errors, all kinds.
+    pub tx_errors: u64,
+    /// Received and dropped by the host.
+    pub rx_dropped: u64,
+    /// Dropped on the way out.
+    pub tx_dropped: u64,
+    /// Missed by the device for lack of buffers.
+    pub rx_missed: u64,
+    /// CRC errors.
+    pub rx_crc: u64,
+    /// Frame alignment errors.
+    pub rx_frame: u64,
+    /// Fifo overruns, both directions.
+    pub fifo: u64,
+}
+
+/// A queueing discipline (`RTM_GETQDISC`).
+#[derive(Clone, Debug)]
+pub struct Qdisc {
+    /// Interface.
+    pub iface: Iface,
+    /// `pfifo_fast`, `tbf`, `fq_codel`, …
+    pub kind: String,
+    /// Handle, major in the upper 16 bits.
+    pub handle: u32,
+    /// Parent handle, `0xffff_ffff` for a root.
+    pub parent: u32,
+    /// Bytes sent.
+    pub bytes: u64,
+    /// Packets sent.
+    pub packets: u64,
+    /// Packets dropped.
+    pub drops: u64,
+    /// Times a packet had to wait for its rate.
+    pub overlimits: u64,
+    /// Bytes waiting.
+    pub backlog_bytes: u64,
+    /// Packets waiting.
+    pub backlog_packets: u64,
+    /// Queue limit in packets, where the discipline has one.
+    pub limit_packets: Option<u64>,
+    /// Queue limit in bytes, where the discipline has one.
+    pub limit_bytes: Option<u64>,
+    /// Rate in bit/s of a shaper (`tbf`, `htb` root class), where there is one.
+    pub rate_bits_per_s: Option<u64>,
+}
+
+/// A route of the main table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// Destination network; `None` is the default route.
+    pub destination: Option<IpAddr>,
+    /// Prefix length.
+    pub prefix: u8,
+    /// Outgoing interface.
+    pub ifindex: Option<u32>,
+    /// IPv6.
+    pub v6: bool,
+}
+
+/// The neighbour table of a namespace (`RTM_GETNEIGH`).
+#[derive(Clone, Debug, Default)]
+pub struct Neighbours {
+    /// All entries, IPv4.
+    pub entries_v4: u64,
+    /// All entries, IPv6.
+    pub entries_v6: u64,
+    /// Entries in state FAILED or INCOMPLETE.
+    pub unresolved: Vec<Neighbour>,
+}
+
+/// A neighbour that did not answer (yet).
+#[derive(Clone, Debug)]
+pub struct Neighbour {
+    /// Its address.
+    pub address: IpAddr,
+    /// Interface it should be on.
+    pub iface: Iface,
+    /// FAILED (true) or INCOMPLETE (false).
+    pub failed: bool,
+    /// Time since the entry was last used to send (`nda_cacheinfo.ndm_used`).
+    pub used_ns: u64,
+    /// Time since the entry changed its state (`nda_cacheinfo.ndm_updated`).
+    pub updated_ns: u64,
+}
+
+/// A listening TCP socket (`SOCK_DIAG`, state LISTEN).
+#[derive(Clone, Debug)]
+pub struct Listener {
+    /// Local address.
+    pub address: IpAddr,
+    /// Local port.
+    pub port: u16,
+    /// Connections waiting for `accept()` (`idiag_rqueue`).
+    pub queued: u32,
+    /// Backlog: the queue is full at backlog + 1 (`idiag_wqueue`).
+    pub backlog: u32,
+    /// Inode of the socket.
+    pub inode: u32,
+    /// User that owns it.
+    pub uid: u32,
+}
+
+/// Local ports in use from one source address to one destination.
+#[derive(Clone, Debug)]
+pub struct PortPool {
+    /// Source address.
+    pub local: IpAddr,
+    /// Destination address.
+    pub remote: IpAddr,
+    /// Destination port.
+    pub port: u16,
+    /// Ports of the range that the kernel would refuse for this tuple.
+    pub used: u64,
+    /// Of these, held by TIME_WAIT.
+    pub time_wait: u64,
+    /// Ports of the range that can be used at all.
+    pub usable: u64,
+}
+
+/// Host-wide resources.
+#[derive(Clone, Debug, Default)]
+pub struct HostState {
+    /// Per CPU: `/proc/net/softnet_stat`.
+    pub softnet: Vec<Softnet>,
+    /// `net.core.netdev_max_backlog`.
+    pub netdev_max_backlog: Option<u64>,
+    /// TCP memory in pages and `tcp_mem[2]`.
+    pub tcp_memory: Option<Gauge>,
+    /// UDP memory in pages and `udp_mem[2]`.
+    pub udp_memory: Option<Gauge>,
+    /// Orphaned TCP sockets and `tcp_max_orphans`.
+    pub orphans: Option<Gauge>,
+    /// `net.ipv4.neigh.default.gc_thresh3`.
+    pub neighbour_limit_v4: Option<u64>,
+    /// `net.ipv6.neigh.default.gc_thresh3`.
+    pub neighbour_limit_v6: Option<u64>,
+}
+
+/// One CPU's line of `/proc/net/softnet_stat`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Softnet {
+    /// CPU number.
+    pub cpu: u32,
+    /// Packets processed.
+    pub processed: u64,
+    /// Dropped because the backlog was full.
+    pub dropped: u64,
+    /// Times the budget ran out with work left.
+    pub squeezed: u64,
+    /// Packets in the backlog now, where the kernel shows it (5.10 on).
+    pub backlog: Option<u64>,
+}

@@ -1,0 +1,280 @@
+//! The fourth hop: the layer map and the history become findings, roots and symptoms, advice.
+//!
+//! Pure: values in, values out. [`History`] carries everything that outlives a window, so that a replay gives the same verdict.
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use osi_common::layer::Layer;
+
+use crate::layer::{LayerMap, Window};
+use crate::scope::Scope;
+
+mod causes;
+
+mod graph;
+
+mod history;
+
+mod judge;
+
+mod map;
+
+pub use causes::causes;
+pub use history::History;
+pub use judge::judge;
+pub use map::{BlindRow, DropReason, FaultMap, LatencySummary, LayerFault, LayerState, MeterRow};
+
+/// A named fault; every output and document iterates the table of these.
+#[derive(Debug)]
+pub struct Cause {
+    /// Stable name in every output.
+    pub id: &'static str,
+    /// The layer to fix.
+    pub layer: Layer,
+    /// What kind of fault it is.
+    pub class: CauseClass,
+    /// How soon it opens.
+    pub onset: Onset,
+    /// Severity at the threshold.
+    pub severity: Severity,
+    /// One sentence for people: what it means.
+    pub help: &'static str,
+    /// Causes that may explain this one away, when their scope covers this one's.
+    pub explained_by: &'static [&'static str],
+    /// Named limits of its condition, overridable in the configuration file.
+    pub thresholds: &'static [Threshold],
+    /// Its condition: where it holds in this window, and the evidence.
+    pub detect: fn(&Facts) -> Vec<Sighting>,
+    /// What to do about it, read-only, with current values.
+    pub advise: fn(&Finding) -> Vec<Advice>,
+}
+
+/// A named limit of a cause's condition.
+#[derive(Clone, Copy, Debug)]
+pub struct Threshold {
+    /// Name in the configuration file, below the cause's name.
+    pub name: &'static str,
+    /// Value unless configured otherwise.
+    pub default: f64,
+}
+
+/// What a fault is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum CauseClass {
+    /// A finite resource is full.
+    Capacity,
+    /// Packets are lost.
+    Loss,
+    /// Something takes too long.
+    Delay,
+    /// Somebody forbade it.
+    Policy,
+    /// Something is set up wrongly.
+    Config,
+    /// The other side.
+    Peer,
+    /// The application.
+    App,
+}
+
+/// How soon a finding opens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Onset {
+    /// At once: the kernel named it.
+    Hard,
+    /// When the condition held in 2 of 3 windows.
+    Statistical,
+}
+
+/// How bad it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// Worth fixing.
+    Warn,
+    /// Hurts now.
+    Critical,
+}
+
+/// How sure the agent is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Confidence {
+    /// Only counters moved.
+    Possible,
+    /// Correlated signals agree.
+    Likely,
+    /// The kernel named the cause.
+    Certain,
+}
+
+/// What a condition looks at: the window's values, its rates, and what earlier windows left.
+#[derive(Clone, Copy)]
+pub struct Facts<'a> {
+    /// Both snapshots.
+    pub window: &'a Window<'a>,
+    /// Rates, ratios, drops.
+    pub map: &'a LayerMap,
+    /// Baselines and what was seen before.
+    pub history: &'a History,
+    /// The cause's limits as configured, by name.
+    pub limits: &'a dyn Fn(&str) -> f64,
+}
+
+/// A condition that holds in this window.
+#[derive(Clone, Debug)]
+pub struct Sighting {
+    /// Where.
+    pub scope: Scope,
+    /// How sure.
+    pub confidence: Confidence,
+    /// How bad.
+    pub severity: Severity,
+    /// What was measured.
+    pub evidence: Vec<Evidence>,
+    /// Whom it hurts.
+    pub impact: Impact,
+    /// One sentence that names the fault and where it is.
+    pub summary: String,
+}
+
+/// One measured value behind a finding.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct Evidence {
+    /// Signal id, kernel counter or drop reason.
+    pub signal: String,
+    /// Its value in the window.
+    pub value: f64,
+    /// Unit of the value.
+    pub unit: String,
+    /// What it means here, one sentence.
+    pub why: String,
+}
+
+/// Whom a fault hurts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, JsonSchema)]
+pub struct Impact {
+    /// Connections hit in the window.
+    pub connections: u64,
+    /// Share of the traffic or attempts in scope, 0 to 1.
+    pub share_ratio: f64,
+    /// Peers hit.
+    pub peers: u64,
+}
+
+/// What to do, read-only.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Advice {
+    /// What to do and why, one sentence, with the current value.
+    pub text: String,
+    /// Command of a standard tool that confirms it.
+    pub confirm: String,
+    /// Command or setting that changes it; for a person to run.
+    pub change: String,
+    /// What the change costs.
+    pub trade_off: String,
+}
+
+/// Where a finding is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum FindingState {
+    /// Opened in this window.
+    Open,
+    /// Still open, something about it changed.
+    Update,
+    /// Closed in this window.
+    Resolved,
+}
+
+/// An occurrence of a cause in a scope.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Finding {
+    /// Stable through its life: a hash of boot id, cause, scope and opened-at.
+    pub id: String,
+    /// Where it is in its life.
+    pub state: FindingState,
+    /// Id of its cause.
+    pub cause: String,
+    /// The cause's layer.
+    pub layer: String,
+    /// How bad.
+    pub severity: Severity,
+    /// Where.
+    pub scope: Scope,
+    /// What was measured when the condition last held.
+    pub evidence: Vec<Evidence>,
+    /// How sure.
+    pub confidence: Confidence,
+    /// Ids of the findings that explain it; empty for a root.
+    pub explained_by: Vec<String>,
+    /// Whom it hurts.
+    pub impact: Impact,
+    /// One sentence.
+    pub summary: String,
+    /// RFC 3339 time it opened.
+    pub opened_at: String,
+    /// RFC 3339 time it was resolved.
+    pub resolved_at: Option<String>,
+    /// Windows since it opened.
+    #[serde(skip)]
+    pub age_windows: u64,
+}
+
+/// Overall state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum VerdictState {
+    /// Nothing found.
+    Ok,
+    /// Worth fixing.
+    Warn,
+    /// Hurts now.
+    Critical,
+}
+
+/// The layer to fix, with evidence and advice.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Verdict {
+    /// Severity of the worst root.
+    pub state: VerdictState,
+    /// Layer of the worst root, null when nothing is wrong.
+    pub layer: Option<String>,
+    /// Cause of the worst root.
+    pub cause: Option<String>,
+    /// Its finding.
+    pub finding_id: Option<String>,
+    /// When it opened.
+    pub since: Option<String>,
+    /// One sentence.
+    pub summary: String,
+    /// How sure.
+    pub confidence: Option<Confidence>,
+    /// Where.
+    pub scope: Option<Scope>,
+    /// Whom it hurts.
+    pub impact: Option<Impact>,
+    /// What was measured.
+    pub evidence: Vec<Evidence>,
+    /// Findings that the root explains.
+    pub symptoms: Vec<FindingRef>,
+    /// Independent roots, worst first.
+    pub other_roots: Vec<FindingRef>,
+    /// Layers that are blind enough to overturn the verdict.
+    pub cannot_rule_out: Vec<String>,
+    /// What to do.
+    pub advice: Vec<Advice>,
+}
+
+/// A finding by reference.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct FindingRef {
+    /// Its layer.
+    pub layer: String,
+    /// Its cause.
+    pub cause: String,
+    /// Its id.
+    pub finding_id: String,
+}

@@ -1,0 +1,77 @@
+//! Client handshakes in flight, and what became of them per peer.
+
+use crate::pod::kernel_struct;
+
+/// Handshakes in flight that can be tracked at once.
+pub const MAX_HANDSHAKES: u32 = 16_384;
+/// Peers (namespace, address, port) that are counted apart; further ones count under their namespace only.
+pub const MAX_PEERS: u32 = 4096;
+
+/// Which latency histogram, as index of the histogram map.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u32)]
+pub enum Latency {
+    /// `tcp_connect` → ESTABLISHED on the connecting side.
+    HandshakeClient = 0,
+    /// SYN-ACK sent → ACK received on the accepting side: the kernel's own sample, `srtt_us >> 3`.
+    HandshakeServer = 1,
+    /// CLOSE → SYN_SENT to `tcp_connect`: the search for a free local port.
+    PortSearch = 2,
+}
+
+/// Number of latency histograms.
+pub const LATENCIES: u32 = 3;
+
+kernel_struct! {
+    /// A TCP connect that has not ended yet, keyed by the socket's address in the kernel.
+    pub struct Handshake {
+        /// When the connect began (CLOSE → SYN_SENT, boot time).
+        pub begun_ns: u64,
+        /// When the first SYN was built (`tcp_connect`); 0 where no hook sees it.
+        pub sent_ns: u64,
+        /// cgroup id of the connecting process.
+        pub cgroup: u64,
+        /// Network namespace.
+        pub netns: u32,
+        /// Connecting process (thread group).
+        pub pid: u32,
+        /// Its main thread's name.
+        pub comm: [u8; 16],
+    }
+
+    /// Whom a connect went to.
+    #[derive(Hash, PartialOrd, Ord)]
+    pub struct PeerKey {
+        /// Network namespace of the connecting side.
+        pub netns: u32,
+        /// `AF_INET` or `AF_INET6`.
+        pub family: u16,
+        /// Destination port, host order.
+        pub port: u16,
+        /// Destination address: IPv4 in the first four bytes.
+        pub address: [u8; 16],
+    }
+
+    /// What became of the connects to one peer since the programs were loaded.
+    #[derive(Default)]
+    pub struct Peer {
+        /// Connects begun.
+        pub attempts: u64,
+        /// Connects that reached ESTABLISHED.
+        pub connected: u64,
+        /// Ended by a reset or port unreachable (`ECONNREFUSED`).
+        pub refused: u64,
+        /// Ended by the kernel's own timer (`ETIMEDOUT`).
+        pub timed_out: u64,
+        /// Ended by ICMP or the neighbour layer (`EHOSTUNREACH`, `ENETUNREACH`, …).
+        pub unreachable: u64,
+        /// Found no local port.
+        pub port_exhausted: u64,
+        /// Given up by the application before an answer.
+        pub abandoned: u64,
+        /// Any other errno.
+        pub other: u64,
+        /// SYNs sent again.
+        pub syn_retransmits: u64,
+    }
+}

@@ -1,0 +1,107 @@
+//! Per-interface packet counters, size classes and 1 ms bursts.
+
+use crate::pod::kernel_struct;
+
+/// Interfaces that can carry programs at the same time; further ones keep their kernel counters only.
+pub const SLOTS: u32 = 32;
+/// Interface indices the slot table covers.
+pub const MAX_IFINDEX: u32 = 65_536;
+/// Packet size classes: bucket i counts packets of 2^(i+5) < bytes <= 2^(i+6), the first all smaller, the last all larger ones.
+pub const SIZE_CLASSES: usize = 12;
+/// Bins of 1 ms kept per interface and direction.
+pub const BURST_BINS: usize = 1024;
+/// Length of a burst bin.
+pub const BURST_BIN_NS: u64 = 1_000_000;
+
+/// Direction of a packet as the interface sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u32)]
+pub enum Direction {
+    /// Received by the host.
+    Rx = 0,
+    /// Sent by the host.
+    Tx = 1,
+}
+
+/// Index of an interface slot and direction in the per-interface maps.
+pub const fn row(slot: u32, direction: Direction) -> u32 {
+    slot * 2 + direction as u32
+}
+
+/// The size class of a packet: logarithmic, upper-inclusive.
+pub const fn size_class(bytes: u32) -> usize {
+    // 64 bytes and less are class 0, then one class per doubling.
+    let doublings = if bytes <= 64 { 0 } else { 26 - (bytes - 1).leading_zeros() };
+    if doublings as usize >= SIZE_CLASSES { SIZE_CLASSES - 1 } else { doublings as usize }
+}
+
+kernel_struct! {
+    /// What a tc program counted on one interface in one direction, on one CPU.
+    pub struct Traffic {
+        /// Packets (skbs; one GSO packet counts once).
+        pub packets: u64,
+        /// Bytes as the device sees them (`skb->len`).
+        pub bytes: u64,
+        /// Segments on the wire: max(1, gso_segs) of each packet.
+        pub segments: u64,
+        /// The millisecond (boot time) this CPU is filling.
+        pub burst_ms: u64,
+        /// Bytes in that millisecond; added to the shared [`Bursts`] when it ends.
+        pub burst_bytes: u64,
+        /// Packets per size class, see [`size_class`].
+        pub sizes: [u64; SIZE_CLASSES],
+    }
+
+    /// Bytes per millisecond over all CPUs: a ring of the last 1024 ms.
+    ///
+    /// Each bin holds the low 32 bits of its millisecond above the bytes of that millisecond.
+    pub struct Bursts {
+        /// Bin i belongs to the latest millisecond m with m % 1024 = i.
+        pub bins: [u64; BURST_BINS],
+    }
+
+    /// What the XDP program counted on one interface, on one CPU.
+    #[derive(Default)]
+    pub struct Frames {
+        /// Frames seen.
+        pub frames: u64,
+        /// Bytes seen.
+        pub bytes: u64,
+        /// Frames too short for the header they announce, or with an impossible header length.
+        pub malformed: u64,
+    }
+}
+
+impl Default for Traffic {
+    fn default() -> Self {
+        Self { packets: 0, bytes: 0, segments: 0, burst_ms: 0, burst_bytes: 0, sizes: [0; SIZE_CLASSES] }
+    }
+}
+
+impl Traffic {
+    /// Adds another CPU's share; the burst fields are per CPU and do not merge.
+    pub fn merge(&mut self, other: &Self) {
+        let Self { packets, bytes, segments, burst_ms: _, burst_bytes: _, sizes } = other;
+        self.packets += packets;
+        self.bytes += bytes;
+        self.segments += segments;
+        for (mine, theirs) in self.sizes.iter_mut().zip(sizes) {
+            *mine += theirs;
+        }
+    }
+}
+
+impl Frames {
+    /// Adds another CPU's share.
+    pub fn merge(&mut self, other: &Self) {
+        let Self { frames, bytes, malformed } = other;
+        self.frames += frames;
+        self.bytes += bytes;
+        self.malformed += malformed;
+    }
+}
+
+/// A burst bin's content: the millisecond it belongs to (low 32 bits) and its bytes.
+pub const fn burst_bin(value: u64) -> (u32, u32) {
+    ((value >> 32) as u32, value as u32)
+}

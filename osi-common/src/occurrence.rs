@@ -1,0 +1,193 @@
+//! Things that happen and are counted: drops, connects, failures, retransmits, resets.
+//!
+//! Every hook reports through one map of [`Key`] → [`Count`] (per CPU): that map is the truth.
+//! A few occurrences are also sent to the ring as [`Sample`]s, to show a flow, a process, an interface;
+//! what is not sampled is still counted, so that user space can always state the exact total.
+
+use crate::pod::kernel_struct;
+
+/// What happened. The number is only a protocol between this build's programs and this build's agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u32)]
+pub enum Kind {
+    /// A packet freed as dropped (`kfree_skb`). Code: raw `skb_drop_reason`; location: the caller.
+    Drop = 1,
+    /// `connect()` on TCP began (CLOSE → SYN_SENT).
+    Connect = 2,
+    /// A TCP connect succeeded (SYN_SENT → ESTABLISHED), or a simultaneous open did.
+    Connected = 3,
+    /// A TCP connect failed (SYN_SENT → CLOSE). Code: errno, 0 when the application gave up.
+    ConnectFailed = 4,
+    /// No local port could be had (SYN_SENT → CLOSE with source port 0; bind or listen refused).
+    PortExhausted = 5,
+    /// A passive open completed (SYN_RECV → ESTABLISHED).
+    Accepted = 6,
+    /// A passive open completed but the kernel took no SYN-ACK round-trip sample.
+    AcceptedUnmeasured = 7,
+    /// A segment sent again. Code: [`Phase`].
+    Retransmit = 8,
+    /// A SYN-ACK sent again by a listener.
+    RetransmitSynack = 9,
+    /// This host sent a reset. Code: `sk_rst_reason` where the kernel has it, else 0.
+    ResetSent = 10,
+    /// A reset arrived. Code: the TCP state that it ended.
+    ResetReceived = 11,
+    /// An established connection ended (… → CLOSE). Code: `sk_err`, 0 for a clean close.
+    Closed = 12,
+}
+
+impl Kind {
+    /// All kinds, in numeric order.
+    pub const ALL: [Self; 12] = [
+        Self::Drop,
+        Self::Connect,
+        Self::Connected,
+        Self::ConnectFailed,
+        Self::PortExhausted,
+        Self::Accepted,
+        Self::AcceptedUnmeasured,
+        Self::Retransmit,
+        Self::RetransmitSynack,
+        Self::ResetSent,
+        Self::ResetReceived,
+        Self::Closed,
+    ];
+
+    /// The kind with this number, if this build knows it.
+    pub fn from_u32(number: u32) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| *kind as u32 == number)
+    }
+}
+
+/// In which part of a connection's life a segment was retransmitted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u32)]
+pub enum Phase {
+    /// SYN sent, nothing back yet.
+    Handshake = 1,
+    /// Established: payload.
+    Data = 2,
+    /// After the first FIN.
+    Close = 3,
+}
+
+impl Phase {
+    /// The phase a socket in this TCP state (`include/net/tcp_states.h`) is in.
+    pub const fn of_tcp_state(state: u8) -> Self {
+        match state {
+            TCP_SYN_SENT | TCP_SYN_RECV | TCP_NEW_SYN_RECV => Self::Handshake,
+            TCP_ESTABLISHED | TCP_CLOSE_WAIT => Self::Data,
+            _ => Self::Close,
+        }
+    }
+}
+
+/// `TCP_ESTABLISHED` of `include/net/tcp_states.h`; these numbers are kernel ABI (`ss`, `/proc/net/tcp`).
+pub const TCP_ESTABLISHED: u8 = 1;
+/// `TCP_SYN_SENT`.
+pub const TCP_SYN_SENT: u8 = 2;
+/// `TCP_SYN_RECV`.
+pub const TCP_SYN_RECV: u8 = 3;
+/// `TCP_CLOSE`.
+pub const TCP_CLOSE: u8 = 7;
+/// `TCP_CLOSE_WAIT`.
+pub const TCP_CLOSE_WAIT: u8 = 8;
+/// `TCP_LISTEN`.
+pub const TCP_LISTEN: u8 = 10;
+/// `TCP_NEW_SYN_RECV`: a request socket.
+pub const TCP_NEW_SYN_RECV: u8 = 12;
+
+kernel_struct! {
+    /// What an occurrence is counted under.
+    #[derive(Hash, PartialOrd, Ord)]
+    pub struct Key {
+        /// A [`Kind`] as number.
+        pub kind: u32,
+        /// Reason, errno, phase or state: see [`Kind`].
+        pub code: u32,
+        /// Inode number of the network namespace; 0 when it is not known.
+        pub netns: u32,
+        /// Interface index where the occurrence has one, else 0.
+        pub ifindex: u32,
+        /// Address of the calling kernel function for drops, else 0.
+        pub location: u64,
+    }
+
+    /// How often it happened since the programs were loaded, on one CPU.
+    #[derive(Default)]
+    pub struct Count {
+        /// Occurrences; for drops: packets (skbs).
+        pub count: u64,
+        /// For drops: segments, max(1, gso_segs) of each packet. Otherwise equal to `count`.
+        pub segments: u64,
+        /// When this CPU last sent a [`Sample`] for this key (boot time).
+        pub sampled_ns: u64,
+    }
+
+    /// One occurrence in detail, as sent to the ring.
+    pub struct Sample {
+        /// When (`CLOCK_BOOTTIME`).
+        pub at_ns: u64,
+        /// What it is counted under.
+        pub key: Key,
+        /// cgroup id of the process, 0 when not known.
+        pub cgroup: u64,
+        /// Process id (thread group) where the current task is certain to be the actor, else 0.
+        pub pid: u32,
+        /// `ETH_P_*` of a dropped packet, host order; 0 otherwise.
+        pub ethertype: u16,
+        /// `AF_INET` or `AF_INET6`; 0 when there are no addresses.
+        pub family: u16,
+        /// Local address: IPv4 in the first four bytes.
+        pub local: [u8; 16],
+        /// Remote address: IPv4 in the first four bytes.
+        pub remote: [u8; 16],
+        /// Local port, host order.
+        pub local_port: u16,
+        /// Remote port, host order.
+        pub remote_port: u16,
+        /// IP protocol number, 0 when not known.
+        pub protocol: u32,
+        /// Name of the process's main thread, NUL padded; empty when `pid` is 0.
+        pub comm: [u8; 16],
+    }
+}
+
+impl Count {
+    /// Adds another CPU's share.
+    pub fn merge(&mut self, other: &Self) {
+        let Self { count, segments, sampled_ns } = other;
+        self.count += count;
+        self.segments += segments;
+        self.sampled_ns = self.sampled_ns.max(*sampled_ns);
+    }
+}
+
+/// At most one sample of a key per CPU in this time: the ring carries examples, the map carries the truth.
+pub const SAMPLE_INTERVAL_NS: u64 = 50_000_000;
+
+/// Size of the occurrence map in keys. Full means that further keys are counted by kind only, and said so.
+pub const MAX_KEYS: u32 = 2048;
+
+/// What the programs say about themselves, one per-CPU array slot each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Health {
+    /// Samples that found the ring full.
+    RingFull = 0,
+    /// Occurrences that found the occurrence map full.
+    KeysFull = 1,
+    /// Handshakes that found the handshake map full.
+    HandshakesFull = 2,
+    /// Connects to peers that found the peer map full.
+    PeersFull = 3,
+    /// Occurrences suppressed as samples (counted, not sent).
+    NotSampled = 4,
+    /// Samples sent.
+    Sampled = 5,
+    /// Packets on an interface that has no slot.
+    NoSlot = 6,
+}
+
+/// Number of [`Health`] slots.
+pub const HEALTH_SLOTS: u32 = 7;

@@ -1,0 +1,108 @@
+//! Where the fields are that the programs read, resolved by name from the running kernel's BTF before loading.
+
+use crate::pod::kernel_struct;
+
+/// The offset of a field that this kernel does not have.
+pub const ABSENT: u32 = u32::MAX;
+
+/// Declares [`Offsets`] and, from the same lines, the list of BTF paths that fill it.
+macro_rules! offsets {
+    ($( $(#[$meta:meta])* $field:ident = $root:literal . $path:literal ),* $(,)?) => {
+        kernel_struct! {
+            /// Byte offsets into kernel structs, or [`ABSENT`].
+            pub struct Offsets { $( $(#[$meta])* pub $field: u32 ),* }
+        }
+
+        impl Offsets {
+            /// Every field as (name here, kernel struct, path inside it), in the order of the struct.
+            pub const FIELDS: &'static [(&'static str, &'static str, &'static str)] =
+                &[$( (stringify!($field), $root, $path) ),*];
+
+            /// No field is there.
+            pub const NONE: Self = Self { $( $field: ABSENT ),* };
+
+            /// Asks `resolve(struct, path)` for every field.
+            pub fn resolve(mut resolve: impl FnMut(&str, &str) -> Option<u32>) -> Self {
+                Self { $( $field: resolve($root, $path).unwrap_or(ABSENT) ),* }
+            }
+
+            /// The offset of the field with this name here, if the kernel has it.
+            pub fn get(&self, name: &str) -> Option<u32> {
+                let value = match name {
+                    $( stringify!($field) => self.$field, )*
+                    _ => ABSENT,
+                };
+                (value != ABSENT).then_some(value)
+            }
+        }
+    };
+}
+
+offsets! {
+    /// Address family.
+    sock_family = "sock"."__sk_common.skc_family",
+    /// TCP state.
+    sock_state = "sock"."__sk_common.skc_state",
+    /// Namespace pointer.
+    sock_net = "sock"."__sk_common.skc_net.net",
+    /// IPv4 destination.
+    sock_daddr = "sock"."__sk_common.skc_daddr",
+    /// IPv4 source the socket is bound to.
+    sock_rcv_saddr = "sock"."__sk_common.skc_rcv_saddr",
+    /// IPv6 destination.
+    sock_v6_daddr = "sock"."__sk_common.skc_v6_daddr",
+    /// IPv6 source.
+    sock_v6_rcv_saddr = "sock"."__sk_common.skc_v6_rcv_saddr",
+    /// Destination port, network order.
+    sock_dport = "sock"."__sk_common.skc_dport",
+    /// Local port, host order.
+    sock_num = "sock"."__sk_common.skc_num",
+    /// IP protocol.
+    sock_protocol = "sock"."sk_protocol",
+    /// Pending error, an errno.
+    sock_err = "sock"."sk_err",
+    /// Smoothed round-trip time in 1/8 µs.
+    tcp_srtt_us = "tcp_sock"."srtt_us",
+    /// Inode number of a network namespace.
+    net_inum = "net"."ns.inum",
+    /// The socket a packet belongs to.
+    skb_sk = "sk_buff"."sk",
+    /// The device of a packet (a union: see the drop topic).
+    skb_dev = "sk_buff"."dev",
+    /// Route of a packet, a tagged pointer.
+    skb_refdst = "sk_buff"."_skb_refdst",
+    /// Start of the packet's buffer.
+    skb_head = "sk_buff"."head",
+    /// Offset of `skb_shared_info` from the start of the buffer.
+    skb_end = "sk_buff"."end",
+    /// Ethernet protocol, network order.
+    skb_protocol = "sk_buff"."protocol",
+    /// Offset of the network header from the start of the buffer.
+    skb_network_header = "sk_buff"."network_header",
+    /// Interface a packet arrived on.
+    skb_iif = "sk_buff"."skb_iif",
+    /// Segments in a GSO packet.
+    shinfo_gso_segs = "skb_shared_info"."gso_segs",
+    /// First packet of a fragment list.
+    shinfo_frag_list = "skb_shared_info"."frag_list",
+    /// Namespace of a device.
+    dev_net = "net_device"."nd_net.net",
+    /// Index of a device.
+    dev_ifindex = "net_device"."ifindex",
+    /// Device of a route.
+    dst_dev = "dst_entry"."dev",
+}
+
+kernel_struct! {
+    /// What a run of the programs is limited to and which variants feed them; frozen before loading.
+    pub struct Settings {
+        /// Watch only this network namespace (inode number); 0 watches all.
+        pub netns: u32,
+        /// Number of arguments of the `kfree_skb` tracepoint: 2, 3 (reason) or 4 (receiving socket).
+        pub kfree_skb_args: u32,
+        /// Number of arguments of the `tcp_send_reset` tracepoint: 2, or 3 (reason).
+        pub tcp_send_reset_args: u32,
+        /// 1 when a `tcp_connect` hook is attached, 0 when the state change stands in for it.
+        pub tcp_connect_hooked: u32,
+    }
+}
