@@ -257,7 +257,7 @@ pub fn signals() -> impl Iterator<Item = &'static Signal> {
 }
 
 /// Declares a layer's rows: each becomes a static that causes can name, and all of them become the layer's `SIGNALS`.
-macro_rules! signals {
+macro_rules! rows {
     ($( $(#[$meta:meta])* $name:ident = $row:expr; )*) => {
         $( $(#[$meta])* pub static $name: $crate::layer::Signal = $row; )*
 
@@ -265,4 +265,4 @@ macro_rules! signals {
         pub static SIGNALS: &[&$crate::layer::Signal] = &[$( &$name ),*];
     };
 }
-pub(crate) use signals;
+pub(crate) use rows;

@@ -1,0 +1,17 @@
+//! Builds the eBPF programs with the pinned stable compiler and leaves them in `OUT_DIR` for `include_bytes_aligned!`.
+
+use anyhow::Context as _;
+use aya_build::{Package, Toolchain, build_ebpf};
+
+/// The compiler of rust-toolchain.toml; its LLVM must be the one bpf-linker is built with.
+const TOOLCHAIN: &str = "1.95.0";
+
+fn main() -> anyhow::Result<()> {
+    // SAFETY: a build script is single-threaded here. Only the inner cargo inherits the variable: `-Z build-std=core`
+    // needs it on a stable compiler, and no other crate of this build sees it.
+    unsafe { std::env::set_var("RUSTC_BOOTSTRAP", "1") };
+    let root_dir = concat!(env!("CARGO_MANIFEST_DIR"), "/../osi-ebpf");
+    println!("cargo:rerun-if-changed={}/../osi-common/src", env!("CARGO_MANIFEST_DIR"));
+    let package = Package { name: "osi-ebpf", root_dir, no_default_features: false, features: &[] };
+    build_ebpf([package], Toolchain::Custom(TOOLCHAIN)).context("run `cargo xtask setup` to install what the eBPF build needs")
+}

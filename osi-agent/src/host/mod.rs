@@ -1,0 +1,5 @@
+//! Registries of what the host has: network namespaces, interfaces, processes.
+
+pub mod namespaces;
+
+pub mod processes;

@@ -1,0 +1,5 @@
+//! To be written.
+
+/// What outlives a window.
+#[derive(Debug, Default)]
+pub struct History {}

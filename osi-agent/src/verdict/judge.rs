@@ -1,0 +1,4 @@
+//! To be written.
+
+/// Judges.
+pub fn judge() {}
