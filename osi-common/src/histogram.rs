@@ -44,22 +44,50 @@ pub fn bucket_index(ns: u64) -> i32 {
 
 /// Position of the bucket in the table of boundaries, from 1 (and everything shorter) to `COUNT` (too long).
 #[inline(always)]
-#[expect(
-    clippy::manual_ilog2,
-    reason = "ilog2 has a panicking path, which eBPF cannot hold"
-)]
 fn position(ns: u64) -> usize {
     let below = ns.saturating_sub(1).min(LONGEST_NS);
     // 2^30 ticks a second over 10^9 ns a second is 2^21 / 1953125.
     let ticks = ((below << 21) / 1_953_125).max(1 << TICK_OCTAVES);
-    let octave = 63 - ticks.leading_zeros();
-    let mantissa = (ticks >> (octave - SCALE)) as usize & (BUCKETS_PER_OCTAVE - 1);
-    let candidate = (octave - TICK_OCTAVES) as usize * BUCKETS_PER_OCTAVE + mantissa + 1;
-    match boundary::UPPER_NS.get(candidate) {
-        Some(&upper) if ns > upper => candidate + 1,
-        _ => candidate,
+    let octave = highest_bit(ticks);
+    let mantissa = (ticks >> (octave - SCALE)) as usize % BUCKETS_PER_OCTAVE;
+    // The remainder changes nothing; it is the bound that the verifier sees.
+    let octave = (octave - TICK_OCTAVES) as usize % (boundary::PADDED / BUCKETS_PER_OCTAVE);
+    let linear = octave * BUCKETS_PER_OCTAVE + mantissa;
+    match boundary::NEXT_NS.get(linear) {
+        Some(&next) if ns > next => linear + 2,
+        _ => linear + 1,
     }
 }
+
+/// Number of the highest bit set, 0 to 63; 0 for 0.
+///
+/// BPF has no instruction for it, and the compiler's expansion takes twice as many as this multiplication: the
+/// product of all bits below the highest one and a De Bruijn number has a different top six bits for each of the 64.
+/// The table also hides the result's range from the compiler, which would otherwise drop the bounds checks that its
+/// users need: it can bound a logarithm by the value, the kernel's verifier cannot.
+#[inline(always)]
+fn highest_bit(value: u64) -> u32 {
+    let mut below = value;
+    below |= below >> 1;
+    below |= below >> 2;
+    below |= below >> 4;
+    below |= below >> 8;
+    below |= below >> 16;
+    below |= below >> 32;
+    let product = below.wrapping_mul(0x03F6_EAF2_CD27_1461);
+    HIGHEST_BIT
+        .get((product >> 58) as usize)
+        .map_or(0, |&bit| u32::from(bit))
+}
+
+/// Highest bit by the top six bits of the product in [`highest_bit`].
+#[rustfmt::skip]
+static HIGHEST_BIT: [u8; 64] = [
+    0, 58, 1, 59, 47, 53, 2, 60, 39, 48, 27, 54, 33, 42, 3, 61,
+    51, 37, 40, 49, 18, 28, 20, 55, 30, 34, 11, 43, 14, 22, 4, 62,
+    57, 46, 52, 38, 26, 32, 41, 50, 36, 17, 19, 29, 10, 13, 21, 56,
+    45, 25, 31, 35, 16, 9, 12, 44, 24, 15, 8, 23, 7, 6, 5, 63,
+];
 
 /// The octaves a histogram resolves, as powers of two of a second, and with them its number of slots.
 ///

@@ -13,7 +13,7 @@ pub(super) const COUNT: usize = (MAX_EXP - MIN_EXP) as usize * super::BUCKETS_PE
 
 /// Entry `n` is the largest whole number of nanoseconds not above 2^(i/8) seconds, with `i = n + 8 * MIN_EXP`.
 #[rustfmt::skip]
-pub(super) static UPPER_NS: [u64; COUNT] = [
+pub(super) const UPPER_NS: [u64; COUNT] = [
     29, 32, 35, 38, 42, 45, 50, 54, // 2^-25 s
     59, 64, 70, 77, 84, 91, 100, 109, // 2^-24 s
     119, 129, 141, 154, 168, 183, 200, 218, // 2^-23 s
@@ -54,3 +54,18 @@ pub(super) static UPPER_NS: [u64; COUNT] = [
     4_096_000_000_000, 4_466_719_672_996, 4_870_992_343_051, 5_311_854_815_850, 5_792_618_751_480, 6_316_895_540_870, 6_888_623_433_758, 7_512_097_121_932, // 2^12 s
     8_192_000_000_000, // 2^13 s
 ];
+
+/// Length of [`NEXT_NS`]: a power of two, because the verifier bounds an index built of bit fields by its bits.
+pub(super) const PADDED: usize = 512;
+
+/// By position of a linear bucket, the boundary above it, as it lies in kernel memory: `UPPER_NS` without its first
+/// entry, then no bound at all.
+pub(super) static NEXT_NS: [u64; PADDED] = {
+    let mut padded = [u64::MAX; PADDED];
+    let mut position = 1;
+    while position < COUNT {
+        padded[position - 1] = UPPER_NS[position];
+        position += 1;
+    }
+    padded
+};

@@ -106,6 +106,16 @@ fn every_linear_bucket_edge_and_its_neighbours_are_placed_exactly() {
 }
 
 #[test]
+fn highest_bit_is_the_integer_logarithm() {
+    assert_eq!(highest_bit(0), 0);
+    for bit in 0..64 {
+        let power = 1_u64 << bit;
+        assert_eq!(highest_bit(power), bit);
+        assert_eq!(highest_bit(power | (power - 1)), bit);
+    }
+}
+
+#[test]
 fn powers_of_two_and_ten_are_placed_exactly() {
     for exponent in 0..64 {
         let power = 1_u64 << exponent;
