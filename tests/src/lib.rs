@@ -1,1 +1,31 @@
-//! stub
+//! The lab: hosts and routers made of network namespaces, real servers and clients, faults, and the agent under test.
+//!
+//! Reading order: a host (`netns`), hosts wired together (`topology`), what breaks them (`link`, `tc`, `nft`, `delay`),
+//! what runs on them (`server`, `daemon`, `load`), what the kernel itself counted (`counters`),
+//! and the agent with what it said (`agent`, `stream`, `expect`).
+//!
+//! Everything the lab makes carries the id of the process that made it, is removed when its owner is dropped,
+//! and is swept by the next run if that process was killed.
+
+pub mod netns;
+pub mod topology;
+
+pub mod delay;
+pub mod link;
+pub mod nft;
+pub mod tc;
+
+pub mod daemon;
+pub mod load;
+pub mod server;
+
+pub mod counters;
+
+pub mod agent;
+pub mod expect;
+pub mod schema;
+pub mod stream;
+
+pub mod command;
+pub mod skip;
+pub mod wait;

@@ -1,0 +1,360 @@
+//! The agent under test: started from the host, limited to one namespace, its stream read, parsed and validated line by line.
+
+use std::ffi::OsString;
+use std::io::{BufRead as _, BufReader, Read};
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::{Context as _, Error, Result, anyhow, bail, ensure};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::netns::Namespace;
+use crate::stream::Line;
+use crate::{schema, wait};
+
+/// The sampling interval of every scenario.
+pub const INTERVAL: Duration = Duration::from_secs(1);
+/// Loading and attaching everything, on a busy machine.
+const START: Duration = Duration::from_secs(30);
+/// Detaching everything and saying goodbye.
+const STOP: Duration = Duration::from_secs(10);
+/// How many fault maps a failure message shows.
+const SHOWN: usize = 4;
+
+/// A running `osi-agent watch --json`.
+#[derive(Debug)]
+pub struct Agent {
+    child: Child,
+    heard: Arc<Heard>,
+    readers: Vec<JoinHandle<()>>,
+}
+
+/// What the reader threads have heard so far.
+#[derive(Debug, Default)]
+struct Heard {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    lines: Vec<Line>,
+    /// The first line that was no valid line of the contract.
+    broken: Option<String>,
+    stderr: String,
+    ended: bool,
+}
+
+/// A program that ran to its end.
+#[derive(Debug)]
+pub struct Ended {
+    /// How it ended.
+    pub status: ExitStatus,
+    /// What it printed.
+    pub stdout: String,
+    /// What it complained.
+    pub stderr: String,
+}
+
+impl Ended {
+    /// The exit code as a shell shows it: 128 + n for a signal.
+    pub fn code(&self) -> i32 {
+        self.status
+            .code()
+            .or_else(|| self.status.signal().map(|signal| 128 + signal))
+            .unwrap_or(-1)
+    }
+}
+
+/// The binary: `OSI_AGENT`, else the workspace's release build.
+pub fn binary() -> Result<PathBuf> {
+    let path = std::env::var_os("OSI_AGENT").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/release/osi-agent"),
+        PathBuf::from,
+    );
+    ensure!(
+        path.is_file(),
+        "there is no agent at {}: build it with `cargo build --release -p osi-agent`, or name it in OSI_AGENT",
+        path.display()
+    );
+    Ok(path)
+}
+
+/// Runs the agent to its end, for commands and for bad input.
+pub fn run(command: &mut Command) -> Result<Ended> {
+    let done = command
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| format!("cannot start {command:?}"))?;
+    Ok(Ended {
+        status: done.status,
+        stdout: String::from_utf8_lossy(&done.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&done.stderr).into_owned(),
+    })
+}
+
+impl Agent {
+    /// Watches one host of the lab and returns after the first fault map: everything is attached then.
+    pub fn watch(host: &Namespace) -> Result<Self> {
+        Self::watch_with(host, &[])
+    }
+
+    /// The same with further options.
+    pub fn watch_with(host: &Namespace, options: &[&str]) -> Result<Self> {
+        let mut args: Vec<OsString> = [
+            "watch",
+            "--json",
+            "--interval",
+            "1s",
+            "--netns",
+            host.name(),
+        ]
+        .map(Into::into)
+        .to_vec();
+        args.extend(options.iter().map(Into::into));
+        let agent = Self::start(&args)?;
+        agent.wait_for("the first fault map", START, Line::is_fault_map)?;
+        Ok(agent)
+    }
+
+    fn start(args: &[OsString]) -> Result<Self> {
+        let mut child = Command::new(binary()?)
+            .args(args)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .context("cannot start the agent")?;
+        let stdout = child
+            .stdout
+            .take()
+            .context("the agent has no standard output")?;
+        let stderr = child
+            .stderr
+            .take()
+            .context("the agent has no standard error")?;
+        let heard = Arc::new(Heard::default());
+        let (lines, complaints) = (Arc::clone(&heard), Arc::clone(&heard));
+        let readers = vec![
+            std::thread::spawn(move || lines.listen(stdout)),
+            std::thread::spawn(move || complaints.overhear(stderr)),
+        ];
+        Ok(Self {
+            child,
+            heard,
+            readers,
+        })
+    }
+
+    /// The agent's process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Every line so far.
+    pub fn lines(&self) -> Vec<Line> {
+        self.heard.lock().lines.clone()
+    }
+
+    /// Waits for a line, also among those already read; a line that breaks the contract ends the wait.
+    pub fn wait_for(
+        &self,
+        what: &str,
+        timeout: Duration,
+        matches: impl Fn(&Line) -> bool,
+    ) -> Result<Line> {
+        let deadline = Instant::now() + timeout;
+        let mut seen = 0;
+        let mut state = self.heard.lock();
+        loop {
+            if let Some(broken) = &state.broken {
+                bail!("{broken}");
+            }
+            if let Some(line) = state.lines[seen..].iter().find(|line| matches(line)) {
+                return Ok(line.clone());
+            }
+            seen = state.lines.len();
+            let left = deadline.saturating_duration_since(Instant::now());
+            if state.ended || left.is_zero() {
+                let why = if state.ended {
+                    "the agent ended"
+                } else {
+                    "time ran out"
+                };
+                drop(state);
+                return Err(self.failure(anyhow!("waited {timeout:?} for {what}: {why}")));
+            }
+            (state, _) = self
+                .heard
+                .changed
+                .wait_timeout(state, left)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Waits for the `number`th fault map whose window ended after `time`, counted from 1.
+    pub fn wait_for_window(&self, time: SystemTime, number: usize) -> Result<Line> {
+        let patience = INTERVAL * (number as u32 + 3);
+        let deadline = Instant::now() + patience;
+        loop {
+            let maps = self.fault_maps_after(time)?;
+            if let Some(map) = maps.get(number - 1) {
+                return Ok(map.clone());
+            }
+            let seen = self
+                .lines()
+                .iter()
+                .filter(|line| line.is_fault_map())
+                .count() as u64;
+            let left = deadline.saturating_duration_since(Instant::now());
+            self.wait_for("the next fault map", left, |line| {
+                line.is_fault_map() && line.value()["seq"].as_u64() > Some(seen)
+            })?;
+        }
+    }
+
+    /// The fault maps whose window ended after `time`.
+    pub fn fault_maps_after(&self, time: SystemTime) -> Result<Vec<Line>> {
+        let mut maps = Vec::new();
+        for line in self.lines() {
+            if line.is_fault_map() && line.time()? >= time {
+                maps.push(line);
+            }
+        }
+        Ok(maps)
+    }
+
+    /// Fails with the sentence and what the agent said, unless `condition` holds.
+    pub fn ensure(&self, condition: bool, sentence: impl FnOnce() -> String) -> Result<()> {
+        if condition {
+            return Ok(());
+        }
+        Err(self.failure(anyhow!(sentence())))
+    }
+
+    /// Adds what the agent said last to an error.
+    pub fn failure(&self, error: Error) -> Error {
+        error.context(self.said())
+    }
+
+    /// SIGINT: must end with 0 after a last line `bye`. Returns every line.
+    pub fn stop(mut self) -> Result<Vec<Line>> {
+        kill_process(Pid::from_child(&self.child), Signal::INT)
+            .context("the agent is already gone")?;
+        let status = self.wait_exit()?;
+        self.join_readers()?;
+        let lines = self.lines();
+        let broken = self.heard.lock().broken.take();
+        self.ensure(broken.is_none(), || broken.unwrap_or_default())?;
+        self.ensure(status.success(), || {
+            format!("SIGINT ended the agent with {status} instead of 0")
+        })?;
+        let last = lines.last().map_or("nothing", Line::kind);
+        self.ensure(last == "bye", || {
+            format!("the last line is {last} instead of bye")
+        })?;
+        Ok(lines)
+    }
+
+    /// SIGKILL, as the kernel's OOM killer would.
+    pub fn kill(mut self) -> Result<()> {
+        self.child.kill().context("the agent is already gone")?;
+        let status = self.wait_exit()?;
+        ensure!(
+            status.signal() == Some(Signal::KILL.as_raw()),
+            "SIGKILL ended the agent with {status}"
+        );
+        self.join_readers()
+    }
+
+    fn wait_exit(&mut self) -> Result<ExitStatus> {
+        let child = &mut self.child;
+        let outcome = wait::until("the agent ends", STOP, || Ok(child.try_wait()?));
+        outcome.map_err(|error| self.failure(error))
+    }
+
+    fn join_readers(&mut self) -> Result<()> {
+        for reader in self.readers.drain(..) {
+            reader
+                .join()
+                .map_err(|_| anyhow!("a reader of the agent's output panicked"))?;
+        }
+        Ok(())
+    }
+
+    fn said(&self) -> String {
+        let state = self.heard.lock();
+        let maps: Vec<_> = state
+            .lines
+            .iter()
+            .filter(|line| line.is_fault_map())
+            .collect();
+        let shown = &maps[maps.len().saturating_sub(SHOWN)..];
+        let mut said = vec![format!(
+            "the agent said {} lines, {} fault maps, the last:",
+            state.lines.len(),
+            maps.len()
+        )];
+        said.extend(shown.iter().map(|map| format!("  {map}")));
+        if !state.stderr.is_empty() {
+            said.push(format!("on standard error:\n{}", state.stderr));
+        }
+        said.join("\n")
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        if let Ok(None) = self.child.try_wait() {
+            for outcome in [self.child.kill(), self.child.wait().map(drop)] {
+                if let Err(error) = outcome {
+                    eprintln!("cannot end the agent: {error}");
+                }
+            }
+        }
+    }
+}
+
+impl Heard {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn listen(&self, stdout: impl Read) {
+        for line in BufReader::new(stdout).lines() {
+            let parsed = line.map_err(Error::from).and_then(|text| parse(&text));
+            let mut state = self.lock();
+            match parsed {
+                Ok(line) => state.lines.push(line),
+                Err(error) => {
+                    state.broken.get_or_insert_with(|| format!("{error:#}"));
+                }
+            }
+            self.changed.notify_all();
+        }
+        self.lock().ended = true;
+        self.changed.notify_all();
+    }
+
+    fn overhear(&self, stderr: impl Read) {
+        for line in BufReader::new(stderr)
+            .lines()
+            .map_while(std::result::Result::ok)
+        {
+            let mut state = self.lock();
+            state.stderr.push_str(&line);
+            state.stderr.push('\n');
+        }
+    }
+}
+
+fn parse(text: &str) -> Result<Line> {
+    let value =
+        serde_json::from_str(text).with_context(|| format!("this line is no JSON: {text}"))?;
+    schema::check(&value).with_context(|| format!("this line breaks the contract: {text}"))?;
+    Ok(Line::new(value))
+}

@@ -1,0 +1,160 @@
+//! What a scenario expects of the agent: the right cause on the right layer, soon enough, explained and advised; or calm.
+
+use std::time::{Duration, SystemTime};
+
+use anyhow::Result;
+
+use crate::agent::{Agent, INTERVAL};
+use crate::stream::{Line, rows};
+
+/// Windows from the kernel's first evidence to the verdict, for hard causes.
+pub const HARD: usize = 2;
+/// The same for statistical ones.
+pub const STATISTICAL: usize = 5;
+/// A finding closes after five clear windows; two more for the window in which the fault ends and for the line to arrive.
+const CLOSING: Duration = Duration::from_secs(12);
+
+/// The finding that a scenario provokes.
+#[derive(Clone, Copy, Debug)]
+pub struct Expected {
+    /// Its cause.
+    pub cause: &'static str,
+    /// Its layer.
+    pub layer: &'static str,
+    /// Windows from the first evidence to the verdict: [`HARD`] or [`STATISTICAL`].
+    pub within: usize,
+    /// Causes that the same fault may truthfully bring to the verdict before or after.
+    pub beside: &'static [&'static str],
+}
+
+impl Expected {
+    /// Waits for the verdict. `evidence` is when the scenario saw the kernel's first evidence.
+    ///
+    /// The window that holds the evidence is the first whose end lies after it; it is number 1.
+    pub fn named(&self, agent: &Agent, evidence: SystemTime) -> Result<Line> {
+        let deadline = agent.wait_for_window(evidence, self.within)?;
+        let named = agent
+            .lines()
+            .into_iter()
+            .find(|line| line.is_fault_map() && line.cause() == Some(self.cause));
+        let Some(map) =
+            named.filter(|map| map.value()["seq"].as_u64() <= deadline.value()["seq"].as_u64())
+        else {
+            return Err(agent.failure(anyhow::anyhow!(
+                "{} was not named within {} windows of the first evidence at {}",
+                self.cause,
+                self.within,
+                humantime::format_rfc3339_millis(evidence)
+            )));
+        };
+        self.is_complete(agent, &map)?;
+        Ok(map)
+    }
+
+    /// The verdict's layer, evidence, advice, and its finding on a line of its own.
+    fn is_complete(&self, agent: &Agent, map: &Line) -> Result<()> {
+        let verdict = map.verdict();
+        let cause = self.cause;
+        let layer = &verdict["layer"];
+        agent.ensure(layer == self.layer, || {
+            format!("{cause} was put on {layer} instead of {}", self.layer)
+        })?;
+        let state = &verdict["state"];
+        agent.ensure(state == "warn" || state == "critical", || {
+            format!("{cause} is open and the verdict is {state}")
+        })?;
+        let with_value = rows(verdict, "evidence")
+            .filter(|row| row["signal"].is_string() && row["value"].is_number());
+        agent.ensure(with_value.count() > 0, || {
+            format!("{cause} has no evidence with a value: {verdict}")
+        })?;
+        let confirmed = rows(verdict, "advice")
+            .any(|row| row["confirm"].as_str().is_some_and(|text| !text.is_empty()));
+        agent.ensure(confirmed, || {
+            format!("{cause} has no advice with a command that confirms it: {verdict}")
+        })?;
+        let id = finding(map);
+        agent.ensure(map.has_open(id), || {
+            format!("the verdict's finding {id:?} is not among the open ones")
+        })?;
+        agent.wait_for(
+            &format!("the finding line of {cause}"),
+            INTERVAL * 2,
+            |line| {
+                line.kind() == "finding"
+                    && line.value()["id"] == id
+                    && line.value()["cause"] == cause
+            },
+        )?;
+        Ok(())
+    }
+
+    /// Waits until the finding of `map` is resolved, after the fault was removed.
+    pub fn resolves(&self, agent: &Agent, map: &Line) -> Result<()> {
+        let id = finding(map);
+        agent.wait_for(&format!("{} to be resolved", self.cause), CLOSING, |line| {
+            line.kind() == "finding"
+                && line.value()["id"] == id
+                && line.value()["state"] == "resolved"
+        })?;
+        agent
+            .wait_for_window(SystemTime::now(), 1)
+            .and_then(|later| {
+                agent.ensure(!later.has_open(id), || {
+                    format!("{} is resolved and still listed as open", self.cause)
+                })
+            })
+    }
+
+    /// Stops the agent and makes sure that no verdict ever named anything else.
+    pub fn stop(&self, agent: Agent) -> Result<Vec<Line>> {
+        let said = agent.failure(anyhow::anyhow!("a verdict named the wrong cause"));
+        let lines = agent.stop()?;
+        let wrong = lines
+            .iter()
+            .filter(|line| line.is_fault_map())
+            .find(|line| {
+                line.cause()
+                    .is_some_and(|cause| cause != self.cause && !self.beside.contains(&cause))
+            });
+        match wrong {
+            Some(map) => Err(said.context(format!("instead of {}:\n  {map}", self.cause))),
+            None => Ok(lines),
+        }
+    }
+}
+
+/// The id of the verdict's finding.
+pub fn finding(map: &Line) -> &str {
+    map.verdict()["finding_id"].as_str().unwrap_or("")
+}
+
+/// Stops the agent and makes sure that nothing at all was found. Returns its lines.
+pub fn calm(agent: Agent) -> Result<Vec<Line>> {
+    let said = agent.failure(anyhow::anyhow!("something was found on a healthy host"));
+    let lines = agent.stop()?;
+    let alarm = lines.iter().find(|line| {
+        line.kind() == "finding" || line.is_fault_map() && line.verdict()["state"] != "ok"
+    });
+    match alarm {
+        Some(line) => Err(said.context(format!("the first alarm:\n  {line}"))),
+        None => Ok(lines),
+    }
+}
+
+/// Stops the agent and makes sure that at most warnings were found and all of them were resolved. Returns its lines.
+pub fn at_most_resolved_warnings(agent: Agent) -> Result<Vec<Line>> {
+    let said = agent.failure(anyhow::anyhow!("a healthy restart left an alarm"));
+    let lines = agent.stop()?;
+    let critical = lines
+        .iter()
+        .find(|line| line.kind() == "finding" && line.value()["severity"] == "critical");
+    let open_at_end = lines
+        .iter()
+        .rfind(|line| line.is_fault_map())
+        .filter(|map| rows(map.value(), "open_findings").next().is_some());
+    match critical.or(open_at_end) {
+        Some(line) => Err(said.context(format!("this one:\n  {line}"))),
+        None => Ok(lines),
+    }
+}

@@ -1,0 +1,49 @@
+//! Interfaces: taking them down and up, and what the kernel counted on them.
+
+use std::process::Command;
+
+use anyhow::{Context as _, Result};
+use serde_json::Value;
+
+use crate::command;
+use crate::netns::Namespace;
+
+/// Sets an interface up or down.
+pub fn set_up(host: &Namespace, interface: &str, up: bool) -> Result<()> {
+    host.ip(&["link", "set", interface, if up { "up" } else { "down" }])
+        .map(drop)
+}
+
+/// Makes every packet of a stream one segment, so that one lost packet is one lost segment.
+pub fn disable_segmentation_offload(host: &Namespace, interface: &str) -> Result<()> {
+    host.ip(&["link", "set", "dev", interface, "gso_max_segs", "1"])
+        .map(drop)
+}
+
+/// Whether the interface has a carrier.
+pub fn has_carrier(host: &Namespace, interface: &str) -> Result<bool> {
+    let link = show(host, interface)?;
+    let flags = link["flags"].as_array().context("ip prints no flags")?;
+    Ok(!flags.iter().any(|flag| flag == "NO-CARRIER"))
+}
+
+/// Bytes that the device counted as sent.
+pub fn sent_bytes(host: &Namespace, interface: &str) -> Result<u64> {
+    show(host, interface)?["stats64"]["tx"]["bytes"]
+        .as_u64()
+        .context("ip prints no stats64.tx.bytes")
+}
+
+fn show(host: &Namespace, interface: &str) -> Result<Value> {
+    let all = command::json(Command::new("ip").args([
+        "-n",
+        host.name(),
+        "-s",
+        "-j",
+        "link",
+        "show",
+        "dev",
+        interface,
+    ]))?;
+    all.get(0).cloned().context("ip lists no such interface")
+}

@@ -1,0 +1,291 @@
+//! Load with exact counts: connections at a rate, datagrams of a number, one bulk stream. All of it bounded.
+
+use std::collections::BTreeMap;
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpStream, UdpSocket};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::{Context as _, Result, ensure};
+use hdrhistogram::Histogram;
+
+use crate::netns::{Namespace, Task};
+
+/// Bytes of one exchange, each way.
+const MESSAGE: [u8; 64] = [b'o'; 64];
+const HTTP_REQUEST: &[u8] = b"GET / HTTP/1.0\r\n\r\n";
+/// Longer than any exchange of the lab takes; only a lost server makes it expire.
+const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(5);
+const WORKERS: usize = 4;
+/// The most connections, datagrams and seconds that any plan may ask for.
+const MOST_CONNECTIONS: u64 = 20_000;
+const MOST_DATAGRAMS: u64 = 100_000;
+const LONGEST: Duration = Duration::from_mins(1);
+
+/// What is said on each connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exchange {
+    /// 64 bytes out, the same 64 bytes back, then the client closes.
+    Echo,
+    /// One HTTP/1.0 request; the server closes after its answer.
+    Http,
+    /// Nothing: connect and close.
+    None,
+}
+
+/// Connections at a steady rate.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan {
+    /// Where to.
+    pub target: SocketAddr,
+    /// How many.
+    pub connections: u64,
+    /// How many are started each second, whatever the earlier ones do.
+    pub per_second: u64,
+    /// How long a connect may take.
+    pub connect_timeout: Duration,
+    /// What is said.
+    pub exchange: Exchange,
+}
+
+/// What became of the connections.
+#[derive(Debug)]
+pub struct Report {
+    /// Connections that were established.
+    pub connected: u64,
+    /// Exchanges that came to their end.
+    pub completed: u64,
+    /// Failures by error number; time-outs of this generator itself count as ETIMEDOUT.
+    pub errors: BTreeMap<i32, u64>,
+    /// When the first connect failed.
+    pub first_error: Option<SystemTime>,
+    /// Nanoseconds from connect to connected.
+    pub connect_ns: Histogram<u64>,
+}
+
+impl Report {
+    fn empty() -> Result<Self> {
+        Ok(Self {
+            connected: 0,
+            completed: 0,
+            errors: BTreeMap::new(),
+            first_error: None,
+            connect_ns: Histogram::new(3)?,
+        })
+    }
+
+    /// How often an error number was met.
+    pub fn errors_of(&self, errno: i32) -> u64 {
+        self.errors.get(&errno).copied().unwrap_or(0)
+    }
+
+    fn fail(&mut self, error: &std::io::Error) {
+        // The standard library's connect time-out carries no errno.
+        let errno = error.raw_os_error().unwrap_or(libc::ETIMEDOUT);
+        *self.errors.entry(errno).or_default() += 1;
+        self.first_error.get_or_insert_with(SystemTime::now);
+    }
+
+    fn add(&mut self, other: &Self) -> Result<()> {
+        let Self {
+            connected,
+            completed,
+            errors,
+            first_error,
+            connect_ns,
+        } = other;
+        self.connected += connected;
+        self.completed += completed;
+        for (errno, count) in errors {
+            *self.errors.entry(*errno).or_default() += count;
+        }
+        self.first_error = [self.first_error, *first_error].into_iter().flatten().min();
+        self.connect_ns.add(connect_ns)?;
+        Ok(())
+    }
+}
+
+/// Makes the connections of a plan from `host` and returns when the last has ended.
+pub fn connections(host: &Namespace, plan: Plan) -> Result<Report> {
+    ensure!(
+        plan.connections <= MOST_CONNECTIONS,
+        "a plan of {} connections is unbounded",
+        plan.connections
+    );
+    ensure!(plan.per_second > 0, "a plan needs a rate");
+    let start = Instant::now();
+    let next = AtomicU64::new(0);
+    let workers: Vec<Result<Report>> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..WORKERS)
+            .map(|_| scope.spawn(|| host.run(|| work(plan, start, &next))))
+            .collect();
+        threads
+            .into_iter()
+            .map(|thread| {
+                thread
+                    .join()
+                    .unwrap_or_else(|_| Err(anyhow::anyhow!("a load worker panicked")))
+            })
+            .collect()
+    });
+    let mut total = Report::empty()?;
+    for report in workers {
+        total.add(&report?)?;
+    }
+    Ok(total)
+}
+
+/// The same connects at once, each on its own thread: for targets that make every connect wait.
+pub fn connect_all_at_once(
+    host: &Namespace,
+    target: SocketAddr,
+    count: u64,
+    timeout: Duration,
+) -> Result<Task<Report>> {
+    ensure!(count <= 256, "{count} threads are too many");
+    host.spawn(move || {
+        let attempts: Vec<_> = (0..count)
+            .map(|_| std::thread::spawn(move || TcpStream::connect_timeout(&target, timeout)))
+            .collect();
+        let mut report = Report::empty()?;
+        // Kept until all have ended, so that no early close makes room for a later connect.
+        let mut held = Vec::new();
+        for attempt in attempts {
+            match attempt
+                .join()
+                .map_err(|_| anyhow::anyhow!("a connect panicked"))?
+            {
+                Ok(stream) => held.push(stream),
+                Err(error) => report.fail(&error),
+            }
+        }
+        report.connected = held.len() as u64;
+        Ok(report)
+    })
+}
+
+fn work(plan: Plan, start: Instant, next: &AtomicU64) -> Result<Report> {
+    let mut report = Report::empty()?;
+    loop {
+        let number = next.fetch_add(1, Ordering::Relaxed);
+        if number >= plan.connections {
+            return Ok(report);
+        }
+        pace(start, number, plan.per_second);
+        let began = Instant::now();
+        match TcpStream::connect_timeout(&plan.target, plan.connect_timeout) {
+            Ok(stream) => {
+                report.connected += 1;
+                report
+                    .connect_ns
+                    .record(began.elapsed().as_nanos() as u64)?;
+                match exchange(stream, plan.exchange) {
+                    Ok(()) => report.completed += 1,
+                    Err(error) => report.fail(&error),
+                }
+            }
+            Err(error) => report.fail(&error),
+        }
+    }
+}
+
+/// Waits until unit `number` of a stream of `per_second` is due.
+fn pace(start: Instant, number: u64, per_second: u64) {
+    let due = start + Duration::from_nanos(number * 1_000_000_000 / per_second);
+    std::thread::sleep(due.saturating_duration_since(Instant::now()));
+}
+
+fn exchange(mut stream: TcpStream, exchange: Exchange) -> std::io::Result<()> {
+    stream.set_read_timeout(Some(EXCHANGE_TIMEOUT))?;
+    match exchange {
+        Exchange::Echo => {
+            stream.write_all(&MESSAGE)?;
+            let mut answer = MESSAGE;
+            stream.read_exact(&mut answer)
+        }
+        Exchange::Http => {
+            stream.write_all(HTTP_REQUEST)?;
+            let mut answer = Vec::new();
+            stream.read_to_end(&mut answer)?;
+            if answer.starts_with(b"HTTP/1.1 200") {
+                Ok(())
+            } else {
+                Err(std::io::Error::from_raw_os_error(libc::EPROTO))
+            }
+        }
+        Exchange::None => Ok(()),
+    }
+}
+
+/// Datagrams in bursts.
+#[derive(Clone, Copy, Debug)]
+pub struct Datagrams {
+    /// Where to.
+    pub target: SocketAddr,
+    /// How many in all.
+    pub count: u64,
+    /// Bytes of payload in each.
+    pub size: usize,
+    /// How many leave back to back.
+    pub burst: u64,
+    /// Time from the start of one burst to the start of the next.
+    pub every: Duration,
+}
+
+/// Sends exactly `count` datagrams from `host`.
+pub fn datagrams(host: &Namespace, plan: Datagrams) -> Result<()> {
+    ensure!(
+        plan.count <= MOST_DATAGRAMS,
+        "{} datagrams are unbounded",
+        plan.count
+    );
+    host.run(|| {
+        let socket = if plan.target.is_ipv4() {
+            UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))
+        } else {
+            UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0))
+        }?;
+        let payload = vec![b'o'; plan.size];
+        let start = Instant::now();
+        for number in 0..plan.count {
+            if number % plan.burst == 0 {
+                let due = start + plan.every * (number / plan.burst) as u32;
+                std::thread::sleep(due.saturating_duration_since(Instant::now()));
+            }
+            let sent = socket
+                .send_to(&payload, plan.target)
+                .with_context(|| format!("datagram {number} was refused"))?;
+            ensure!(
+                sent == plan.size,
+                "datagram {number} was cut to {sent} bytes"
+            );
+        }
+        Ok(())
+    })
+}
+
+/// A TCP stream to a sink for `duration`, as fast as it goes or at `bytes_per_second`; joins to the bytes written.
+pub fn bulk(
+    host: &Namespace,
+    target: SocketAddr,
+    duration: Duration,
+    bytes_per_second: Option<u64>,
+) -> Result<Task<u64>> {
+    ensure!(duration <= LONGEST, "a stream of {duration:?} is unbounded");
+    host.spawn(move || {
+        let mut stream = TcpStream::connect_timeout(&target, EXCHANGE_TIMEOUT)?;
+        stream.set_write_timeout(Some(EXCHANGE_TIMEOUT))?;
+        let chunk = vec![b'o'; 16 * 1024];
+        let start = Instant::now();
+        let mut written = 0;
+        while start.elapsed() < duration {
+            if let Some(rate) = bytes_per_second {
+                pace(start, written, rate);
+            }
+            stream.write_all(&chunk).context("the bulk stream broke")?;
+            written += chunk.len() as u64;
+        }
+        stream.shutdown(Shutdown::Both)?;
+        Ok(written)
+    })
+}

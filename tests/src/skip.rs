@@ -1,0 +1,79 @@
+//! What a test needs of the machine; what is missing is said aloud, never passed silently.
+
+use std::fs::OpenOptions;
+use std::io::Write as _;
+use std::path::Path;
+use std::sync::LazyLock;
+
+use anyhow::{Context as _, Result, anyhow};
+
+use crate::netns;
+
+/// One thing a test needs beside root and iproute2.
+#[derive(Clone, Copy, Debug)]
+pub enum Need {
+    /// A program in the search path.
+    Program(&'static str),
+    /// A device file.
+    Device(&'static str),
+}
+
+static SWEPT: LazyLock<std::result::Result<(), String>> =
+    LazyLock::new(|| netns::sweep().map_err(|error| format!("{error:#}")));
+
+/// Whether the test may run; if not, the reason is printed and logged.
+pub fn ready(test: &str, needs: &[Need]) -> Result<bool> {
+    if let Some(reason) = missing(needs) {
+        skip(test, &reason)?;
+        return Ok(false);
+    }
+    SWEPT
+        .clone()
+        .map_err(|error| anyhow!("cannot remove what earlier runs left: {error}"))?;
+    Ok(true)
+}
+
+/// Says that a test did not run and why, on standard output and in the file that `OSI_SKIP_LOG` names.
+pub fn skip(test: &str, reason: &str) -> Result<()> {
+    let line = format!("skipped: {test}: {reason}\n");
+    // Not println!: the test harness would swallow it.
+    std::io::stdout().write_all(line.as_bytes())?;
+    let Some(log) = std::env::var_os("OSI_SKIP_LOG") else {
+        return Ok(());
+    };
+    OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(&log)
+        .and_then(|mut file| file.write_all(line.as_bytes()))
+        .with_context(|| {
+            format!(
+                "cannot append to the skip log {}",
+                Path::new(&log).display()
+            )
+        })
+}
+
+fn missing(needs: &[Need]) -> Option<String> {
+    if !rustix::process::geteuid().is_root() {
+        return Some("namespaces and eBPF need root".to_owned());
+    }
+    [Need::Program("ip"), Need::Program("ss")]
+        .iter()
+        .chain(needs)
+        .find_map(|need| match need {
+            Need::Program(name) => {
+                (!in_path(name)).then(|| format!("the program {name} is not installed"))
+            }
+            Need::Device(path) => {
+                (!Path::new(path).exists()).then(|| format!("there is no {path}"))
+            }
+        })
+}
+
+fn in_path(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .chain(["/usr/sbin", "/sbin"].map(Into::into))
+        .any(|directory| directory.join(program).is_file())
+}

@@ -1,0 +1,147 @@
+//! One line of the agent's NDJSON stream, and the sums that scenarios take over many.
+
+use std::fmt;
+use std::time::SystemTime;
+
+use anyhow::{Context as _, Result};
+use serde_json::Value;
+
+/// A line that was read, parsed and held against the schema.
+#[derive(Clone, Debug)]
+pub struct Line {
+    value: Value,
+}
+
+impl Line {
+    /// Wraps a parsed line.
+    pub fn new(value: Value) -> Self {
+        Self { value }
+    }
+
+    /// The whole object.
+    pub fn value(&self) -> &Value {
+        &self.value
+    }
+
+    /// Its `type`.
+    pub fn kind(&self) -> &str {
+        self.value["type"].as_str().unwrap_or("")
+    }
+
+    /// Whether it is a fault map.
+    pub fn is_fault_map(&self) -> bool {
+        self.kind() == "fault_map"
+    }
+
+    /// Its `ts`.
+    pub fn time(&self) -> Result<SystemTime> {
+        let text = self.value["ts"].as_str().context("a line has no ts")?;
+        humantime::parse_rfc3339(text).with_context(|| format!("{text} is no RFC 3339 time"))
+    }
+
+    /// The verdict of a fault map.
+    pub fn verdict(&self) -> &Value {
+        &self.value["verdict"]
+    }
+
+    /// The cause that the verdict names.
+    pub fn cause(&self) -> Option<&str> {
+        self.verdict()["cause"].as_str()
+    }
+
+    /// One layer of a fault map, by `L1` to `L7`.
+    pub fn layer(&self, name: &str) -> &Value {
+        self.value["layers"]
+            .as_array()
+            .and_then(|layers| layers.iter().find(|layer| layer["layer"] == name))
+            .unwrap_or(&Value::Null)
+    }
+
+    /// Packets that one reason took on a layer, over all scopes of the line.
+    pub fn dropped(&self, layer: &str, reason: &str) -> u64 {
+        rows(self.layer(layer), "drops_by_reason")
+            .filter(|row| row["reason"] == reason)
+            .filter_map(|row| row["packets"].as_u64())
+            .sum()
+    }
+
+    /// The rows of one meter on a layer.
+    pub fn meters<'a>(&'a self, layer: &str, id: &'a str) -> impl Iterator<Item = &'a Value> {
+        rows(self.layer(layer), "meters").filter(move |row| row["id"] == id)
+    }
+
+    /// The figure of one latency signal, such as `count`.
+    pub fn latency(&self, layer: &str, id: &str, figure: &str) -> Option<u64> {
+        self.layer(layer)["latency"][id][figure].as_u64()
+    }
+
+    /// Whether a fault map lists a finding as open.
+    pub fn has_open(&self, finding: &str) -> bool {
+        rows(&self.value, "open_findings").any(|id| id == finding)
+    }
+}
+
+/// What a person needs of a line when a scenario fails.
+impl fmt::Display for Line {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let value = &self.value;
+        match self.kind() {
+            "fault_map" => {
+                let verdict = self.verdict();
+                write!(
+                    out,
+                    "{} fault_map {}: {} {} {} ({}) {}",
+                    text(&value["ts"]),
+                    value["seq"],
+                    text(&verdict["state"]),
+                    text(&verdict["layer"]),
+                    text(&verdict["cause"]),
+                    text(&verdict["confidence"]),
+                    text(&verdict["summary"]),
+                )?;
+                for layer in rows(value, "layers").filter(|layer| layer["state"] != "blind") {
+                    write!(
+                        out,
+                        "\n    {} {} drops {} errors {} saturation {} by {}",
+                        text(&layer["layer"]),
+                        text(&layer["state"]),
+                        layer["drops"],
+                        layer["errors"],
+                        layer["saturation_ratio"],
+                        text(&layer["limiting_meter"]),
+                    )?;
+                }
+                Ok(())
+            }
+            _ => write!(out, "{value}"),
+        }
+    }
+}
+
+/// The elements of an array field, none when it is missing.
+pub fn rows<'a>(object: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> + use<'a> {
+    object[key].as_array().into_iter().flatten()
+}
+
+/// Σ `count` of the events that match.
+pub fn event_count(lines: &[Line], kind: &str, matches: impl Fn(&Value) -> bool) -> u64 {
+    lines
+        .iter()
+        .filter(|line| line.kind() == "event" && line.value()["kind"] == kind)
+        .filter(|line| matches(line.value()))
+        .filter_map(|line| line.value()["count"].as_u64())
+        .sum()
+}
+
+/// A figure of every fault map, summed.
+pub fn sum(lines: &[Line], figure: impl Fn(&Line) -> u64) -> u64 {
+    lines
+        .iter()
+        .filter(|line| line.is_fault_map())
+        .map(figure)
+        .sum()
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or("-")
+}

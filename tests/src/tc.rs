@@ -1,0 +1,85 @@
+//! The token bucket that gives a link of the lab a rate, and what it counted.
+
+use std::process::Command;
+
+use anyhow::{Context as _, Result};
+use serde_json::Value;
+
+use crate::command;
+use crate::netns::Namespace;
+
+/// A tbf at the root of an interface, removed with [`Shaper::remove`] or with the namespace.
+#[derive(Debug)]
+pub struct Shaper<'a> {
+    host: &'a Namespace,
+    interface: &'a str,
+}
+
+/// What a shaper counted since it was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ShaperCounts {
+    /// Bytes that left, each segment with its own headers.
+    pub bytes: u64,
+    /// Packets refused because the queue was full.
+    pub drops: u64,
+    /// How often a packet had to wait for tokens.
+    pub overlimits: u64,
+}
+
+impl<'a> Shaper<'a> {
+    /// Caps an interface: `rate` such as `50mbit`, `burst` such as `64kb`, a queue of `limit` such as `300kb`.
+    pub fn cap(
+        host: &'a Namespace,
+        interface: &'a str,
+        rate: &str,
+        burst: &str,
+        limit: &str,
+    ) -> Result<Self> {
+        command::output(tc(host).args([
+            "qdisc", "add", "dev", interface, "root", "tbf", "rate", rate, "burst", burst, "limit",
+            limit,
+        ]))?;
+        Ok(Self { host, interface })
+    }
+
+    /// What it counted so far.
+    pub fn counts(&self) -> Result<ShaperCounts> {
+        let all = qdiscs(self.host, self.interface)?;
+        let tbf = all
+            .as_array()
+            .and_then(|list| list.iter().find(|qdisc| qdisc["kind"] == "tbf"))
+            .context("the shaper is gone")?;
+        let count = |key: &str| {
+            tbf[key]
+                .as_u64()
+                .with_context(|| format!("tc prints no {key}"))
+        };
+        Ok(ShaperCounts {
+            bytes: count("bytes")?,
+            drops: count("drops")?,
+            overlimits: count("overlimits")?,
+        })
+    }
+
+    /// Takes the cap away.
+    pub fn remove(self) -> Result<()> {
+        command::output(tc(self.host).args(["qdisc", "del", "dev", self.interface, "root"]))
+            .map(drop)
+    }
+}
+
+/// Every queueing discipline of an interface.
+pub fn qdiscs(host: &Namespace, interface: &str) -> Result<Value> {
+    command::json(tc(host).args(["-s", "-j", "qdisc", "show", "dev", interface]))
+}
+
+/// Every filter of an interface in one direction, `ingress` or `egress`.
+pub fn filters(host: &Namespace, interface: &str, direction: &str) -> Result<String> {
+    command::output(tc(host).args(["filter", "show", "dev", interface, direction]))
+}
+
+fn tc(host: &Namespace) -> Command {
+    let mut command = Command::new("tc");
+    command.args(["-n", host.name()]);
+    command
+}

@@ -1,0 +1,257 @@
+//! Each fault, measured by the kernel's own counters.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use osi_tests::load::{self, Datagrams, Exchange, Plan};
+use osi_tests::nft::DropRule;
+use osi_tests::server::{Behaviour, Server, listen};
+use osi_tests::skip::{self, Need};
+use osi_tests::tc::Shaper;
+use osi_tests::topology::{Family, Pair, Routed};
+use osi_tests::{counters, link};
+
+const BOTH: [Family; 2] = [Family::V4, Family::V6];
+
+fn connects(target: std::net::SocketAddr, connections: u64) -> Plan {
+    Plan {
+        target,
+        connections,
+        per_second: 100,
+        connect_timeout: Duration::from_secs(5),
+        exchange: Exchange::None,
+    }
+}
+
+#[test]
+fn a_peer_that_is_down_takes_the_carrier() -> Result<()> {
+    if !skip::ready("lab::a_peer_that_is_down_takes_the_carrier", &[])? {
+        return Ok(());
+    }
+    let lab = Routed::build()?;
+    ensure!(
+        link::has_carrier(&lab.client, "eth0")?,
+        "a new link has no carrier"
+    );
+    link::set_up(&lab.router, Routed::WEST, false)?;
+    ensure!(
+        !link::has_carrier(&lab.client, "eth0")?,
+        "the carrier stayed"
+    );
+    link::set_up(&lab.router, Routed::WEST, true)?;
+    ensure!(
+        link::has_carrier(&lab.client, "eth0")?,
+        "the carrier did not come back"
+    );
+    Ok(())
+}
+
+#[test]
+fn a_shaper_holds_its_rate_and_drops_what_does_not_fit() -> Result<()> {
+    if !skip::ready(
+        "lab::a_shaper_holds_its_rate_and_drops_what_does_not_fit",
+        &[Need::Program("tc")],
+    )? {
+        return Ok(());
+    }
+    let lab = Routed::build()?;
+    let target = Routed::server_at(Family::V4, 7);
+    let server = Server::start(&lab.server, target, Behaviour::Sink)?;
+    let shaper = Shaper::cap(&lab.router, Routed::EAST, "50mbit", "64kb", "300kb")?;
+    let began = Instant::now();
+    load::bulk(&lab.client, target, Duration::from_secs(2), None)?.join()?;
+    let rate = shaper.counts()?.bytes as f64 * 8.0 / began.elapsed().as_secs_f64();
+    ensure!(
+        (45e6..55e6).contains(&rate),
+        "50 Mbit/s were asked for and {rate} bit/s went through"
+    );
+    shaper.remove()?;
+    drop(server);
+
+    let shaper = Shaper::cap(&lab.router, Routed::EAST, "50mbit", "16kb", "20kb")?;
+    let before = counters::snmp(&lab.server, "UdpNoPorts")?;
+    let burst = Datagrams {
+        target,
+        count: 300,
+        size: 1000,
+        burst: 100,
+        every: Duration::from_millis(100),
+    };
+    load::datagrams(&lab.client, burst)?;
+    let dropped = shaper.counts()?.drops;
+    let arrived = osi_tests::wait::until("the rest arrives", Duration::from_secs(2), || {
+        let arrived = counters::snmp(&lab.server, "UdpNoPorts")? - before;
+        Ok((arrived + dropped == 300).then_some(arrived))
+    })?;
+    ensure!(
+        dropped > 30,
+        "only {dropped} of 300 datagrams were dropped, {arrived} arrived"
+    );
+    Ok(())
+}
+
+#[test]
+fn an_address_that_nobody_owns_becomes_unreachable() -> Result<()> {
+    if !skip::ready("lab::an_address_that_nobody_owns_becomes_unreachable", &[])? {
+        return Ok(());
+    }
+    let lab = Routed::build()?;
+    for family in BOTH {
+        let began = Instant::now();
+        let report = load::connections(&lab.client, connects(Routed::nobody_at(family, 7), 1))?;
+        ensure!(
+            report.errors_of(libc::EHOSTUNREACH) == 1,
+            "{family:?} ended with {:?}",
+            report.errors
+        );
+        let took = began.elapsed();
+        ensure!(
+            (2..5).contains(&took.as_secs()),
+            "three solicitations took {took:?}"
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn without_a_route_every_connect_fails_at_once() -> Result<()> {
+    if !skip::ready(
+        "lab::without_a_route_every_connect_fails_at_once",
+        &[Need::Program("nstat")],
+    )? {
+        return Ok(());
+    }
+    let lab = Routed::build()?;
+    for (family, counter) in [
+        (Family::V4, "IpOutNoRoutes"),
+        (Family::V6, "Ip6OutNoRoutes"),
+    ] {
+        lab.remove_client_route(family)?;
+        let before = counters::snmp(&lab.client, counter)?;
+        let report = load::connections(&lab.client, connects(Routed::server_at(family, 7), 10))?;
+        ensure!(
+            report.errors_of(libc::ENETUNREACH) == 10,
+            "{family:?} ended with {:?}",
+            report.errors
+        );
+        let counted = counters::snmp(&lab.client, counter)? - before;
+        ensure!(counted == 10, "{counter} grew by {counted}");
+        lab.restore_client_route(family)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_drop_rule_counts_every_datagram() -> Result<()> {
+    if !skip::ready(
+        "lab::a_drop_rule_counts_every_datagram",
+        &[Need::Program("nft")],
+    )? {
+        return Ok(());
+    }
+    let pair = Pair::build()?;
+    for family in BOTH {
+        let rule = DropRule::add(&pair.server, "input", "udp dport 9")?;
+        let target = Pair::server_at(family, 9);
+        let plan = Datagrams {
+            target,
+            count: 1000,
+            size: 500,
+            burst: 50,
+            every: Duration::from_millis(2),
+        };
+        load::datagrams(&pair.client, plan)?;
+        let dropped = rule.remove()?;
+        ensure!(
+            dropped == 1000,
+            "{family:?}: the rule dropped {dropped} of 1000"
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn a_full_accept_queue_overflows() -> Result<()> {
+    if !skip::ready(
+        "lab::a_full_accept_queue_overflows",
+        &[Need::Program("nstat")],
+    )? {
+        return Ok(());
+    }
+    let pair = Pair::build()?;
+    let target = Pair::server_at(Family::V4, 7);
+    let listener = listen(&pair.server, target, 1)?;
+    let report =
+        load::connect_all_at_once(&pair.client, target, 8, Duration::from_millis(1500))?.join()?;
+    let overflows = counters::snmp(&pair.server, "TcpExtListenOverflows")?;
+    drop(listener);
+    ensure!(
+        report.connected == 2,
+        "a backlog of 1 holds 2 and {} were connected",
+        report.connected
+    );
+    // Each of the six refused connects tried at 0 s and at 1 s.
+    ensure!(overflows == 12, "the queue overflowed {overflows} times");
+    Ok(())
+}
+
+#[test]
+fn a_silent_router_makes_syns_be_sent_again() -> Result<()> {
+    if !skip::ready(
+        "lab::a_silent_router_makes_syns_be_sent_again",
+        &[Need::Program("nft"), Need::Program("nstat")],
+    )? {
+        return Ok(());
+    }
+    let lab = Routed::build()?;
+    let rule = DropRule::add(&lab.router, "forward", "tcp dport 7")?;
+    for family in BOTH {
+        let target = Routed::server_at(family, 7);
+        let before = counters::snmp(&lab.client, "TcpExtTCPSynRetrans")?;
+        let report =
+            load::connect_all_at_once(&lab.client, target, 4, Duration::from_millis(2500))?
+                .join()?;
+        ensure!(
+            report.connected == 0,
+            "{} connects came through",
+            report.connected
+        );
+        let again = counters::snmp(&lab.client, "TcpExtTCPSynRetrans")? - before;
+        ensure!(
+            again >= 8,
+            "{family:?}: 4 connects of 2.5 s sent {again} SYNs again"
+        );
+    }
+    ensure!(rule.remove()? >= 24, "the rule missed some");
+    Ok(())
+}
+
+#[test]
+fn random_loss_makes_segments_be_sent_again() -> Result<()> {
+    if !skip::ready(
+        "lab::random_loss_makes_segments_be_sent_again",
+        &[Need::Program("nft"), Need::Program("nstat")],
+    )? {
+        return Ok(());
+    }
+    let lab = Routed::build()?;
+    let target = Routed::server_at(Family::V4, 7);
+    let server = Server::start(&lab.server, target, Behaviour::Sink)?;
+    link::disable_segmentation_offload(&lab.client, "eth0")?;
+    let rule = DropRule::add(
+        &lab.router,
+        "forward",
+        "tcp dport 7 numgen random mod 100 < 5",
+    )?;
+    load::bulk(&lab.client, target, Duration::from_secs(3), Some(2_500_000))?.join()?;
+    let dropped = rule.remove()?;
+    drop(server);
+    let again = counters::snmp(&lab.client, "TcpRetransSegs")?;
+    let sent = counters::snmp(&lab.client, "TcpOutSegs")?;
+    let ratio = again as f64 / sent as f64;
+    ensure!(
+        (0.03..0.10).contains(&ratio),
+        "{dropped} of {sent} segments were dropped and {again} sent again"
+    );
+    Ok(())
+}
