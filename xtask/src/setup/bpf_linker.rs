@@ -33,6 +33,8 @@ pub(super) fn install() -> Result<()> {
             .args(["--locked", "--force", "--no-default-features"])
             .arg("--features")
             .arg(format!("llvm-{}", rustc_llvm()?))
+            // Its release profile keeps full debug information: a fifth of the time, 40 MB.
+            .env("CARGO_PROFILE_RELEASE_DEBUG", "false")
             // Where the linker looks for LLVM, now and (as its run path) later.
             .env("LLVM_PREFIX", &sysroot)
             .env(
