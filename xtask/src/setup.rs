@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 
 use self::needs::{Install, NEEDS, Need};
 use crate::sh;
@@ -63,6 +63,7 @@ pub(crate) fn ensure(purpose: Purpose) -> Result<()> {
         let outcome = match need.install {
             Install::Component(component) => {
                 sh::run(sh::command("rustup").args(["component", "add", component]))
+                    .context("the toolchain must come from rustup: https://rustup.rs")
             }
             Install::BpfLinker => bpf_linker::install(),
             Install::Package(_) => continue,

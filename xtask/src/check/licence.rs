@@ -110,7 +110,7 @@ mod tests {
     fn one_allowed_choice_is_enough() {
         for licence in [
             "MIT",
-            "MIT/Apache-2.0",
+            "MIT/GPL-2.0",
             "MIT OR GPL-2.0-only",
             "LGPL-3.0 OR (MIT AND Zlib)",
             "(MIT OR Apache-2.0) AND Unicode-3.0",

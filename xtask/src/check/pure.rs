@@ -159,7 +159,10 @@ mod tests {
             [""; 0]
         );
         assert_eq!(
-            findings("osi-agent/src/layer/mod.rs", "use crate::ayah;"),
+            findings(
+                "osi-agent/src/layer/mod.rs",
+                "use crate::aya;\nuse ayahuasca::Tea;"
+            ),
             [""; 0]
         );
     }

@@ -106,6 +106,7 @@ mod tests {
             "test result: ok. 12 passed; 0 failed; 1 ignored; 0 measured; 3 filtered out; finished in 0.10s",
             "test l4::ports ... FAILED",
             "test result: FAILED. 3 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out; finished in 2.00s",
+            "test result: ok. 0 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.00s",
         ]);
         assert_eq!(summary.counts(), "15 passed, 1 failed, 1 skipped");
         assert_eq!(summary.failed_tests, ["l4::ports"]);
