@@ -6,13 +6,14 @@ use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, anyhow, ensure};
 use hdrhistogram::Histogram;
 
 use crate::netns::{Namespace, Task};
+use crate::server::MESSAGE_BYTES;
 
 /// Bytes of one exchange, each way.
-const MESSAGE: [u8; 64] = [b'o'; 64];
+const MESSAGE: [u8; MESSAGE_BYTES] = [b'o'; MESSAGE_BYTES];
 const HTTP_REQUEST: &[u8] = b"GET / HTTP/1.0\r\n\r\n";
 /// Longer than any exchange of the lab takes; only a lost server makes it expire.
 const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -25,7 +26,7 @@ const LONGEST: Duration = Duration::from_mins(1);
 /// What is said on each connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exchange {
-    /// 64 bytes out, the same 64 bytes back, then the client closes.
+    /// 64 bytes out, the same 64 bytes back; the server closes, so that no client port is left in `TIME_WAIT`.
     Echo,
     /// One HTTP/1.0 request; the server closes after its answer.
     Http,
@@ -105,34 +106,33 @@ impl Report {
     }
 }
 
-/// Makes the connections of a plan from `host` and returns when the last has ended.
-pub fn connections(host: &Namespace, plan: Plan) -> Result<Report> {
+/// Makes the connections of a plan from `host`.
+pub fn connections(host: &Namespace, plan: Plan) -> Result<Task<Report>> {
     ensure!(
         plan.connections <= MOST_CONNECTIONS,
         "a plan of {} connections is unbounded",
         plan.connections
     );
     ensure!(plan.per_second > 0, "a plan needs a rate");
-    let start = Instant::now();
-    let next = AtomicU64::new(0);
-    let workers: Vec<Result<Report>> = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..WORKERS)
-            .map(|_| scope.spawn(|| host.run(|| work(plan, start, &next))))
-            .collect();
-        threads
-            .into_iter()
-            .map(|thread| {
-                thread
-                    .join()
-                    .unwrap_or_else(|_| Err(anyhow::anyhow!("a load worker panicked")))
-            })
-            .collect()
-    });
-    let mut total = Report::empty()?;
-    for report in workers {
-        total.add(&report?)?;
-    }
-    Ok(total)
+    host.spawn(move || {
+        let start = Instant::now();
+        let next = AtomicU64::new(0);
+        std::thread::scope(|scope| {
+            // Threads are born in the namespace of their parent.
+            let workers: Vec<_> = (0..WORKERS)
+                .map(|_| scope.spawn(|| work(plan, start, &next)))
+                .collect();
+            let mut total = Report::empty()?;
+            for worker in workers {
+                total.add(
+                    &worker
+                        .join()
+                        .map_err(|_| anyhow!("a load worker panicked"))??,
+                )?;
+            }
+            Ok(total)
+        })
+    })
 }
 
 /// The same connects at once, each on its own thread: for targets that make every connect wait.
@@ -151,10 +151,7 @@ pub fn connect_all_at_once(
         // Kept until all have ended, so that no early close makes room for a later connect.
         let mut held = Vec::new();
         for attempt in attempts {
-            match attempt
-                .join()
-                .map_err(|_| anyhow::anyhow!("a connect panicked"))?
-            {
+            match attempt.join().map_err(|_| anyhow!("a connect panicked"))? {
                 Ok(stream) => held.push(stream),
                 Err(error) => report.fail(&error),
             }
@@ -200,20 +197,25 @@ fn exchange(mut stream: TcpStream, exchange: Exchange) -> std::io::Result<()> {
     match exchange {
         Exchange::Echo => {
             stream.write_all(&MESSAGE)?;
-            let mut answer = MESSAGE;
-            stream.read_exact(&mut answer)
+            let mut answer = Vec::new();
+            stream.read_to_end(&mut answer)?;
+            expect_answer(answer == MESSAGE)
         }
         Exchange::Http => {
             stream.write_all(HTTP_REQUEST)?;
             let mut answer = Vec::new();
             stream.read_to_end(&mut answer)?;
-            if answer.starts_with(b"HTTP/1.1 200") {
-                Ok(())
-            } else {
-                Err(std::io::Error::from_raw_os_error(libc::EPROTO))
-            }
+            expect_answer(answer.starts_with(b"HTTP/1.1 200"))
         }
         Exchange::None => Ok(()),
+    }
+}
+
+fn expect_answer(right: bool) -> std::io::Result<()> {
+    if right {
+        Ok(())
+    } else {
+        Err(std::io::Error::from_raw_os_error(libc::EPROTO))
     }
 }
 
@@ -233,13 +235,13 @@ pub struct Datagrams {
 }
 
 /// Sends exactly `count` datagrams from `host`.
-pub fn datagrams(host: &Namespace, plan: Datagrams) -> Result<()> {
+pub fn datagrams(host: &Namespace, plan: Datagrams) -> Result<Task<()>> {
     ensure!(
         plan.count <= MOST_DATAGRAMS,
         "{} datagrams are unbounded",
         plan.count
     );
-    host.run(|| {
+    host.spawn(move || {
         let socket = if plan.target.is_ipv4() {
             UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))
         } else {

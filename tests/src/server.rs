@@ -11,6 +11,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::netns::{Namespace, Task};
 
+/// Bytes of one message of an echo.
+pub const MESSAGE_BYTES: usize = 64;
 /// How long a connection may stay silent before the server gives up on it.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How often a server looks whether it shall stop.
@@ -22,7 +24,7 @@ const GLANCE: Timespec = Timespec {
 /// What a server does with a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Behaviour {
-    /// Sends back what it reads until the client closes.
+    /// Sends one message back and closes.
     Echo,
     /// Reads and forgets until the client closes, each connection on its own thread.
     Sink,
@@ -109,16 +111,13 @@ fn serve(
 }
 
 fn echo(mut stream: TcpStream) -> Result<()> {
-    let mut buffer = [0; 4096];
-    loop {
-        match stream.read(&mut buffer) {
-            Ok(0) => return Ok(()),
-            Ok(length) => stream
-                .write_all(&buffer[..length])
-                .context("the client stopped reading")?,
-            Err(error) if went_away(&error) => return Ok(()),
-            Err(error) => return Err(error).context("echo failed"),
-        }
+    let mut message = [0; MESSAGE_BYTES];
+    let outcome = stream
+        .read_exact(&mut message)
+        .and_then(|()| stream.write_all(&message));
+    match outcome {
+        Err(error) if !went_away(&error) => Err(error).context("echo failed"),
+        Ok(()) | Err(_) => Ok(()),
     }
 }
 

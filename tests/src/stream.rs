@@ -75,6 +75,11 @@ impl Line {
         self.layer(layer)["latency"][id][figure].as_u64()
     }
 
+    /// Events that a `stats` or `bye` line reports as lost since the start.
+    pub fn lost_events(&self) -> Option<u64> {
+        self.value["lost_events"].as_u64()
+    }
+
     /// Whether a fault map lists a finding as open.
     pub fn has_open(&self, finding: &str) -> bool {
         rows(&self.value, "open_findings").any(|id| id == finding)
@@ -121,6 +126,11 @@ impl fmt::Display for Line {
 /// The elements of an array field, none when it is missing.
 pub fn rows<'a>(object: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> + use<'a> {
     object[key].as_array().into_iter().flatten()
+}
+
+/// Whether an event carries an errno, as a number or by name.
+pub fn is_errno(event: &Value, number: i32, name: &str) -> bool {
+    event["errno"] == number || event["errno"] == name
 }
 
 /// Σ `count` of the events that match.

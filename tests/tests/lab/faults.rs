@@ -77,7 +77,7 @@ fn a_shaper_holds_its_rate_and_drops_what_does_not_fit() -> Result<()> {
         burst: 100,
         every: Duration::from_millis(100),
     };
-    load::datagrams(&lab.client, burst)?;
+    load::datagrams(&lab.client, burst)?.join()?;
     let dropped = shaper.counts()?.drops;
     let arrived = osi_tests::wait::until("the rest arrives", Duration::from_secs(2), || {
         let arrived = counters::snmp(&lab.server, "UdpNoPorts")? - before;
@@ -98,7 +98,8 @@ fn an_address_that_nobody_owns_becomes_unreachable() -> Result<()> {
     let lab = Routed::build()?;
     for family in BOTH {
         let began = Instant::now();
-        let report = load::connections(&lab.client, connects(Routed::nobody_at(family, 7), 1))?;
+        let report =
+            load::connections(&lab.client, connects(Routed::nobody_at(family, 7), 1))?.join()?;
         ensure!(
             report.errors_of(libc::EHOSTUNREACH) == 1,
             "{family:?} ended with {:?}",
@@ -128,7 +129,8 @@ fn without_a_route_every_connect_fails_at_once() -> Result<()> {
     ] {
         lab.remove_client_route(family)?;
         let before = counters::snmp(&lab.client, counter)?;
-        let report = load::connections(&lab.client, connects(Routed::server_at(family, 7), 10))?;
+        let report =
+            load::connections(&lab.client, connects(Routed::server_at(family, 7), 10))?.join()?;
         ensure!(
             report.errors_of(libc::ENETUNREACH) == 10,
             "{family:?} ended with {:?}",
@@ -160,7 +162,7 @@ fn a_drop_rule_counts_every_datagram() -> Result<()> {
             burst: 50,
             every: Duration::from_millis(2),
         };
-        load::datagrams(&pair.client, plan)?;
+        load::datagrams(&pair.client, plan)?.join()?;
         let dropped = rule.remove()?;
         ensure!(
             dropped == 1000,

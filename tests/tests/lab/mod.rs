@@ -2,4 +2,5 @@
 
 mod faults;
 mod hosts;
+mod programs;
 mod wire;

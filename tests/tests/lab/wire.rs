@@ -29,7 +29,7 @@ fn a_handshake_takes_twice_the_delay() -> Result<()> {
             connect_timeout: Duration::from_secs(2),
             exchange: Exchange::Echo,
         };
-        let report = load::connections(&pair.client, plan)?;
+        let report = load::connections(&pair.client, plan)?.join()?;
         ensure!(
             report.completed == 10,
             "{} of 10 exchanges came through: {:?}",

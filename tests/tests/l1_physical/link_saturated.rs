@@ -1,0 +1,77 @@
+//! A stream wants more than the router's shaped link carries.
+//!
+//! First evidence: the shaper makes the first packet wait for tokens. That window is mostly idle, so its mean says nothing yet.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::{Context as _, Result};
+use osi_tests::agent::Agent;
+use osi_tests::expect::{Expected, STATISTICAL};
+use osi_tests::server::{Behaviour, Server};
+use osi_tests::skip::{self, Need};
+use osi_tests::stream::{Line, rows};
+use osi_tests::tc::Shaper;
+use osi_tests::topology::{Family, Routed};
+use osi_tests::{load, wait};
+
+const EXPECTED: Expected = Expected {
+    cause: "link_saturated",
+    layer: "L1",
+    within: STATISTICAL,
+    beside: &["egress_queue_overflow"],
+};
+
+const RATE_BITS_PER_S: f64 = 50e6;
+/// Windows over which the agent's figure is held against the shaper's.
+const COMPARED: usize = 3;
+
+#[test]
+fn link_saturated() -> Result<()> {
+    if !skip::ready("l1_physical::link_saturated", &[Need::Program("tc")])? {
+        return Ok(());
+    }
+    let lab = Routed::build()?;
+    let target = Routed::server_at(Family::V4, 7);
+    let server = Server::start(&lab.server, target, Behaviour::Sink)?;
+    let shaper = Shaper::cap(&lab.router, Routed::EAST, "50mbit", "64kb", "300kb")?;
+    let agent = Agent::watch(&lab.router)?;
+
+    let stream = load::bulk(&lab.client, target, Duration::from_secs(12), None)?;
+    let evidence = wait::until_above("packets that waited", 0, Duration::from_secs(5), || {
+        Ok(shaper.counts()?.overlimits)
+    })?;
+    let map = EXPECTED.named(&agent, evidence)?;
+    let interface = &map.verdict()["scope"]["iface"]["name"];
+    agent.ensure(interface == Routed::EAST, || {
+        format!("the full link is east, not {interface}")
+    })?;
+
+    let (bytes, began) = (shaper.counts()?.bytes, Instant::now());
+    let since = SystemTime::now();
+    agent.wait_for_window(since, COMPARED)?;
+    let truth = (shaper.counts()?.bytes - bytes) as f64 * 8.0 / began.elapsed().as_secs_f64();
+    let mut said = Vec::new();
+    for map in agent.fault_maps_after(since)?.iter().take(COMPARED) {
+        said.push(sending(map).context("there is no throughput row for east")?);
+    }
+    let mean = said.iter().sum::<f64>() / said.len() as f64;
+    agent.ensure((mean / truth - 1.0).abs() < 0.05, || {
+        format!("the shaper let {truth:.0} bit/s through and the agent says {mean:.0}")
+    })?;
+
+    stream.join()?;
+    shaper.remove()?;
+    drop(server);
+    EXPECTED.resolves(&agent, &map)?;
+    EXPECTED.stop(agent).map(drop)
+}
+
+/// What the agent says is sent on `east`, in bit/s, if it knows the capacity that the shaper gave the link.
+fn sending(map: &Line) -> Option<f64> {
+    rows(map.layer("L1"), "meters")
+        .filter(|row| row["unit"] == "bits_per_s" && row["kind"] == "capacity")
+        .filter(|row| row["scope"]["iface"]["name"] == Routed::EAST)
+        .filter(|row| row["capacity"].as_f64() == Some(RATE_BITS_PER_S))
+        .filter_map(|row| row["used"].as_f64())
+        .max_by(f64::total_cmp)
+}

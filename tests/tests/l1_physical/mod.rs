@@ -1,0 +1,4 @@
+//! Faults of links.
+
+mod link_down;
+mod link_saturated;

@@ -1,0 +1,65 @@
+//! Bursts of datagrams meet a short queue on a link that is mostly idle.
+//!
+//! A burst of 100 kB every 100 ms fills a sixth of the 50 Mbit/s, and the queue holds 20 kB.
+//! First evidence: the shaper's first drop.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use osi_tests::agent::Agent;
+use osi_tests::expect::{Expected, STATISTICAL};
+use osi_tests::load::{self, Datagrams};
+use osi_tests::skip::{self, Need};
+use osi_tests::stream::sum;
+use osi_tests::tc::Shaper;
+use osi_tests::topology::{Family, Routed};
+use osi_tests::wait;
+
+const EXPECTED: Expected = Expected {
+    cause: "egress_queue_overflow",
+    layer: "L2",
+    within: STATISTICAL,
+    beside: &[],
+};
+
+#[test]
+fn egress_queue_overflow() -> Result<()> {
+    if !skip::ready(
+        "l2_data_link::egress_queue_overflow",
+        &[Need::Program("tc")],
+    )? {
+        return Ok(());
+    }
+    let lab = Routed::build()?;
+    let shaper = Shaper::cap(&lab.router, Routed::EAST, "50mbit", "16kb", "20kb")?;
+    let agent = Agent::watch(&lab.router)?;
+
+    let target = Routed::server_at(Family::V4, 9);
+    let plan = Datagrams {
+        target,
+        count: 6000,
+        size: 1000,
+        burst: 100,
+        every: Duration::from_millis(100),
+    };
+    let bursts = load::datagrams(&lab.client, plan)?;
+    let evidence = wait::until_above("dropped packets", 0, Duration::from_secs(5), || {
+        Ok(shaper.counts()?.drops)
+    })?;
+    let map = EXPECTED.named(&agent, evidence)?;
+    let interface = &map.verdict()["scope"]["iface"]["name"];
+    agent.ensure(interface == Routed::EAST, || {
+        format!("the short queue is on east, not on {interface}")
+    })?;
+
+    bursts.join()?;
+    let dropped = shaper.counts()?.drops;
+    EXPECTED.resolves(&agent, &map)?;
+    let lines = EXPECTED.stop(agent)?;
+    let said = sum(&lines, |map| map.dropped("L2", "QDISC_DROP"));
+    anyhow::ensure!(
+        said == dropped,
+        "the queue dropped {dropped} packets and the agent says {said}"
+    );
+    Ok(())
+}

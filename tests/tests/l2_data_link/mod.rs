@@ -1,0 +1,4 @@
+//! Faults between neighbours on a link.
+
+mod egress_queue_overflow;
+mod neighbor_unreachable;

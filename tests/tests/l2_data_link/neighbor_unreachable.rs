@@ -1,0 +1,65 @@
+//! Connects to an address on the client's own subnet that nobody owns.
+//!
+//! First evidence: the neighbour entry becomes FAILED after three solicitations, about 3 s in, and the connects end with EHOSTUNREACH.
+//! The agent may open the finding earlier, as *possible*.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use osi_tests::agent::Agent;
+use osi_tests::expect::{Expected, HARD};
+use osi_tests::topology::{Family, Routed};
+use osi_tests::{load, skip};
+
+const EXPECTED: Expected = Expected {
+    cause: "neighbor_unreachable",
+    layer: "L2",
+    within: HARD,
+    beside: &[],
+};
+
+const CONNECTS: u64 = 4;
+
+#[test]
+fn neighbor_unreachable() -> Result<()> {
+    scenario("l2_data_link::neighbor_unreachable", Family::V4)
+}
+
+#[test]
+fn neighbor_unreachable_v6() -> Result<()> {
+    scenario("l2_data_link::neighbor_unreachable_v6", Family::V6)
+}
+
+fn scenario(test: &str, family: Family) -> Result<()> {
+    if !skip::ready(test, &[])? {
+        return Ok(());
+    }
+    let lab = Routed::build()?;
+    let target = Routed::nobody_at(family, 7);
+    let agent = Agent::watch(&lab.client)?;
+
+    let report =
+        load::connect_all_at_once(&lab.client, target, CONNECTS, Duration::from_secs(6))?.join()?;
+    let unreachable = report.errors_of(libc::EHOSTUNREACH);
+    agent.ensure(unreachable == CONNECTS, || {
+        format!("the connects ended with {:?}", report.errors)
+    })?;
+    let evidence = report.first_error.context("no connect failed")?;
+    let map = EXPECTED.named(&agent, evidence)?;
+
+    let remote = &map.verdict()["scope"]["remote"];
+    agent.ensure(*remote == target.ip().to_string(), || {
+        format!("{target} is unreachable, not {remote}")
+    })?;
+    let event = agent.wait_for(
+        "the event neighbor_failed",
+        Duration::from_secs(2),
+        |line| line.value()["kind"] == "neighbor_failed",
+    )?;
+    agent.ensure(event.value()["layer"] == "L2", || {
+        format!("neighbor_failed belongs to L2: {event}")
+    })?;
+
+    EXPECTED.resolves(&agent, &map)?;
+    EXPECTED.stop(agent).map(drop)
+}

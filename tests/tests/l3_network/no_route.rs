@@ -1,0 +1,69 @@
+//! The client's default route is deleted, then it connects.
+//!
+//! First evidence: the first connect that returns ENETUNREACH, at once.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use osi_tests::agent::Agent;
+use osi_tests::expect::{Expected, HARD};
+use osi_tests::load::{self, Exchange, Plan};
+use osi_tests::skip::{self, Need};
+use osi_tests::stream::sum;
+use osi_tests::topology::{Family, Routed};
+
+const EXPECTED: Expected = Expected {
+    cause: "no_route",
+    layer: "L3",
+    within: HARD,
+    beside: &[],
+};
+
+const CONNECTS: u64 = 40;
+
+#[test]
+fn no_route() -> Result<()> {
+    scenario("l3_network::no_route", Family::V4)
+}
+
+#[test]
+fn no_route_v6() -> Result<()> {
+    scenario("l3_network::no_route_v6", Family::V6)
+}
+
+fn scenario(test: &str, family: Family) -> Result<()> {
+    if !skip::ready(test, &[Need::Program("nstat")])? {
+        return Ok(());
+    }
+    let lab = Routed::build()?;
+    let target = Routed::server_at(family, 7);
+    let agent = Agent::watch(&lab.client)?;
+
+    lab.remove_client_route(family)?;
+    let plan = Plan {
+        target,
+        connections: CONNECTS,
+        per_second: 20,
+        connect_timeout: Duration::from_secs(1),
+        exchange: Exchange::None,
+    };
+    let report = load::connections(&lab.client, plan)?.join()?;
+    let refused = report.errors_of(libc::ENETUNREACH);
+    agent.ensure(refused == CONNECTS, || {
+        format!("the connects ended with {:?}", report.errors)
+    })?;
+    let evidence = report.first_error.context("no connect failed")?;
+    let map = EXPECTED.named(&agent, evidence)?;
+
+    lab.restore_client_route(family)?;
+    EXPECTED.resolves(&agent, &map)?;
+    let lines = EXPECTED.stop(agent)?;
+    let said = sum(&lines, |map| {
+        map.layer("L3")["errors"].as_u64().unwrap_or(0)
+    });
+    anyhow::ensure!(
+        said == CONNECTS,
+        "{CONNECTS} connects had no route and the agent counts {said} errors on L3"
+    );
+    Ok(())
+}

@@ -1,0 +1,63 @@
+//! A rule in the server's own input hook drops the SYNs of connects.
+//!
+//! First evidence: the rule's counter leaves 0.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use osi_tests::agent::Agent;
+use osi_tests::expect::{Expected, HARD};
+use osi_tests::nft::DropRule;
+use osi_tests::skip::{self, Need};
+use osi_tests::stream::sum;
+use osi_tests::topology::{Family, Pair};
+use osi_tests::{load, wait};
+
+const EXPECTED: Expected = Expected {
+    cause: "packet_filtered",
+    layer: "L3",
+    within: HARD,
+    beside: &[],
+};
+
+#[test]
+fn packet_filtered() -> Result<()> {
+    scenario("l3_network::packet_filtered", Family::V4)
+}
+
+#[test]
+fn packet_filtered_v6() -> Result<()> {
+    scenario("l3_network::packet_filtered_v6", Family::V6)
+}
+
+fn scenario(test: &str, family: Family) -> Result<()> {
+    if !skip::ready(test, &[Need::Program("nft")])? {
+        return Ok(());
+    }
+    let pair = Pair::build()?;
+    let target = Pair::server_at(family, 7);
+    let agent = Agent::watch(&pair.server)?;
+
+    let rule = DropRule::add(&pair.server, "input", "tcp dport 7")?;
+    let connects =
+        load::connect_all_at_once(&pair.client, target, 10, Duration::from_millis(2500))?;
+    let evidence = wait::until_above("filtered packets", 0, Duration::from_secs(2), || {
+        rule.packets()
+    })?;
+    let map = EXPECTED.named(&agent, evidence)?;
+    let certain = &map.verdict()["confidence"];
+    agent.ensure(certain == "certain", || {
+        format!("the kernel names the ruleset, so {certain} is too modest")
+    })?;
+
+    connects.join()?;
+    let dropped = rule.remove()?;
+    EXPECTED.resolves(&agent, &map)?;
+    let lines = EXPECTED.stop(agent)?;
+    let said = sum(&lines, |map| map.dropped("L3", "NETFILTER_DROP"));
+    anyhow::ensure!(
+        said == dropped,
+        "the rule dropped {dropped} packets and the agent says {said}"
+    );
+    Ok(())
+}

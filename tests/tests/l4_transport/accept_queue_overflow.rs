@@ -1,0 +1,65 @@
+//! A server with a backlog of 1 does not accept.
+//!
+//! Two connections fill the queue (backlog + 1). First evidence: the first `ListenOverflows` of the SYNs that find it full.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use osi_tests::agent::Agent;
+use osi_tests::expect::{Expected, HARD};
+use osi_tests::server::listen;
+use osi_tests::skip::{self, Need};
+use osi_tests::stream::rows;
+use osi_tests::topology::{Family, Pair};
+use osi_tests::{counters, load, wait};
+
+const EXPECTED: Expected = Expected {
+    cause: "accept_queue_overflow",
+    layer: "L4",
+    within: HARD,
+    beside: &[],
+};
+
+const PORT: u16 = 7;
+
+#[test]
+fn accept_queue_overflow() -> Result<()> {
+    if !skip::ready(
+        "l4_transport::accept_queue_overflow",
+        &[Need::Program("nstat")],
+    )? {
+        return Ok(());
+    }
+    let pair = Pair::build()?;
+    let target = Pair::server_at(Family::V4, PORT);
+    let listener = listen(&pair.server, target, 1)?;
+    let agent = Agent::watch(&pair.server)?;
+
+    let connects =
+        load::connect_all_at_once(&pair.client, target, 10, Duration::from_millis(3500))?;
+    let overflows = || counters::snmp(&pair.server, "TcpExtListenOverflows");
+    let evidence = wait::until_above("overflows", 0, Duration::from_secs(2), overflows)?;
+    let map = EXPECTED.named(&agent, evidence)?;
+
+    let scope = &map.verdict()["scope"];
+    agent.ensure(scope["kind"] == "listener" && scope["port"] == PORT, || {
+        format!("the listener on port {PORT} overflows, not {scope}")
+    })?;
+    let full = rows(map.layer("L4"), "meters").any(|row| {
+        row["scope"]["kind"] == "listener"
+            && row["scope"]["port"] == PORT
+            && row["used"] == 2.0
+            && row["capacity"] == 2.0
+    });
+    agent.ensure(full, || {
+        format!(
+            "no meter shows the queue of port {PORT} as 2 of 2: {}",
+            map.layer("L4")["meters"]
+        )
+    })?;
+
+    connects.join()?;
+    drop(listener);
+    EXPECTED.resolves(&agent, &map)?;
+    EXPECTED.stop(agent).map(drop)
+}

@@ -1,0 +1,74 @@
+//! Connects to a port that nobody listens on.
+//!
+//! First evidence: the first connect that returns ECONNREFUSED, at once.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use osi_tests::agent::Agent;
+use osi_tests::expect::{Expected, HARD};
+use osi_tests::load::{self, Exchange, Plan};
+use osi_tests::skip;
+use osi_tests::stream::{event_count, is_errno};
+use osi_tests::topology::{Family, Routed};
+
+const EXPECTED: Expected = Expected {
+    cause: "connection_refused",
+    layer: "L4",
+    within: HARD,
+    beside: &[],
+};
+
+const CONNECTS: u64 = 40;
+const PORT: u16 = 81;
+
+#[test]
+fn connection_refused() -> Result<()> {
+    scenario("l4_transport::connection_refused", Family::V4)
+}
+
+#[test]
+fn connection_refused_v6() -> Result<()> {
+    scenario("l4_transport::connection_refused_v6", Family::V6)
+}
+
+fn scenario(test: &str, family: Family) -> Result<()> {
+    if !skip::ready(test, &[])? {
+        return Ok(());
+    }
+    let lab = Routed::build()?;
+    let target = Routed::server_at(family, PORT);
+    let agent = Agent::watch(&lab.client)?;
+
+    let plan = Plan {
+        target,
+        connections: CONNECTS,
+        per_second: 40,
+        connect_timeout: Duration::from_secs(1),
+        exchange: Exchange::None,
+    };
+    let report = load::connections(&lab.client, plan)?.join()?;
+    let refused = report.errors_of(libc::ECONNREFUSED);
+    agent.ensure(refused == CONNECTS, || {
+        format!("the connects ended with {:?}", report.errors)
+    })?;
+    let evidence = report.first_error.context("no connect failed")?;
+    let map = EXPECTED.named(&agent, evidence)?;
+
+    let scope = &map.verdict()["scope"];
+    agent.ensure(
+        scope["remote"] == target.ip().to_string() && scope["port"] == PORT,
+        || format!("{target} refuses, not {scope}"),
+    )?;
+
+    EXPECTED.resolves(&agent, &map)?;
+    let lines = EXPECTED.stop(agent)?;
+    let told = event_count(&lines, "connect_failed", |event| {
+        is_errno(event, libc::ECONNREFUSED, "ECONNREFUSED")
+    });
+    anyhow::ensure!(
+        told == CONNECTS,
+        "{CONNECTS} connects were refused and the events count {told}"
+    );
+    Ok(())
+}

@@ -1,0 +1,148 @@
+//! A process holds as many connections to one server as the client has local ports, and wants more.
+//!
+//! First evidence: the first connect that returns EADDRNOTAVAIL. The process makes all of them within milliseconds,
+//! so the moment it reports is taken.
+
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Result, ensure};
+use osi_tests::agent::Agent;
+use osi_tests::counters;
+use osi_tests::daemon::Holder;
+use osi_tests::expect::{Expected, HARD};
+use osi_tests::server::{Behaviour, Server};
+use osi_tests::skip;
+use osi_tests::stream::{Line, event_count};
+use osi_tests::topology::{Family, Pair};
+
+const EXPECTED: Expected = Expected {
+    cause: "ephemeral_ports_exhausted",
+    layer: "L4",
+    within: HARD,
+    beside: &[],
+};
+
+const METER: &str = "ephemeral_ports";
+const PORTS: u64 = 200;
+const REFUSED: u64 = 10;
+
+#[test]
+fn ephemeral_ports_exhausted() -> Result<()> {
+    scenario("l4_transport::ephemeral_ports_exhausted", Family::V4)
+}
+
+#[test]
+fn ephemeral_ports_exhausted_v6() -> Result<()> {
+    scenario("l4_transport::ephemeral_ports_exhausted_v6", Family::V6)
+}
+
+fn scenario(test: &str, family: Family) -> Result<()> {
+    if !skip::ready(test, &[])? {
+        return Ok(());
+    }
+    let pair = Pair::build()?;
+    let target = Pair::server_at(family, 7);
+    pair.client.set_sysctl(
+        "net/ipv4/ip_local_port_range",
+        &format!("40000 {}", 40_000 + PORTS - 1),
+    )?;
+    let server = Server::start(&pair.server, target, Behaviour::Hold)?;
+    let agent = Agent::watch(&pair.client)?;
+
+    let holder = Holder::start(
+        &pair.client,
+        env!("CARGO_BIN_EXE_hold-connections"),
+        target,
+        PORTS + REFUSED,
+    )?;
+    let evidence = SystemTime::now();
+    ensure!(
+        (holder.held, holder.refused) == (PORTS, REFUSED),
+        "the process holds {} connections and was refused {}",
+        holder.held,
+        holder.refused
+    );
+    let map = EXPECTED.named(&agent, evidence)?;
+    used_as_ss_counts(&agent, &pair, target)?;
+    let event = agent.wait_for("the event port_exhausted", Duration::from_secs(2), |line| {
+        line.value()["kind"] == "port_exhausted"
+    })?;
+    let process = &event.value()["process"];
+    agent.ensure(
+        process["pid"] == holder.pid() && process["comm"] == "hold-connection",
+        || {
+            format!(
+                "hold-connection, {}, ran out of ports, not {process}",
+                holder.pid()
+            )
+        },
+    )?;
+
+    // The server closes first: a client that closes first would keep its ports in TIME_WAIT for a minute.
+    drop(server);
+    let pid = holder.pid();
+    drop(holder);
+    EXPECTED.resolves(&agent, &map)?;
+    let lines = EXPECTED.stop(agent)?;
+    let told = event_count(&lines, "port_exhausted", |event| {
+        event["process"]["pid"] == pid
+    });
+    ensure!(
+        told == REFUSED,
+        "{REFUSED} connects got no port and the events count {told}"
+    );
+    Ok(())
+}
+
+/// Held and TIME_WAIT connections alike occupy ports; both are in the meter.
+#[test]
+fn port_use_is_what_ss_counts() -> Result<()> {
+    if !skip::ready("l4_transport::port_use_is_what_ss_counts", &[])? {
+        return Ok(());
+    }
+    let pair = Pair::build()?;
+    let target = Pair::server_at(Family::V4, 7);
+    pair.client
+        .set_sysctl("net/ipv4/ip_local_port_range", "40000 40999")?;
+    let server = Server::start(&pair.server, target, Behaviour::Hold)?;
+    let program = env!("CARGO_BIN_EXE_hold-connections");
+    // Killed at once: its side closes first, so its ports stay in TIME_WAIT.
+    drop(Holder::start(&pair.client, program, target, 170)?);
+    let holder = Holder::start(&pair.client, program, target, 250)?;
+    let agent = Agent::watch(&pair.client)?;
+    used_as_ss_counts(&agent, &pair, target)?;
+    agent.stop()?;
+    drop(server);
+    drop(holder);
+    Ok(())
+}
+
+/// The meter of the pool towards `target`, in a window that begins and ends with the same count of `ss`.
+fn used_as_ss_counts(agent: &Agent, pair: &Pair, target: std::net::SocketAddr) -> Result<()> {
+    let filter = format!("dst {target}");
+    let before = counters::tcp_sockets(&pair.client, &filter)?;
+    let map = agent.wait_for_window(SystemTime::now(), 2)?;
+    let after = counters::tcp_sockets(&pair.client, &filter)?;
+    agent.ensure(before == after, || {
+        format!("ss counted {before} and then {after} sockets towards {target}")
+    })?;
+    let used = pool(&map, target);
+    agent.ensure(
+        used.is_some_and(|used| (used - after as f64).abs() <= after as f64 * 0.01),
+        || {
+            format!(
+                "ss counts {after} ports towards {target} and the agent {used:?}: {}",
+                map.layer("L4")["meters"]
+            )
+        },
+    )
+}
+
+fn pool(map: &Line, target: std::net::SocketAddr) -> Option<f64> {
+    map.meters("L4", METER)
+        .find(|row| {
+            row["scope"]["remote"] == target.ip().to_string()
+                && row["scope"]["port"] == target.port()
+        })
+        .and_then(|row| row["used"].as_f64())
+}

@@ -1,0 +1,77 @@
+//! Handshakes over a wire with a known delay: both ends must measure it.
+
+use std::time::{Duration, SystemTime};
+
+use anyhow::Result;
+use osi_tests::agent::Agent;
+use osi_tests::delay::DelayedPair;
+use osi_tests::expect;
+use osi_tests::load::{self, Exchange, Plan};
+use osi_tests::server::{Behaviour, Server};
+use osi_tests::skip::{self, Need};
+use osi_tests::stream::{Line, sum};
+use osi_tests::topology::Family;
+
+const DELAY: Duration = Duration::from_millis(30);
+/// Buckets are 9 % wide and scheduling adds to the wire.
+const TOLERANCE: f64 = 1.25;
+const CONNECTIONS: u64 = 100;
+
+#[test]
+fn both_ends_measure_the_delay() -> Result<()> {
+    if !skip::ready(
+        "l4_transport::both_ends_measure_the_delay",
+        &[Need::Device("/dev/net/tun")],
+    )? {
+        return Ok(());
+    }
+    let pair = DelayedPair::build(DELAY)?;
+    let target = DelayedPair::server_at(Family::V4, 7);
+    let server = Server::start(&pair.server, target, Behaviour::Echo)?;
+    let client_side = Agent::watch(&pair.client)?;
+    let server_side = Agent::watch(&pair.server)?;
+
+    let plan = Plan {
+        target,
+        connections: CONNECTIONS,
+        // The echo server serves one connection at a time, and each takes a round trip.
+        per_second: 10,
+        connect_timeout: Duration::from_secs(2),
+        exchange: Exchange::Echo,
+    };
+    let report = load::connections(&pair.client, plan)?.join()?;
+    let ended = SystemTime::now();
+    drop(server);
+    anyhow::ensure!(report.completed == CONNECTIONS, "{:?}", report.errors);
+
+    for (agent, signal) in [
+        (client_side, "tcp_handshake_client"),
+        (server_side, "tcp_handshake_server"),
+    ] {
+        agent.wait_for_window(ended, 2)?;
+        let lines = expect::calm(agent)?;
+        let count = sum(&lines, |map| {
+            map.latency("L4", signal, "count").unwrap_or(0)
+        });
+        anyhow::ensure!(
+            count == CONNECTIONS,
+            "{signal} counts {count} of {CONNECTIONS} handshakes"
+        );
+        for median in lines.iter().filter_map(|line| median(line, signal)) {
+            let expected = (DELAY * 2).as_nanos() as f64;
+            anyhow::ensure!(
+                (expected..expected * TOLERANCE).contains(&(median as f64)),
+                "{signal}: a round trip of {expected} ns was measured as {median} ns"
+            );
+        }
+    }
+    Ok(())
+}
+
+fn median(line: &Line, signal: &str) -> Option<u64> {
+    if line.is_fault_map() {
+        line.latency("L4", signal, "p50_ns")
+    } else {
+        None
+    }
+}

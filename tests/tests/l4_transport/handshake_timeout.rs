@@ -1,0 +1,62 @@
+//! A router drops SYNs without a word, outside the namespace that is watched.
+//!
+//! First evidence: the first SYN that is sent again, 1 s after the connect.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use osi_tests::agent::Agent;
+use osi_tests::expect::{Expected, STATISTICAL};
+use osi_tests::nft::DropRule;
+use osi_tests::skip::{self, Need};
+use osi_tests::stream::event_count;
+use osi_tests::topology::{Family, Routed};
+use osi_tests::{counters, load, wait};
+
+const EXPECTED: Expected = Expected {
+    cause: "handshake_timeout",
+    layer: "L4",
+    within: STATISTICAL,
+    beside: &[],
+};
+
+#[test]
+fn handshake_timeout() -> Result<()> {
+    scenario("l4_transport::handshake_timeout", Family::V4)
+}
+
+#[test]
+fn handshake_timeout_v6() -> Result<()> {
+    scenario("l4_transport::handshake_timeout_v6", Family::V6)
+}
+
+fn scenario(test: &str, family: Family) -> Result<()> {
+    if !skip::ready(test, &[Need::Program("nft"), Need::Program("nstat")])? {
+        return Ok(());
+    }
+    let lab = Routed::build()?;
+    let target = Routed::server_at(family, 7);
+    let agent = Agent::watch(&lab.client)?;
+
+    let rule = DropRule::add(&lab.router, "forward", "tcp dport 7")?;
+    let connects = load::connect_all_at_once(&lab.client, target, 10, Duration::from_millis(5500))?;
+    let again = || counters::snmp(&lab.client, "TcpExtTCPSynRetrans");
+    let evidence = wait::until_above("SYNs sent again", 0, Duration::from_secs(3), again)?;
+    let map = EXPECTED.named(&agent, evidence)?;
+    let remote = &map.verdict()["scope"]["remote"];
+    agent.ensure(*remote == target.ip().to_string(), || {
+        format!("{target} does not answer, not {remote}")
+    })?;
+
+    connects.join()?;
+    rule.remove()?;
+    let again = again()?;
+    EXPECTED.resolves(&agent, &map)?;
+    let lines = EXPECTED.stop(agent)?;
+    let told = event_count(&lines, "retransmit", |_| true);
+    anyhow::ensure!(
+        told == again,
+        "{again} SYNs were sent again and the events count {told}"
+    );
+    Ok(())
+}

@@ -1,0 +1,8 @@
+//! Faults of connections.
+
+mod accept_queue_overflow;
+mod connection_refused;
+mod ephemeral_ports_exhausted;
+mod handshake_latency;
+mod handshake_timeout;
+mod packet_loss;

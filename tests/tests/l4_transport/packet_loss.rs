@@ -1,0 +1,67 @@
+//! A router loses one segment in twenty of a stream, outside the namespace that is watched.
+//!
+//! Without segmentation offload one lost packet is one lost segment. First evidence: the first segment that is sent again.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use osi_tests::agent::Agent;
+use osi_tests::expect::{Expected, STATISTICAL};
+use osi_tests::nft::DropRule;
+use osi_tests::server::{Behaviour, Server};
+use osi_tests::skip::{self, Need};
+use osi_tests::stream::event_count;
+use osi_tests::topology::{Family, Routed};
+use osi_tests::{counters, link, load, wait};
+
+const EXPECTED: Expected = Expected {
+    cause: "packet_loss",
+    layer: "L4",
+    within: STATISTICAL,
+    beside: &[],
+};
+
+const BYTES_PER_SECOND: u64 = 2_500_000;
+
+#[test]
+fn packet_loss() -> Result<()> {
+    if !skip::ready(
+        "l4_transport::packet_loss",
+        &[Need::Program("nft"), Need::Program("nstat")],
+    )? {
+        return Ok(());
+    }
+    let lab = Routed::build()?;
+    link::disable_segmentation_offload(&lab.client, "eth0")?;
+    let target = Routed::server_at(Family::V4, 7);
+    let server = Server::start(&lab.server, target, Behaviour::Sink)?;
+    let agent = Agent::watch(&lab.client)?;
+
+    let rule = DropRule::add(
+        &lab.router,
+        "forward",
+        "tcp dport 7 numgen random mod 100 < 5",
+    )?;
+    let stream = load::bulk(
+        &lab.client,
+        target,
+        Duration::from_secs(8),
+        Some(BYTES_PER_SECOND),
+    )?;
+    let again = || counters::snmp(&lab.client, "TcpRetransSegs");
+    let evidence = wait::until_above("segments sent again", 0, Duration::from_secs(3), again)?;
+    let map = EXPECTED.named(&agent, evidence)?;
+
+    stream.join()?;
+    rule.remove()?;
+    drop(server);
+    EXPECTED.resolves(&agent, &map)?;
+    let again = again()?;
+    let lines = EXPECTED.stop(agent)?;
+    let told = event_count(&lines, "retransmit", |_| true);
+    ensure!(
+        told == again,
+        "{again} segments were sent again and the events count {told}"
+    );
+    Ok(())
+}

@@ -1,0 +1,80 @@
+//! However the agent ends, no program, link, filter or queueing discipline of it stays.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use osi_tests::agent::Agent;
+use osi_tests::netns::Namespace;
+use osi_tests::skip::{self, Need};
+use osi_tests::topology::Pair;
+use osi_tests::{counters, tc, wait};
+
+/// The kernel frees the objects of a dead process a little later.
+const FREED: Duration = Duration::from_secs(10);
+
+#[test]
+fn sigkill_leaves_nothing() -> Result<()> {
+    scenario("safety::sigkill_leaves_nothing", Agent::kill)
+}
+
+#[test]
+fn sigint_leaves_nothing() -> Result<()> {
+    scenario("safety::sigint_leaves_nothing", |agent| {
+        agent.stop().map(drop)
+    })
+}
+
+fn scenario(test: &str, end: impl FnOnce(Agent) -> Result<()>) -> Result<()> {
+    if !skip::ready(test, &[Need::Program("bpftool"), Need::Program("tc")])? {
+        return Ok(());
+    }
+    let pair = Pair::build()?;
+    let before = traffic_control(&pair.client)?;
+    let agent = Agent::watch(&pair.client)?;
+    // Other tests run agents of their own, so only what this process holds is looked at.
+    let programs = counters::programs_of(agent.pid())?;
+    let links = counters::links_of(agent.pid())?;
+    agent.ensure(!programs.is_empty(), || {
+        "the agent holds no eBPF program that bpftool sees".to_owned()
+    })?;
+    end(agent)?;
+    wait::until("the agent's programs are gone", FREED, || {
+        Ok(gone(&programs, &counters::all_programs()?))
+    })?;
+    wait::until("the agent's links are gone", FREED, || {
+        Ok(gone(&links, &counters::all_links()?))
+    })?;
+    let after = traffic_control(&pair.client)?;
+    ensure!(
+        before == after,
+        "traffic control was\n{before}\nand now is\n{after}"
+    );
+    Ok(())
+}
+
+fn gone(ours: &[u64], all: &[u64]) -> Option<()> {
+    (!all.iter().any(|id| ours.contains(id))).then_some(())
+}
+
+/// Queueing disciplines by kind and handle, and filters, of a host's interfaces.
+fn traffic_control(host: &Namespace) -> Result<String> {
+    let mut all = Vec::new();
+    for interface in ["lo", "eth0"] {
+        let qdiscs = tc::qdiscs(host, interface)?;
+        for qdisc in qdiscs.as_array().into_iter().flatten() {
+            all.push(format!(
+                "{interface} qdisc {} {}",
+                qdisc["kind"], qdisc["handle"]
+            ));
+        }
+        for direction in ["ingress", "egress"] {
+            let filters = tc::filters(host, interface, direction)?;
+            all.extend(
+                filters
+                    .lines()
+                    .map(|line| format!("{interface} {direction} {line}")),
+            );
+        }
+    }
+    Ok(all.join("\n"))
+}
