@@ -13,8 +13,8 @@ use anyhow::{Context as _, Error, Result, anyhow, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::netns::Namespace;
-use crate::stream::Line;
-use crate::{schema, wait};
+use crate::stream::{self, Line};
+use crate::{schema, transcript, wait};
 
 /// The sampling interval of every scenario.
 pub const INTERVAL: Duration = Duration::from_secs(1);
@@ -22,8 +22,6 @@ pub const INTERVAL: Duration = Duration::from_secs(1);
 const START: Duration = Duration::from_secs(30);
 /// Detaching everything and saying goodbye.
 const STOP: Duration = Duration::from_secs(10);
-/// How many fault maps a failure message shows.
-const SHOWN: usize = 4;
 
 /// A running `osi-agent watch --json`.
 #[derive(Debug)]
@@ -186,7 +184,7 @@ impl Agent {
                     "time ran out"
                 };
                 drop(state);
-                return Err(self.failure(anyhow!("waited {timeout:?} for {what}: {why}")));
+                return Err(self.failure(&anyhow!("waited {timeout:?} for {what}: {why}")));
             }
             (state, _) = self
                 .heard
@@ -233,12 +231,12 @@ impl Agent {
         if condition {
             return Ok(());
         }
-        Err(self.failure(anyhow!(sentence())))
+        Err(self.failure(&anyhow!(sentence())))
     }
 
-    /// Adds what the agent said last to an error.
-    pub fn failure(&self, error: Error) -> Error {
-        error.context(self.said())
+    /// An error, followed by what the agent said last.
+    pub fn failure(&self, error: &Error) -> Error {
+        anyhow!("{error:#}\n{}", self.said())
     }
 
     /// SIGINT: must end with 0 after a last line `bye`. Returns every line.
@@ -248,6 +246,7 @@ impl Agent {
         let status = self.wait_exit()?;
         self.join_readers()?;
         let lines = self.lines();
+        transcript::keep(&lines)?;
         let broken = self.heard.lock().broken.take();
         self.ensure(broken.is_none(), || broken.unwrap_or_default())?;
         self.ensure(status.success(), || {
@@ -274,7 +273,7 @@ impl Agent {
     fn wait_exit(&mut self) -> Result<ExitStatus> {
         let child = &mut self.child;
         let outcome = wait::until("the agent ends", STOP, || Ok(child.try_wait()?));
-        outcome.map_err(|error| self.failure(error))
+        outcome.map_err(|error| self.failure(&error))
     }
 
     fn join_readers(&mut self) -> Result<()> {
@@ -288,22 +287,12 @@ impl Agent {
 
     fn said(&self) -> String {
         let state = self.heard.lock();
-        let maps: Vec<_> = state
-            .lines
-            .iter()
-            .filter(|line| line.is_fault_map())
-            .collect();
-        let shown = &maps[maps.len().saturating_sub(SHOWN)..];
-        let mut said = vec![format!(
-            "the agent said {} lines, {} fault maps, the last:",
-            state.lines.len(),
-            maps.len()
-        )];
-        said.extend(shown.iter().map(|map| format!("  {map}")));
+        let mut said = stream::story(&state.lines);
         if !state.stderr.is_empty() {
-            said.push(format!("on standard error:\n{}", state.stderr));
+            said.push_str("\non standard error:\n");
+            said.push_str(&state.stderr);
         }
-        said.join("\n")
+        said
     }
 }
 

@@ -2,10 +2,10 @@
 
 use std::time::{Duration, SystemTime};
 
-use anyhow::Result;
+use anyhow::{Result, anyhow, bail};
 
 use crate::agent::{Agent, INTERVAL};
-use crate::stream::{Line, rows};
+use crate::stream::{Line, rows, story};
 
 /// Windows from the kernel's first evidence to the verdict, for hard causes.
 pub const HARD: usize = 2;
@@ -40,7 +40,7 @@ impl Expected {
         let Some(map) =
             named.filter(|map| map.value()["seq"].as_u64() <= deadline.value()["seq"].as_u64())
         else {
-            return Err(agent.failure(anyhow::anyhow!(
+            return Err(agent.failure(&anyhow!(
                 "{} was not named within {} windows of the first evidence at {}",
                 self.cause,
                 self.within,
@@ -108,7 +108,6 @@ impl Expected {
 
     /// Stops the agent and makes sure that no verdict ever named anything else.
     pub fn stop(&self, agent: Agent) -> Result<Vec<Line>> {
-        let said = agent.failure(anyhow::anyhow!("a verdict named the wrong cause"));
         let lines = agent.stop()?;
         let wrong = lines
             .iter()
@@ -118,7 +117,11 @@ impl Expected {
                     .is_some_and(|cause| cause != self.cause && !self.beside.contains(&cause))
             });
         match wrong {
-            Some(map) => Err(said.context(format!("instead of {}:\n  {map}", self.cause))),
+            Some(map) => bail!(
+                "this verdict is not {}:\n  {map}\n{}",
+                self.cause,
+                story(&lines)
+            ),
             None => Ok(lines),
         }
     }
@@ -131,20 +134,21 @@ pub fn finding(map: &Line) -> &str {
 
 /// Stops the agent and makes sure that nothing at all was found. Returns its lines.
 pub fn calm(agent: Agent) -> Result<Vec<Line>> {
-    let said = agent.failure(anyhow::anyhow!("something was found on a healthy host"));
     let lines = agent.stop()?;
     let alarm = lines.iter().find(|line| {
         line.kind() == "finding" || line.is_fault_map() && line.verdict()["state"] != "ok"
     });
     match alarm {
-        Some(line) => Err(said.context(format!("the first alarm:\n  {line}"))),
+        Some(line) => bail!(
+            "a healthy host was alarmed by:\n  {line}\n{}",
+            story(&lines)
+        ),
         None => Ok(lines),
     }
 }
 
 /// Stops the agent and makes sure that at most warnings were found and all of them were resolved. Returns its lines.
 pub fn at_most_resolved_warnings(agent: Agent) -> Result<Vec<Line>> {
-    let said = agent.failure(anyhow::anyhow!("a healthy restart left an alarm"));
     let lines = agent.stop()?;
     let critical = lines
         .iter()
@@ -154,7 +158,10 @@ pub fn at_most_resolved_warnings(agent: Agent) -> Result<Vec<Line>> {
         .rfind(|line| line.is_fault_map())
         .filter(|map| rows(map.value(), "open_findings").next().is_some());
     match critical.or(open_at_end) {
-        Some(line) => Err(said.context(format!("this one:\n  {line}"))),
+        Some(line) => bail!(
+            "a healthy restart left more than a resolved warning:\n  {line}\n{}",
+            story(&lines)
+        ),
         None => Ok(lines),
     }
 }

@@ -25,6 +25,7 @@ pub mod agent;
 pub mod expect;
 pub mod schema;
 pub mod stream;
+pub mod transcript;
 
 pub mod command;
 pub mod skip;

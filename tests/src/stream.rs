@@ -3,8 +3,11 @@
 use std::fmt;
 use std::time::SystemTime;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
 use serde_json::Value;
+
+/// How many findings and how many fault maps a failure message shows.
+const SHOWN: usize = 4;
 
 /// A line that was read, parsed and held against the schema.
 #[derive(Clone, Debug)]
@@ -118,6 +121,16 @@ impl fmt::Display for Line {
                 }
                 Ok(())
             }
+            "finding" => write!(
+                out,
+                "{} finding {} {}: {} {} in {}",
+                text(&value["ts"]),
+                text(&value["id"]),
+                text(&value["state"]),
+                text(&value["layer"]),
+                text(&value["cause"]),
+                value["scope"],
+            ),
             _ => write!(out, "{value}"),
         }
     }
@@ -150,6 +163,31 @@ pub fn sum(lines: &[Line], figure: impl Fn(&Line) -> u64) -> u64 {
         .filter(|line| line.is_fault_map())
         .map(figure)
         .sum()
+}
+
+/// Fails with the sentence and the story of the stream, unless `condition` holds.
+pub fn ensure(lines: &[Line], condition: bool, sentence: impl FnOnce() -> String) -> Result<()> {
+    if condition {
+        return Ok(());
+    }
+    Err(anyhow!("{}\n{}", sentence(), story(lines)))
+}
+
+/// What a person needs of a stream when a scenario fails: the findings and the last fault maps.
+pub fn story(lines: &[Line]) -> String {
+    let maps: Vec<_> = lines.iter().filter(|line| line.is_fault_map()).collect();
+    let mut story = vec![format!(
+        "the agent said {} lines, {} of them fault maps:",
+        lines.len(),
+        maps.len()
+    )];
+    let findings = lines
+        .iter()
+        .filter(|line| line.kind() == "finding")
+        .take(SHOWN);
+    let last = maps.iter().skip(maps.len().saturating_sub(SHOWN)).copied();
+    story.extend(findings.chain(last).map(|line| format!("  {line}")));
+    story.join("\n")
 }
 
 fn text(value: &Value) -> &str {

@@ -8,7 +8,7 @@ use osi_tests::expect;
 use osi_tests::load::{self, Exchange, Plan};
 use osi_tests::server::{Behaviour, Server};
 use osi_tests::skip;
-use osi_tests::stream::{Line, sum};
+use osi_tests::stream::{self, Line, sum};
 use osi_tests::topology::{Family, Pair};
 
 const CONNECTIONS: u64 = 10_000;
@@ -60,15 +60,13 @@ fn scenario(test: &str, family: Family) -> Result<()> {
     let client_side = expect::calm(client_side)?;
     let server_side = expect::calm(server_side)?;
     let at_client = handshakes(&client_side, "tcp_handshake_client");
-    ensure!(
-        at_client == CONNECTIONS,
-        "the client's agent counts {at_client} of {CONNECTIONS} handshakes"
-    );
+    stream::ensure(&client_side, at_client == CONNECTIONS, || {
+        format!("the client's agent counts {at_client} of {CONNECTIONS} handshakes")
+    })?;
     let at_server = handshakes(&server_side, "tcp_handshake_server");
-    ensure!(
-        at_server == CONNECTIONS,
-        "the server's agent counts {at_server} of {CONNECTIONS} handshakes"
-    );
+    stream::ensure(&server_side, at_server == CONNECTIONS, || {
+        format!("the server's agent counts {at_server} of {CONNECTIONS} handshakes")
+    })?;
     Ok(())
 }
 

@@ -10,7 +10,7 @@ use osi_tests::agent::Agent;
 use osi_tests::expect::{Expected, STATISTICAL};
 use osi_tests::load::{self, Datagrams};
 use osi_tests::skip::{self, Need};
-use osi_tests::stream::sum;
+use osi_tests::stream::{self, sum};
 use osi_tests::tc::Shaper;
 use osi_tests::topology::{Family, Routed};
 use osi_tests::wait;
@@ -57,9 +57,8 @@ fn egress_queue_overflow() -> Result<()> {
     EXPECTED.resolves(&agent, &map)?;
     let lines = EXPECTED.stop(agent)?;
     let said = sum(&lines, |map| map.dropped("L2", "QDISC_DROP"));
-    anyhow::ensure!(
-        said == dropped,
-        "the queue dropped {dropped} packets and the agent says {said}"
-    );
+    stream::ensure(&lines, said == dropped, || {
+        format!("the queue dropped {dropped} packets and the agent says {said}")
+    })?;
     Ok(())
 }

@@ -7,7 +7,7 @@ use osi_tests::agent::Agent;
 use osi_tests::load::{self, Datagrams};
 use osi_tests::nft::DropRule;
 use osi_tests::skip::{self, Need};
-use osi_tests::stream::{Line, event_count, sum};
+use osi_tests::stream::{self, Line, event_count, sum};
 use osi_tests::topology::{Family, Pair};
 
 const DATAGRAMS: u64 = 5000;
@@ -53,15 +53,13 @@ fn scenario(test: &str, family: Family) -> Result<()> {
     agent.wait_for_window(SystemTime::now(), 2)?;
     let lines = agent.stop()?;
     let packets = sum(&lines, |map| map.dropped("L3", "NETFILTER_DROP"));
-    ensure!(
-        packets == DATAGRAMS,
-        "the fault maps count {packets} dropped packets instead of {DATAGRAMS}"
-    );
+    stream::ensure(&lines, packets == DATAGRAMS, || {
+        format!("the fault maps count {packets} dropped packets instead of {DATAGRAMS}")
+    })?;
     let told = event_count(&lines, "drop", |event| event["reason"] == "NETFILTER_DROP");
     let lost = lines.last().and_then(Line::lost_events).unwrap_or(0);
-    ensure!(
-        told + lost == DATAGRAMS,
-        "the events account for {told} drops, {lost} were lost, and {DATAGRAMS} happened"
-    );
+    stream::ensure(&lines, told + lost == DATAGRAMS, || {
+        format!("the events account for {told} drops, {lost} were lost, and {DATAGRAMS} happened")
+    })?;
     Ok(())
 }

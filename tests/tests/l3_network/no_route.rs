@@ -9,7 +9,7 @@ use osi_tests::agent::Agent;
 use osi_tests::expect::{Expected, HARD};
 use osi_tests::load::{self, Exchange, Plan};
 use osi_tests::skip::{self, Need};
-use osi_tests::stream::sum;
+use osi_tests::stream::{self, sum};
 use osi_tests::topology::{Family, Routed};
 
 const EXPECTED: Expected = Expected {
@@ -61,9 +61,8 @@ fn scenario(test: &str, family: Family) -> Result<()> {
     let said = sum(&lines, |map| {
         map.layer("L3")["errors"].as_u64().unwrap_or(0)
     });
-    anyhow::ensure!(
-        said == CONNECTS,
-        "{CONNECTS} connects had no route and the agent counts {said} errors on L3"
-    );
+    stream::ensure(&lines, said == CONNECTS, || {
+        format!("{CONNECTS} connects had no route and the agent counts {said} errors on L3")
+    })?;
     Ok(())
 }

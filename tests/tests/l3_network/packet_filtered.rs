@@ -9,7 +9,7 @@ use osi_tests::agent::Agent;
 use osi_tests::expect::{Expected, HARD};
 use osi_tests::nft::DropRule;
 use osi_tests::skip::{self, Need};
-use osi_tests::stream::sum;
+use osi_tests::stream::{self, sum};
 use osi_tests::topology::{Family, Pair};
 use osi_tests::{load, wait};
 
@@ -55,9 +55,8 @@ fn scenario(test: &str, family: Family) -> Result<()> {
     EXPECTED.resolves(&agent, &map)?;
     let lines = EXPECTED.stop(agent)?;
     let said = sum(&lines, |map| map.dropped("L3", "NETFILTER_DROP"));
-    anyhow::ensure!(
-        said == dropped,
-        "the rule dropped {dropped} packets and the agent says {said}"
-    );
+    stream::ensure(&lines, said == dropped, || {
+        format!("the rule dropped {dropped} packets and the agent says {said}")
+    })?;
     Ok(())
 }

@@ -9,7 +9,7 @@ use osi_tests::agent::Agent;
 use osi_tests::expect::{Expected, HARD};
 use osi_tests::load::{self, Exchange, Plan};
 use osi_tests::skip;
-use osi_tests::stream::{event_count, is_errno};
+use osi_tests::stream::{self, event_count, is_errno};
 use osi_tests::topology::{Family, Routed};
 
 const EXPECTED: Expected = Expected {
@@ -66,9 +66,8 @@ fn scenario(test: &str, family: Family) -> Result<()> {
     let told = event_count(&lines, "connect_failed", |event| {
         is_errno(event, libc::ECONNREFUSED, "ECONNREFUSED")
     });
-    anyhow::ensure!(
-        told == CONNECTS,
-        "{CONNECTS} connects were refused and the events count {told}"
-    );
+    stream::ensure(&lines, told == CONNECTS, || {
+        format!("{CONNECTS} connects were refused and the events count {told}")
+    })?;
     Ok(())
 }

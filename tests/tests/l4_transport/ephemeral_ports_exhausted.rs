@@ -12,7 +12,7 @@ use osi_tests::daemon::Holder;
 use osi_tests::expect::{Expected, HARD};
 use osi_tests::server::{Behaviour, Server};
 use osi_tests::skip;
-use osi_tests::stream::{Line, event_count};
+use osi_tests::stream::{self, Line, event_count};
 use osi_tests::topology::{Family, Pair};
 
 const EXPECTED: Expected = Expected {
@@ -87,10 +87,9 @@ fn scenario(test: &str, family: Family) -> Result<()> {
     let told = event_count(&lines, "port_exhausted", |event| {
         event["process"]["pid"] == pid
     });
-    ensure!(
-        told == REFUSED,
-        "{REFUSED} connects got no port and the events count {told}"
-    );
+    stream::ensure(&lines, told == REFUSED, || {
+        format!("{REFUSED} connects got no port and the events count {told}")
+    })?;
     Ok(())
 }
 

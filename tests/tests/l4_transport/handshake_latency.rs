@@ -9,7 +9,7 @@ use osi_tests::expect;
 use osi_tests::load::{self, Exchange, Plan};
 use osi_tests::server::{Behaviour, Server};
 use osi_tests::skip::{self, Need};
-use osi_tests::stream::{Line, sum};
+use osi_tests::stream::{self, Line, sum};
 use osi_tests::topology::Family;
 
 const DELAY: Duration = Duration::from_millis(30);
@@ -53,16 +53,16 @@ fn both_ends_measure_the_delay() -> Result<()> {
         let count = sum(&lines, |map| {
             map.latency("L4", signal, "count").unwrap_or(0)
         });
-        anyhow::ensure!(
-            count == CONNECTIONS,
-            "{signal} counts {count} of {CONNECTIONS} handshakes"
-        );
+        stream::ensure(&lines, count == CONNECTIONS, || {
+            format!("{signal} counts {count} of {CONNECTIONS} handshakes")
+        })?;
         for median in lines.iter().filter_map(|line| median(line, signal)) {
             let expected = (DELAY * 2).as_nanos() as f64;
-            anyhow::ensure!(
+            stream::ensure(
+                &lines,
                 (expected..expected * TOLERANCE).contains(&(median as f64)),
-                "{signal}: a round trip of {expected} ns was measured as {median} ns"
-            );
+                || format!("{signal}: a round trip of {expected} ns was measured as {median} ns"),
+            )?;
         }
     }
     Ok(())

@@ -9,7 +9,7 @@ use osi_tests::agent::Agent;
 use osi_tests::expect::{Expected, STATISTICAL};
 use osi_tests::nft::DropRule;
 use osi_tests::skip::{self, Need};
-use osi_tests::stream::event_count;
+use osi_tests::stream::{self, event_count};
 use osi_tests::topology::{Family, Routed};
 use osi_tests::{counters, load, wait};
 
@@ -54,9 +54,8 @@ fn scenario(test: &str, family: Family) -> Result<()> {
     EXPECTED.resolves(&agent, &map)?;
     let lines = EXPECTED.stop(agent)?;
     let told = event_count(&lines, "retransmit", |_| true);
-    anyhow::ensure!(
-        told == again,
-        "{again} SYNs were sent again and the events count {told}"
-    );
+    stream::ensure(&lines, told == again, || {
+        format!("{again} SYNs were sent again and the events count {told}")
+    })?;
     Ok(())
 }

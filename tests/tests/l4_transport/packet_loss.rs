@@ -4,13 +4,13 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use osi_tests::agent::Agent;
 use osi_tests::expect::{Expected, STATISTICAL};
 use osi_tests::nft::DropRule;
 use osi_tests::server::{Behaviour, Server};
 use osi_tests::skip::{self, Need};
-use osi_tests::stream::event_count;
+use osi_tests::stream::{self, event_count};
 use osi_tests::topology::{Family, Routed};
 use osi_tests::{counters, link, load, wait};
 
@@ -59,9 +59,8 @@ fn packet_loss() -> Result<()> {
     let again = again()?;
     let lines = EXPECTED.stop(agent)?;
     let told = event_count(&lines, "retransmit", |_| true);
-    ensure!(
-        told == again,
-        "{again} segments were sent again and the events count {told}"
-    );
+    stream::ensure(&lines, told == again, || {
+        format!("{again} segments were sent again and the events count {told}")
+    })?;
     Ok(())
 }
