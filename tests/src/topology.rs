@@ -161,6 +161,11 @@ impl Routed {
         SocketAddr::new(address(family, 2, 2), port)
     }
 
+    /// The router's address on the client's link.
+    pub fn router_at(family: Family, port: u16) -> SocketAddr {
+        SocketAddr::new(address(family, 1, 1), port)
+    }
+
     /// An address on the client's own subnet that nobody owns.
     pub fn nobody_at(family: Family, port: u16) -> SocketAddr {
         SocketAddr::new(address(family, 1, 99), port)

@@ -7,8 +7,8 @@ use std::time::{Duration, SystemTime};
 use anyhow::Result;
 use osi_tests::agent::Agent;
 use osi_tests::expect::{Expected, HARD};
-use osi_tests::topology::Routed;
-use osi_tests::{link, skip};
+use osi_tests::topology::{Family, Routed};
+use osi_tests::{link, load, skip};
 
 const EXPECTED: Expected = Expected {
     cause: "link_down",
@@ -38,6 +38,18 @@ fn link_down() -> Result<()> {
         Duration::from_secs(2),
         |line| line.value()["kind"] == "link_changed" && line.value()["iface"]["name"] == "eth0",
     )?;
+
+    // What fails because of it is a symptom: the verdict stays.
+    let router = Routed::router_at(Family::V4, 7);
+    let report =
+        load::connect_all_at_once(&lab.client, router, 2, Duration::from_secs(5))?.join()?;
+    agent.ensure(report.connected == 0, || {
+        "a connect went through a link that is down".to_owned()
+    })?;
+    let later = agent.wait_for_window(SystemTime::now(), 2)?;
+    agent.ensure(later.cause() == Some(EXPECTED.cause), || {
+        format!("the verdict changed to {:?}", later.cause())
+    })?;
 
     link::set_up(&lab.router, Routed::WEST, true)?;
     EXPECTED.resolves(&agent, &map)?;

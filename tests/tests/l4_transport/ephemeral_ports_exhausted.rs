@@ -84,12 +84,21 @@ fn scenario(test: &str, family: Family) -> Result<()> {
     drop(holder);
     EXPECTED.resolves(&agent, &map)?;
     let lines = EXPECTED.stop(agent)?;
-    let told = event_count(&lines, "port_exhausted", |event| {
-        event["process"]["pid"] == pid
-    });
+    let told = event_count(&lines, "port_exhausted", |_| true);
     stream::ensure(&lines, told == REFUSED, || {
         format!("{REFUSED} connects got no port and the events count {told}")
     })?;
+    let blamed = |line: &&Line| {
+        line.value()["kind"] == "port_exhausted" && line.value()["process"]["pid"].is_number()
+    };
+    let wrong = lines
+        .iter()
+        .filter(blamed)
+        .find(|line| line.value()["process"]["pid"] != pid);
+    ensure!(
+        wrong.is_none(),
+        "process {pid} ran out of ports, and this event blames another: {wrong:?}"
+    );
     Ok(())
 }
 
