@@ -95,11 +95,10 @@ pub(crate) fn line(command: &Command) -> String {
     let name = program.file_name().unwrap_or(program.as_os_str());
     let words = command.get_args().map(|word| {
         let word = word.to_string_lossy();
-        let plain = !word.is_empty() && !word.contains(|c: char| c.is_whitespace() || c == '"');
-        if plain {
-            word.into_owned()
+        if word.is_empty() || word.contains([' ', '"', '\'']) {
+            format!("{word:?}")
         } else {
-            format!("'{word}'")
+            word.into_owned()
         }
     });
     std::iter::once(name.to_string_lossy().into_owned())

@@ -55,7 +55,7 @@ fn host_tests(args: &Args, summary: &mut Summary) -> Result<()> {
     // The eBPF crate builds for the BPF target only; its logic is tested in osi-common.
     cargo.args(["test", "--workspace", "--no-fail-fast"]);
     cargo.args(["--exclude", "osi-ebpf", "--exclude", SCENARIOS]);
-    cargo.arg("--").args(&args.name);
+    cargo.args(&args.name);
     count(&mut cargo, summary)
 }
 
