@@ -12,7 +12,16 @@ use crate::sh;
 const MAX_LINES: usize = 400;
 
 /// Files that may be longer, each with the reason.
-const LONG_FILES: &[(&str, &str)] = &[];
+const LONG_FILES: &[(&str, &str)] = &[
+    (
+        "osi-common/src/drop/caller.rs",
+        "a table, one row a kernel function",
+    ),
+    (
+        "osi-common/src/drop/core.rs",
+        "a table, one row a drop reason",
+    ),
+];
 
 /// The layers' folders; a topic has the same path below them in every crate.
 const LAYER_FOLDERS: [&str; 7] = [
