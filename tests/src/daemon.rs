@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::netns::Namespace;
+use crate::server::Server;
 use crate::{command, counters, wait};
 
 const READY: Duration = Duration::from_secs(10);
@@ -215,5 +216,16 @@ impl Holder {
     /// Its process id.
     pub fn pid(&self) -> u32 {
         self.daemon.pid()
+    }
+
+    /// Closes every connection, the server's side first: the side that closes first keeps its port in `TIME_WAIT` for a minute.
+    pub fn release(self, host: &Namespace, target: SocketAddr, server: Server) -> Result<()> {
+        drop(server);
+        let open = format!("state established dst {target}");
+        wait::until("the server's closes arrive", READY, || {
+            Ok((counters::tcp_sockets(host, &open)? == 0).then_some(()))
+        })?;
+        drop(self);
+        Ok(())
     }
 }

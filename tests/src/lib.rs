@@ -29,4 +29,5 @@ pub mod transcript;
 
 pub mod command;
 pub mod skip;
+pub mod turn;
 pub mod wait;

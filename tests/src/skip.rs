@@ -8,6 +8,7 @@ use std::sync::LazyLock;
 use anyhow::{Context as _, Result, anyhow};
 
 use crate::netns;
+use crate::turn::Turn;
 
 /// One thing a test needs beside root and iproute2.
 #[derive(Clone, Copy, Debug)]
@@ -21,8 +22,17 @@ pub enum Need {
 static SWEPT: LazyLock<std::result::Result<(), String>> =
     LazyLock::new(|| netns::sweep().map_err(|error| format!("{error:#}")));
 
-/// Whether the test may run; if not, the reason is printed and logged.
-pub fn ready(test: &str, needs: &[Need]) -> Result<bool> {
+/// The test's turn on the machine, beside others; none if it cannot run here, and then the reason is printed and logged.
+pub fn ready(test: &str, needs: &[Need]) -> Result<Option<Turn>> {
+    Ok(possible(test, needs)?.then(Turn::shared))
+}
+
+/// The same for a test that saturates the machine or would be disturbed by one that does.
+pub fn ready_alone(test: &str, needs: &[Need]) -> Result<Option<Turn>> {
+    Ok(possible(test, needs)?.then(Turn::alone))
+}
+
+fn possible(test: &str, needs: &[Need]) -> Result<bool> {
     if let Some(reason) = missing(needs) {
         skip(test, &reason)?;
         return Ok(false);

@@ -12,9 +12,10 @@ const SECONDS: u64 = 8;
 
 #[test]
 fn bulk_transfer() -> Result<()> {
-    if !skip::ready("controls::bulk_transfer", &[Need::Program("iperf3")])? {
+    let Some(_turn) = skip::ready_alone("controls::bulk_transfer", &[Need::Program("iperf3")])?
+    else {
         return Ok(());
-    }
+    };
     let lab = Routed::build()?;
     let target = Routed::server_at(Family::V4, 5201);
     let server = daemon::iperf3_server(&lab.server, target.port())?;

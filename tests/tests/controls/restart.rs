@@ -22,9 +22,9 @@ fn requests() -> Plan {
 
 #[test]
 fn reload() -> Result<()> {
-    if !skip::ready("controls::reload", &[Need::Program("nginx")])? {
+    let Some(_turn) = skip::ready("controls::reload", &[Need::Program("nginx")])? else {
         return Ok(());
-    }
+    };
     let pair = Pair::build()?;
     let plan = requests();
     let nginx = Nginx::start(&pair.server, plan.target)?;
@@ -47,9 +47,9 @@ fn reload() -> Result<()> {
 
 #[test]
 fn restart() -> Result<()> {
-    if !skip::ready("controls::restart", &[Need::Program("nginx")])? {
+    let Some(_turn) = skip::ready("controls::restart", &[Need::Program("nginx")])? else {
         return Ok(());
-    }
+    };
     let pair = Pair::build()?;
     let plan = requests();
     let mut nginx = Nginx::start(&pair.server, plan.target)?;

@@ -27,9 +27,9 @@ const COMPARED: usize = 3;
 
 #[test]
 fn link_saturated() -> Result<()> {
-    if !skip::ready("l1_physical::link_saturated", &[Need::Program("tc")])? {
+    let Some(_turn) = skip::ready("l1_physical::link_saturated", &[Need::Program("tc")])? else {
         return Ok(());
-    }
+    };
     let lab = Routed::build()?;
     let target = Routed::server_at(Family::V4, 7);
     let server = Server::start(&lab.server, target, Behaviour::Sink)?;

@@ -24,12 +24,13 @@ const EXPECTED: Expected = Expected {
 
 #[test]
 fn egress_queue_overflow() -> Result<()> {
-    if !skip::ready(
+    let Some(_turn) = skip::ready(
         "l2_data_link::egress_queue_overflow",
         &[Need::Program("tc")],
-    )? {
+    )?
+    else {
         return Ok(());
-    }
+    };
     let lab = Routed::build()?;
     let shaper = Shaper::cap(&lab.router, Routed::EAST, "50mbit", "16kb", "20kb")?;
     let agent = Agent::watch(&lab.router)?;

@@ -29,9 +29,9 @@ fn every_dropped_datagram_is_counted_once_v6() -> Result<()> {
 }
 
 fn scenario(test: &str, family: Family) -> Result<()> {
-    if !skip::ready(test, &[Need::Program("nft")])? {
+    let Some(_turn) = skip::ready(test, &[Need::Program("nft")])? else {
         return Ok(());
-    }
+    };
     let pair = Pair::build()?;
     let agent = Agent::watch(&pair.server)?;
     let rule = DropRule::add(&pair.server, "input", "udp dport 9")?;

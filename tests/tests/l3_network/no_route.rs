@@ -32,9 +32,9 @@ fn no_route_v6() -> Result<()> {
 }
 
 fn scenario(test: &str, family: Family) -> Result<()> {
-    if !skip::ready(test, &[Need::Program("nstat")])? {
+    let Some(_turn) = skip::ready(test, &[Need::Program("nstat")])? else {
         return Ok(());
-    }
+    };
     let lab = Routed::build()?;
     let target = Routed::server_at(family, 7);
     let agent = Agent::watch(&lab.client)?;

@@ -31,9 +31,9 @@ fn packet_filtered_v6() -> Result<()> {
 }
 
 fn scenario(test: &str, family: Family) -> Result<()> {
-    if !skip::ready(test, &[Need::Program("nft")])? {
+    let Some(_turn) = skip::ready(test, &[Need::Program("nft")])? else {
         return Ok(());
-    }
+    };
     let pair = Pair::build()?;
     let target = Pair::server_at(family, 7);
     let agent = Agent::watch(&pair.server)?;

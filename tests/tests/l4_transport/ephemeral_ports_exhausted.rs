@@ -37,9 +37,9 @@ fn ephemeral_ports_exhausted_v6() -> Result<()> {
 }
 
 fn scenario(test: &str, family: Family) -> Result<()> {
-    if !skip::ready(test, &[])? {
+    let Some(_turn) = skip::ready(test, &[])? else {
         return Ok(());
-    }
+    };
     let pair = Pair::build()?;
     let target = Pair::server_at(family, 7);
     pair.client.set_sysctl(
@@ -78,10 +78,8 @@ fn scenario(test: &str, family: Family) -> Result<()> {
         },
     )?;
 
-    // The server closes first: a client that closes first would keep its ports in TIME_WAIT for a minute.
-    drop(server);
     let pid = holder.pid();
-    drop(holder);
+    holder.release(&pair.client, target, server)?;
     EXPECTED.resolves(&agent, &map)?;
     let lines = EXPECTED.stop(agent)?;
     let told = event_count(&lines, "port_exhausted", |_| true);
@@ -105,9 +103,9 @@ fn scenario(test: &str, family: Family) -> Result<()> {
 /// Held and TIME_WAIT connections alike occupy ports; both are in the meter.
 #[test]
 fn port_use_is_what_ss_counts() -> Result<()> {
-    if !skip::ready("l4_transport::port_use_is_what_ss_counts", &[])? {
+    let Some(_turn) = skip::ready("l4_transport::port_use_is_what_ss_counts", &[])? else {
         return Ok(());
-    }
+    };
     let pair = Pair::build()?;
     let target = Pair::server_at(Family::V4, 7);
     pair.client

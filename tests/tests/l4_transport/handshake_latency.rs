@@ -19,12 +19,13 @@ const CONNECTIONS: u64 = 100;
 
 #[test]
 fn both_ends_measure_the_delay() -> Result<()> {
-    if !skip::ready(
+    let Some(_turn) = skip::ready(
         "l4_transport::both_ends_measure_the_delay",
         &[Need::Device("/dev/net/tun")],
-    )? {
+    )?
+    else {
         return Ok(());
-    }
+    };
     let pair = DelayedPair::build(DELAY)?;
     let target = DelayedPair::server_at(Family::V4, 7);
     let server = Server::start(&pair.server, target, Behaviour::Echo)?;

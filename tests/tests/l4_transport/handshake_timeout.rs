@@ -31,9 +31,9 @@ fn handshake_timeout_v6() -> Result<()> {
 }
 
 fn scenario(test: &str, family: Family) -> Result<()> {
-    if !skip::ready(test, &[Need::Program("nft"), Need::Program("nstat")])? {
+    let Some(_turn) = skip::ready(test, &[Need::Program("nft"), Need::Program("nstat")])? else {
         return Ok(());
-    }
+    };
     let lab = Routed::build()?;
     let target = Routed::server_at(family, 7);
     let agent = Agent::watch(&lab.client)?;

@@ -25,12 +25,13 @@ const BYTES_PER_SECOND: u64 = 2_500_000;
 
 #[test]
 fn packet_loss() -> Result<()> {
-    if !skip::ready(
+    let Some(_turn) = skip::ready(
         "l4_transport::packet_loss",
         &[Need::Program("nft"), Need::Program("nstat")],
-    )? {
+    )?
+    else {
         return Ok(());
-    }
+    };
     let lab = Routed::build()?;
     link::disable_segmentation_offload(&lab.client, "eth0")?;
     let target = Routed::server_at(Family::V4, 7);

@@ -25,9 +25,9 @@ fn connects(target: std::net::SocketAddr, connections: u64) -> Plan {
 
 #[test]
 fn a_peer_that_is_down_takes_the_carrier() -> Result<()> {
-    if !skip::ready("lab::a_peer_that_is_down_takes_the_carrier", &[])? {
+    let Some(_turn) = skip::ready("lab::a_peer_that_is_down_takes_the_carrier", &[])? else {
         return Ok(());
-    }
+    };
     let lab = Routed::build()?;
     ensure!(
         link::has_carrier(&lab.client, "eth0")?,
@@ -47,13 +47,10 @@ fn a_peer_that_is_down_takes_the_carrier() -> Result<()> {
 }
 
 #[test]
-fn a_shaper_holds_its_rate_and_drops_what_does_not_fit() -> Result<()> {
-    if !skip::ready(
-        "lab::a_shaper_holds_its_rate_and_drops_what_does_not_fit",
-        &[Need::Program("tc")],
-    )? {
+fn a_shaper_holds_its_rate() -> Result<()> {
+    let Some(_turn) = skip::ready("lab::a_shaper_holds_its_rate", &[Need::Program("tc")])? else {
         return Ok(());
-    }
+    };
     let lab = Routed::build()?;
     let target = Routed::server_at(Family::V4, 7);
     let server = Server::start(&lab.server, target, Behaviour::Sink)?;
@@ -61,15 +58,27 @@ fn a_shaper_holds_its_rate_and_drops_what_does_not_fit() -> Result<()> {
     let began = Instant::now();
     load::bulk(&lab.client, target, Duration::from_secs(2), None)?.join()?;
     let rate = shaper.counts()?.bytes as f64 * 8.0 / began.elapsed().as_secs_f64();
+    drop(server);
     ensure!(
         (45e6..55e6).contains(&rate),
         "50 Mbit/s were asked for and {rate} bit/s went through"
     );
-    shaper.remove()?;
-    drop(server);
+    Ok(())
+}
 
+#[test]
+fn a_short_queue_drops_what_does_not_fit() -> Result<()> {
+    let Some(_turn) = skip::ready(
+        "lab::a_short_queue_drops_what_does_not_fit",
+        &[Need::Program("tc")],
+    )?
+    else {
+        return Ok(());
+    };
+    let lab = Routed::build()?;
     let shaper = Shaper::cap(&lab.router, Routed::EAST, "50mbit", "16kb", "20kb")?;
     let before = counters::snmp(&lab.server, "UdpNoPorts")?;
+    let target = Routed::server_at(Family::V4, 9);
     let burst = Datagrams {
         target,
         count: 300,
@@ -92,9 +101,10 @@ fn a_shaper_holds_its_rate_and_drops_what_does_not_fit() -> Result<()> {
 
 #[test]
 fn an_address_that_nobody_owns_becomes_unreachable() -> Result<()> {
-    if !skip::ready("lab::an_address_that_nobody_owns_becomes_unreachable", &[])? {
+    let Some(_turn) = skip::ready("lab::an_address_that_nobody_owns_becomes_unreachable", &[])?
+    else {
         return Ok(());
-    }
+    };
     let lab = Routed::build()?;
     for family in BOTH {
         let began = Instant::now();
@@ -116,12 +126,13 @@ fn an_address_that_nobody_owns_becomes_unreachable() -> Result<()> {
 
 #[test]
 fn without_a_route_every_connect_fails_at_once() -> Result<()> {
-    if !skip::ready(
+    let Some(_turn) = skip::ready(
         "lab::without_a_route_every_connect_fails_at_once",
         &[Need::Program("nstat")],
-    )? {
+    )?
+    else {
         return Ok(());
-    }
+    };
     let lab = Routed::build()?;
     for (family, counter) in [
         (Family::V4, "IpOutNoRoutes"),
@@ -145,12 +156,13 @@ fn without_a_route_every_connect_fails_at_once() -> Result<()> {
 
 #[test]
 fn a_drop_rule_counts_every_datagram() -> Result<()> {
-    if !skip::ready(
+    let Some(_turn) = skip::ready(
         "lab::a_drop_rule_counts_every_datagram",
         &[Need::Program("nft")],
-    )? {
+    )?
+    else {
         return Ok(());
-    }
+    };
     let pair = Pair::build()?;
     for family in BOTH {
         let rule = DropRule::add(&pair.server, "input", "udp dport 9")?;
@@ -174,22 +186,30 @@ fn a_drop_rule_counts_every_datagram() -> Result<()> {
 
 #[test]
 fn a_full_accept_queue_overflows() -> Result<()> {
-    if !skip::ready(
+    let Some(_turn) = skip::ready(
         "lab::a_full_accept_queue_overflows",
         &[Need::Program("nstat")],
-    )? {
+    )?
+    else {
         return Ok(());
-    }
+    };
     let pair = Pair::build()?;
     let target = Pair::server_at(Family::V4, 7);
     let listener = listen(&pair.server, target, 1)?;
+    // One after the other: of several SYNs that race for the last place, more than one may get a SYN-ACK.
+    let filling = load::connections(&pair.client, connects(target, 2))?.join()?;
+    ensure!(
+        filling.connected == 2,
+        "a backlog of 1 holds 2 and {} were connected",
+        filling.connected
+    );
     let report =
-        load::connect_all_at_once(&pair.client, target, 8, Duration::from_millis(1500))?.join()?;
+        load::connect_all_at_once(&pair.client, target, 6, Duration::from_millis(1500))?.join()?;
     let overflows = counters::snmp(&pair.server, "TcpExtListenOverflows")?;
     drop(listener);
     ensure!(
-        report.connected == 2,
-        "a backlog of 1 holds 2 and {} were connected",
+        report.connected == 0,
+        "{} connects found room in a full queue",
         report.connected
     );
     // Each of the six refused connects tried at 0 s and at 1 s.
@@ -199,12 +219,13 @@ fn a_full_accept_queue_overflows() -> Result<()> {
 
 #[test]
 fn a_silent_router_makes_syns_be_sent_again() -> Result<()> {
-    if !skip::ready(
+    let Some(_turn) = skip::ready(
         "lab::a_silent_router_makes_syns_be_sent_again",
         &[Need::Program("nft"), Need::Program("nstat")],
-    )? {
+    )?
+    else {
         return Ok(());
-    }
+    };
     let lab = Routed::build()?;
     let rule = DropRule::add(&lab.router, "forward", "tcp dport 7")?;
     for family in BOTH {
@@ -230,12 +251,13 @@ fn a_silent_router_makes_syns_be_sent_again() -> Result<()> {
 
 #[test]
 fn random_loss_makes_segments_be_sent_again() -> Result<()> {
-    if !skip::ready(
+    let Some(_turn) = skip::ready(
         "lab::random_loss_makes_segments_be_sent_again",
         &[Need::Program("nft"), Need::Program("nstat")],
-    )? {
+    )?
+    else {
         return Ok(());
-    }
+    };
     let lab = Routed::build()?;
     let target = Routed::server_at(Family::V4, 7);
     let server = Server::start(&lab.server, target, Behaviour::Sink)?;

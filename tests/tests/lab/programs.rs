@@ -12,12 +12,13 @@ use osi_tests::{counters, wait};
 
 #[test]
 fn nginx_answers_through_a_reload_and_comes_back_after_a_restart() -> Result<()> {
-    if !skip::ready(
+    let Some(_turn) = skip::ready(
         "lab::nginx_answers_through_a_reload_and_comes_back_after_a_restart",
         &[Need::Program("nginx")],
-    )? {
+    )?
+    else {
         return Ok(());
-    }
+    };
     let pair = Pair::build()?;
     let plan = Plan {
         target: Pair::server_at(Family::V4, 80),
@@ -56,9 +57,10 @@ fn nginx_answers_through_a_reload_and_comes_back_after_a_restart() -> Result<()>
 
 #[test]
 fn iperf3_fills_a_link() -> Result<()> {
-    if !skip::ready("lab::iperf3_fills_a_link", &[Need::Program("iperf3")])? {
+    let Some(_turn) = skip::ready_alone("lab::iperf3_fills_a_link", &[Need::Program("iperf3")])?
+    else {
         return Ok(());
-    }
+    };
     let pair = Pair::build()?;
     let target = Pair::server_at(Family::V6, 5201);
     let server = daemon::iperf3_server(&pair.server, target.port())?;
@@ -73,9 +75,10 @@ fn iperf3_fills_a_link() -> Result<()> {
 
 #[test]
 fn a_thousand_exchanges_a_second_are_clean() -> Result<()> {
-    if !skip::ready("lab::a_thousand_exchanges_a_second_are_clean", &[])? {
+    let Some(_turn) = skip::ready_alone("lab::a_thousand_exchanges_a_second_are_clean", &[])?
+    else {
         return Ok(());
-    }
+    };
     let pair = Pair::build()?;
     let target = Pair::server_at(Family::V6, 7);
     let server = Server::start(&pair.server, target, Behaviour::Echo)?;
@@ -100,9 +103,10 @@ fn a_thousand_exchanges_a_second_are_clean() -> Result<()> {
 
 #[test]
 fn a_holder_uses_up_the_ports_and_gives_them_back() -> Result<()> {
-    if !skip::ready("lab::a_holder_uses_up_the_ports_and_gives_them_back", &[])? {
+    let Some(_turn) = skip::ready("lab::a_holder_uses_up_the_ports_and_gives_them_back", &[])?
+    else {
         return Ok(());
-    }
+    };
     let pair = Pair::build()?;
     pair.client
         .set_sysctl("net/ipv4/ip_local_port_range", "40000 40199")?;
@@ -124,8 +128,7 @@ fn a_holder_uses_up_the_ports_and_gives_them_back() -> Result<()> {
         let filter = format!("dst {target}");
         let used = counters::tcp_sockets(&pair.client, &filter)?;
         ensure!(used == 200, "ss counts {used} sockets");
-        drop(server);
-        drop(holder);
+        holder.release(&pair.client, target, server)?;
         wait::until("the ports are free again", Duration::from_secs(5), || {
             Ok((counters::tcp_sockets(&pair.client, &filter)? == 0).then_some(()))
         })?;

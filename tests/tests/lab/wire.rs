@@ -11,12 +11,13 @@ use osi_tests::topology::Family;
 
 #[test]
 fn a_handshake_takes_twice_the_delay() -> Result<()> {
-    if !skip::ready(
+    let Some(_turn) = skip::ready(
         "lab::a_handshake_takes_twice_the_delay",
         &[Need::Device("/dev/net/tun")],
-    )? {
+    )?
+    else {
         return Ok(());
-    }
+    };
     let delay = Duration::from_millis(30);
     let pair = DelayedPair::build(delay)?;
     for family in [Family::V4, Family::V6] {

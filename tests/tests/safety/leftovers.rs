@@ -25,9 +25,9 @@ fn sigint_leaves_nothing() -> Result<()> {
 }
 
 fn scenario(test: &str, end: impl FnOnce(Agent) -> Result<()>) -> Result<()> {
-    if !skip::ready(test, &[Need::Program("bpftool"), Need::Program("tc")])? {
+    let Some(_turn) = skip::ready(test, &[Need::Program("bpftool"), Need::Program("tc")])? else {
         return Ok(());
-    }
+    };
     let pair = Pair::build()?;
     let before = traffic_control(&pair.client)?;
     let agent = Agent::watch(&pair.client)?;

@@ -12,9 +12,9 @@ use osi_tests::{skip, wait};
 
 #[test]
 fn hello_first_windows_in_order_bye_last() -> Result<()> {
-    if !skip::ready("safety::hello_first_windows_in_order_bye_last", &[])? {
+    let Some(_turn) = skip::ready("safety::hello_first_windows_in_order_bye_last", &[])? else {
         return Ok(());
-    }
+    };
     let pair = Pair::build()?;
     let agent = Agent::watch(&pair.client)?;
     agent.wait_for_window(SystemTime::now(), 3)?;
@@ -37,9 +37,9 @@ fn hello_first_windows_in_order_bye_last() -> Result<()> {
 
 #[test]
 fn a_closed_output_ends_it_silently() -> Result<()> {
-    if !skip::ready("safety::a_closed_output_ends_it_silently", &[])? {
+    let Some(_turn) = skip::ready("safety::a_closed_output_ends_it_silently", &[])? else {
         return Ok(());
-    }
+    };
     let pair = Pair::build()?;
     let mut child = Command::new(agent::binary()?)
         .args(["watch", "--json", "--netns", pair.client.name()])

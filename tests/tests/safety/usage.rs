@@ -49,12 +49,13 @@ fn a_wrong_interval() -> Result<()> {
 
 #[test]
 fn an_unknown_interface_is_answered_with_those_there_are() -> Result<()> {
-    if !skip::ready(
+    let Some(_turn) = skip::ready(
         "safety::an_unknown_interface_is_answered_with_those_there_are",
         &[],
-    )? {
+    )?
+    else {
         return Ok(());
-    }
+    };
     let pair = Pair::build()?;
     let ended = watch(&["--netns", pair.client.name(), "--iface", "nosuch0"])?;
     refused(&ended, 2, &["nosuch0", "eth0", "lo"])
@@ -62,9 +63,9 @@ fn an_unknown_interface_is_answered_with_those_there_are() -> Result<()> {
 
 #[test]
 fn an_unknown_namespace() -> Result<()> {
-    if !skip::ready("safety::an_unknown_namespace", &[])? {
+    let Some(_turn) = skip::ready("safety::an_unknown_namespace", &[])? else {
         return Ok(());
-    }
+    };
     refused(&watch(&["--netns", "osi-nowhere"])?, 2, &["osi-nowhere"])
 }
 
@@ -88,12 +89,13 @@ fn a_wrong_configuration_is_answered_with_line_and_key() -> Result<()> {
 
 #[test]
 fn without_privilege_it_names_what_is_missing() -> Result<()> {
-    if !skip::ready(
+    let Some(_turn) = skip::ready(
         "safety::without_privilege_it_names_what_is_missing",
         &[Need::Program("setpriv")],
-    )? {
+    )?
+    else {
         return Ok(());
-    }
+    };
     let binary = readable_copy()?;
     let ended = agent::run(
         Command::new("setpriv")
