@@ -6,8 +6,9 @@ use crate::pod::kernel_struct;
 pub const SLOTS: u32 = 32;
 /// Interface indices the slot table covers.
 pub const MAX_IFINDEX: u32 = 65_536;
-/// Packet size classes: bucket i counts packets of 2^(i+5) < bytes <= 2^(i+6), the first all smaller, the last all larger ones.
-pub const SIZE_CLASSES: usize = 12;
+/// Packet size classes: class i counts packets of 2^(i+5) < bytes <= 2^(i+6), the first all smaller ones. A power of two, so that
+/// a mask bounds it; 2^21 bytes are more than any packet has.
+pub const SIZE_CLASSES: usize = 16;
 /// Bins of 1 ms kept per interface and direction.
 pub const BURST_BINS: usize = 1024;
 /// Length of a burst bin.
@@ -29,10 +30,11 @@ pub const fn row(slot: u32, direction: Direction) -> u32 {
 }
 
 /// The size class of a packet: logarithmic, upper-inclusive.
+#[inline(always)]
 pub const fn size_class(bytes: u32) -> usize {
     // 64 bytes and less are class 0, then one class per doubling.
-    let doublings = if bytes <= 64 { 0 } else { 26 - (bytes - 1).leading_zeros() };
-    if doublings as usize >= SIZE_CLASSES { SIZE_CLASSES - 1 } else { doublings as usize }
+    let doublings = if bytes <= 64 { 0 } else { 26 - (bytes - 1).leading_zeros() as usize };
+    if doublings < SIZE_CLASSES { doublings } else { SIZE_CLASSES - 1 }
 }
 
 kernel_struct! {
@@ -104,4 +106,16 @@ impl Frames {
 /// A burst bin's content: the millisecond it belongs to (low 32 bits) and its bytes.
 pub const fn burst_bin(value: u64) -> (u32, u32) {
     ((value >> 32) as u32, value as u32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn size_classes_are_upper_inclusive() {
+        for (bytes, class) in [(0, 0), (64, 0), (65, 1), (128, 1), (129, 2), (1500, 5), (65_536, 10), (u32::MAX, 15)] {
+            assert_eq!(size_class(bytes), class, "{bytes} bytes");
+        }
+    }
 }

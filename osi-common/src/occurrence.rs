@@ -120,8 +120,8 @@ kernel_struct! {
         pub count: u64,
         /// For drops: segments, max(1, gso_segs) of each packet. Otherwise equal to `count`.
         pub segments: u64,
-        /// When this CPU last sent a [`Sample`] for this key (boot time).
-        pub sampled_ns: u64,
+        /// The [`EPOCH_SLOT`] value and how many [`Sample`]s this CPU sent in it, see [`sampled`].
+        pub sampled: u64,
     }
 
     /// One occurrence in detail, as sent to the ring.
@@ -154,17 +154,38 @@ kernel_struct! {
 }
 
 impl Count {
-    /// Adds another CPU's share.
+    /// Adds another CPU's share; what was sampled is each CPU's own affair.
     pub fn merge(&mut self, other: &Self) {
-        let Self { count, segments, sampled_ns } = other;
+        let Self { count, segments, sampled: _ } = other;
         self.count += count;
         self.segments += segments;
-        self.sampled_ns = self.sampled_ns.max(*sampled_ns);
     }
 }
 
-/// At most one sample of a key per CPU in this time: the ring carries examples, the map carries the truth.
-pub const SAMPLE_INTERVAL_NS: u64 = 50_000_000;
+/// Samples that one CPU sends of one key in one epoch: the ring carries examples, the map carries the truth.
+///
+/// An epoch is a window of the agent. It is a number that user space raises, so that deciding costs no clock read.
+pub const SAMPLES_PER_EPOCH: u64 = 4;
+
+/// Slots of the control map, through which the agent speaks to loaded programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Control {
+    /// Number of the current epoch, from 1.
+    Epoch = 0,
+    /// 1 once a `tcp_connect` hook is attached: from then on a handshake without a time of sending was never sent.
+    TcpConnectHooked = 1,
+}
+
+/// Number of [`Control`] slots.
+pub const CONTROLS: u32 = 2;
+
+/// The next value of [`Count::sampled`] and whether the occurrence at hand is to be sent, given the current epoch.
+#[inline(always)]
+pub const fn sampled(before: u64, epoch: u64) -> (u64, bool) {
+    let sent = if before >> 8 == epoch { before & 0xff } else { 0 };
+    if sent < SAMPLES_PER_EPOCH { (epoch << 8 | (sent + 1), true) } else { (before, false) }
+}
 
 /// Size of the occurrence map in keys. Full means that further keys are counted by kind only, and said so.
 pub const MAX_KEYS: u32 = 2048;
@@ -191,3 +212,27 @@ pub enum Health {
 
 /// Number of [`Health`] slots.
 pub const HEALTH_SLOTS: u32 = 7;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_epoch_has_its_own_samples() {
+        let (mut state, mut sent) = (0, 0);
+        for epoch in [1, 1, 1, 1, 1, 1, 2, 2] {
+            let (next, send) = sampled(state, epoch);
+            state = next;
+            sent += u64::from(send);
+        }
+        assert_eq!(sent, SAMPLES_PER_EPOCH + 2);
+    }
+
+    #[test]
+    fn kinds_survive_the_way_through_the_kernel() {
+        for kind in Kind::ALL {
+            assert_eq!(Kind::from_u32(kind as u32), Some(kind));
+        }
+        assert_eq!(Kind::from_u32(0), None);
+    }
+}

@@ -55,8 +55,8 @@ offsets! {
     sock_v6_rcv_saddr = "sock"."__sk_common.skc_v6_rcv_saddr",
     /// Destination port, network order.
     sock_dport = "sock"."__sk_common.skc_dport",
-    /// Local port, host order.
-    sock_num = "sock"."__sk_common.skc_num",
+    /// Local port, network order. Not `skc_num`: the kernel zeroes that one before it reports the change to CLOSE.
+    inet_sport = "inet_sock"."inet_sport",
     /// IP protocol.
     sock_protocol = "sock"."sk_protocol",
     /// Pending error, an errno.
@@ -102,7 +102,5 @@ kernel_struct! {
         pub kfree_skb_args: u32,
         /// Number of arguments of the `tcp_send_reset` tracepoint: 2, or 3 (reason).
         pub tcp_send_reset_args: u32,
-        /// 1 when a `tcp_connect` hook is attached, 0 when the state change stands in for it.
-        pub tcp_connect_hooked: u32,
     }
 }

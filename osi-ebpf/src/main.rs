@@ -1,6 +1,42 @@
-//! The kernel side: one thin program per hook, topics per layer.
+//! The kernel side: one thin program per hook decodes once and calls the topics of the layers.
+//!
+//! Nothing numeric is known here about the running kernel: field offsets and variants come in frozen `.rodata`.
 #![no_std]
 #![no_main]
+// The result of a fetch-add is not wanted: the intrinsic then becomes the plain `lock add` that kernels from 5.10 on take,
+// where `AtomicU64::fetch_add` does not exist for this target.
+#![expect(internal_features, reason = "atomic_xadd is the only way to an atomic add on this target")]
+#![feature(core_intrinsics)]
+
+mod hook {
+    pub(crate) mod inet_sock_set_state;
+    pub(crate) mod kfree_skb;
+    pub(crate) mod tc;
+    pub(crate) mod tcp_connect;
+    pub(crate) mod tcp_reset;
+    pub(crate) mod tcp_retransmit;
+    pub(crate) mod xdp;
+}
+
+mod l2_data_link {
+    pub(crate) mod traffic;
+}
+
+mod l3_network {
+    pub(crate) mod drops;
+}
+
+mod l4_transport {
+    pub(crate) mod handshake;
+}
+
+mod shared {
+    pub(crate) mod occurrence;
+    pub(crate) mod own;
+    pub(crate) mod read;
+    pub(crate) mod rodata;
+    pub(crate) mod sock;
+}
 
 #[cfg(target_arch = "bpf")]
 #[panic_handler]
@@ -8,6 +44,7 @@ fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
     loop {}
 }
 
+/// GPL-only helpers (`bpf_probe_read_kernel`) need a GPL-compatible declaration.
 #[unsafe(link_section = "license")]
 #[unsafe(no_mangle)]
 static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

@@ -44,7 +44,7 @@ pub fn drops(window: &Window) -> Vec<DropRow> {
         }
         let segments = now.segments.saturating_sub(before.segments);
         let row = rows.entry((key.reason.clone(), key.netns)).or_insert_with(|| {
-            let (layer, class) = drop::classify(&key.reason, &key.function);
+            let drop::Blame { layer, class, .. } = drop::blame(&key.reason, &key.function);
             let scope = window.netns(key.netns).map_or_else(Scope::host, Scope::netns);
             let reason = key.reason.clone();
             DropRow { reason, functions: Vec::new(), layer, class, scope, packets: 0, segments: 0, fragments: 0 }

@@ -3,6 +3,23 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
+pub mod attach;
+
+pub mod btf;
+
+pub mod interfaces;
+
+pub mod kernel;
+
+pub mod own;
+
+pub mod preflight;
+
+pub mod table;
+
+pub use attach::{ProbeOptions, Probes, XdpMode};
+pub use kernel::{Kernel, Names};
+
 /// How a probe ended after its variants were tried in order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ProbeStatus {

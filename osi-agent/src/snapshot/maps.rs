@@ -1,1 +1,197 @@
-//! To be written.
+//! Reads the eBPF maps, merged over CPUs.
+
+use std::collections::HashMap;
+
+use anyhow::Context as _;
+use aya::maps::{Array, HashMap as BpfHashMap, MapData, PerCpuArray, PerCpuHashMap, PerCpuValues, RingBuf};
+use aya::{Ebpf, Pod};
+use osi_common::handshake::{Handshake, LATENCIES, MAX_HANDSHAKES, MAX_PEERS, Peer, PeerKey};
+use osi_common::histogram::LatencyHistogram;
+use osi_common::interface::{BURST_BINS, Bursts, Direction, Frames, Traffic, burst_bin, row};
+use osi_common::occurrence::{Control, Count, HEALTH_SLOTS, Key, Kind, MAX_KEYS, Sample};
+
+use super::{DropKey, InterfaceMaps, KernelMaps};
+use crate::probe::Names;
+use crate::probe::interfaces::Slot;
+
+/// The agent's side of the maps that the programs share.
+pub struct Maps {
+    occurrences: PerCpuHashMap<MapData, Key, Count>,
+    peers: BpfHashMap<MapData, PeerKey, Peer>,
+    handshakes: BpfHashMap<MapData, u64, Handshake>,
+    latency: PerCpuArray<MapData, LatencyHistogram>,
+    traffic: PerCpuArray<MapData, Traffic>,
+    bursts: Array<MapData, Bursts>,
+    frames: PerCpuArray<MapData, Frames>,
+    health: PerCpuArray<MapData, u64>,
+    control: Array<MapData, u64>,
+    slot_of: Array<MapData, u32>,
+    samples: RingBuf<MapData>,
+    cpus: usize,
+    epoch: u64,
+    /// Peers at the last reading, to find the quiet ones when room is short.
+    last_peers: HashMap<PeerKey, Peer>,
+}
+
+impl Maps {
+    /// Takes the maps out of the loaded object.
+    pub fn take(ebpf: &mut Ebpf) -> anyhow::Result<Self> {
+        let cpus = aya::util::nr_cpus().map_err(|(path, error)| anyhow::anyhow!("{path}: {error}"))?;
+        let mut map = |name: &str| ebpf.take_map(name).with_context(|| format!("the object has no map {name}"));
+        Ok(Self {
+            occurrences: map("OCCURRENCES")?.try_into()?,
+            peers: map("PEERS")?.try_into()?,
+            handshakes: map("HANDSHAKES")?.try_into()?,
+            latency: map("LATENCY")?.try_into()?,
+            traffic: map("TRAFFIC")?.try_into()?,
+            bursts: map("BURSTS")?.try_into()?,
+            frames: map("FRAMES")?.try_into()?,
+            health: map("HEALTH")?.try_into()?,
+            control: map("CONTROL")?.try_into()?,
+            slot_of: map("SLOT_OF")?.try_into()?,
+            samples: map("SAMPLES")?.try_into()?,
+            cpus,
+            epoch: 0,
+            last_peers: HashMap::new(),
+        })
+    }
+
+    /// Starts a window: every key may send samples again.
+    pub fn next_epoch(&mut self) {
+        self.epoch += 1;
+        self.tell(Control::Epoch, self.epoch);
+    }
+
+    /// Tells the programs something. A refusal can only mean that the maps are gone, and then nothing runs that could care.
+    pub fn tell(&mut self, slot: Control, value: u64) {
+        if let Err(error) = self.control.set(slot as u32, value, 0) {
+            log::warn!("control map: {error}");
+        }
+    }
+
+    /// Samples that arrived since the last call, oldest first.
+    pub fn drain(&mut self, into: &mut Vec<Sample>) {
+        while let Some(record) = self.samples.next() {
+            if record.len() >= size_of::<Sample>() {
+                // SAFETY: the record is at least as long as a sample, and a sample is plain integers without padding.
+                into.push(unsafe { record.as_ptr().cast::<Sample>().read_unaligned() });
+            }
+        }
+    }
+
+    /// Gives an interface its rows, emptied.
+    pub fn open_slot(&mut self, slot: u32, ifindex: u32) -> anyhow::Result<()> {
+        for direction in [Direction::Rx, Direction::Tx] {
+            let row = row(slot, direction);
+            self.traffic.set(row, zeros(self.cpus)?, 0)?;
+            self.bursts.set(row, Bursts { bins: [0; BURST_BINS] }, 0)?;
+        }
+        self.frames.set(slot, zeros(self.cpus)?, 0)?;
+        self.slot_of.set(ifindex, slot + 1, 0).context("no slot for the interface")
+    }
+
+    /// Takes an interface's rows away.
+    pub fn close_slot(&mut self, ifindex: u32) {
+        if let Err(error) = self.slot_of.set(ifindex, 0, 0) {
+            log::warn!("interface {ifindex}: {error}");
+        }
+    }
+
+    /// Reads everything, as of `now_ns` (boot time).
+    pub fn read(&mut self, names: &Names, slots: &[Slot], now_ns: u64) -> KernelMaps {
+        let mut maps = KernelMaps::default();
+        self.read_occurrences(names, &mut maps);
+        self.read_handshakes(now_ns, &mut maps);
+        maps.latencies = (0..LATENCIES).map(|index| merged(&self.latency, index, LatencyHistogram::EMPTY, LatencyHistogram::merge)).collect();
+        maps.health = (0..HEALTH_SLOTS).map(|index| merged(&self.health, index, 0, |sum, share| *sum += share)).collect();
+        maps.interfaces = slots.iter().map(|slot| self.read_interface(slot, now_ns)).collect();
+        maps.fill = vec![
+            ("occurrences", (maps.occurrences.len() + maps.drops.len()) as u64, MAX_KEYS.into()),
+            ("peers", maps.peers.len() as u64, MAX_PEERS.into()),
+            ("handshakes", maps.handshakes_in_flight, MAX_HANDSHAKES.into()),
+        ];
+        maps
+    }
+
+    fn read_occurrences(&mut self, names: &Names, maps: &mut KernelMaps) {
+        for (key, shares) in self.occurrences.iter().flatten() {
+            let mut total = Count::default();
+            shares.iter().for_each(|share| total.merge(share));
+            if key.kind == Kind::Drop as u32 {
+                let key = DropKey { reason: names.drop_reason(key.code), function: names.function(key.location), netns: key.netns };
+                maps.drops.entry(key).or_default().merge(&total);
+            } else {
+                maps.occurrences.insert(key, total);
+            }
+        }
+        maps.peers = self.peers.iter().flatten().collect();
+        self.make_room(&maps.peers);
+    }
+
+    /// When the peer map is three quarters full, peers that were quiet since the last reading make room.
+    fn make_room(&mut self, peers: &HashMap<PeerKey, Peer>) {
+        if peers.len() > MAX_PEERS as usize * 3 / 4 {
+            for (key, peer) in peers {
+                if self.last_peers.get(key) == Some(peer) {
+                    // Already gone is as good.
+                    let _gone = self.peers.remove(key);
+                }
+            }
+        }
+        self.last_peers.clone_from(peers);
+    }
+
+    fn read_handshakes(&self, now_ns: u64, maps: &mut KernelMaps) {
+        for (_, handshake) in self.handshakes.iter().flatten() {
+            maps.handshakes_in_flight += 1;
+            maps.oldest_handshake_ns = maps.oldest_handshake_ns.max(now_ns.saturating_sub(handshake.begun_ns));
+        }
+    }
+
+    fn read_interface(&self, slot: &Slot, now_ns: u64) -> InterfaceMaps {
+        let traffic = |direction| merged(&self.traffic, row(slot.slot, direction), Traffic::default(), Traffic::merge);
+        InterfaceMaps {
+            netns: slot.netns.clone(),
+            iface: slot.iface.clone(),
+            rx: traffic(Direction::Rx),
+            tx: traffic(Direction::Tx),
+            rx_peak_ms_bytes: self.peak(row(slot.slot, Direction::Rx), now_ns),
+            tx_peak_ms_bytes: self.peak(row(slot.slot, Direction::Tx), now_ns),
+            frames: slot.xdp.then(|| merged(&self.frames, slot.slot, Frames::default(), Frames::merge)),
+        }
+    }
+
+    /// The largest millisecond of the last 1024, over all CPUs: the shared bins plus what each CPU has not handed over yet.
+    fn peak(&self, row: u32, now_ns: u64) -> u64 {
+        let now_ms = now_ns / osi_common::interface::BURST_BIN_NS;
+        let oldest_ms = now_ms.saturating_sub(BURST_BINS as u64 - 1);
+        let Ok(bursts) = self.bursts.get(&row, 0) else { return 0 };
+        let mut bins: HashMap<u64, u64> = HashMap::new();
+        for millisecond in oldest_ms..=now_ms {
+            let value = bursts.bins.get(millisecond as usize & (BURST_BINS - 1)).copied().unwrap_or(0);
+            let (stamp, bytes) = burst_bin(value);
+            if stamp == millisecond as u32 && bytes > 0 {
+                bins.insert(millisecond, bytes.into());
+            }
+        }
+        let pending = self.traffic.get(&row, 0).map(|shares| shares.iter().map(|share| (share.burst_ms, share.burst_bytes)).collect::<Vec<_>>());
+        for (millisecond, bytes) in pending.unwrap_or_default() {
+            if millisecond >= oldest_ms {
+                *bins.entry(millisecond).or_default() += bytes;
+            }
+        }
+        bins.into_values().max().unwrap_or(0)
+    }
+}
+
+fn merged<T: Pod>(map: &PerCpuArray<MapData, T>, index: u32, zero: T, merge: impl Fn(&mut T, &T)) -> T {
+    let mut total = zero;
+    if let Ok(shares) = map.get(&index, 0) {
+        shares.iter().for_each(|share| merge(&mut total, share));
+    }
+    total
+}
+
+fn zeros<T: Pod + Default>(cpus: usize) -> anyhow::Result<PerCpuValues<T>> {
+    PerCpuValues::try_from(vec![T::default(); cpus]).context("one value per CPU")
+}

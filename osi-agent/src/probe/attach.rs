@@ -1,0 +1,228 @@
+//! Loads and attaches every probe on its own, so that one refusal blinds only its own signals.
+
+use std::fs::File;
+use std::time::Instant;
+
+use anyhow::Context as _;
+use aya::programs::{BtfTracePoint, CgroupAttachMode, FEntry, KProbe, ProgramError, SockOps};
+use aya::{Btf, Ebpf, EbpfLoader};
+use osi_common::occurrence::Control;
+use osi_common::offsets::Settings;
+
+use super::interfaces::Interfaces;
+use super::kernel::Kernel;
+use super::table::{Attach, PROBES, Probe, Variant};
+use super::{ProbeState, ProbeStatus, preflight};
+use crate::snapshot::NetnsState;
+use crate::snapshot::maps::Maps;
+
+/// The programs, as built by the build script.
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/osi-ebpf"));
+
+/// Where XDP programs go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum XdpMode {
+    /// To drivers on an allow-list with evidence, which is empty.
+    Auto,
+    /// Into the driver.
+    Native,
+    /// Behind the driver.
+    Generic,
+    /// Nowhere.
+    Off,
+}
+
+/// What the command line asks of the probes.
+#[derive(Clone, Debug)]
+pub struct ProbeOptions {
+    /// Watch only this namespace (inode number); `None` watches all.
+    pub netns: Option<u32>,
+    /// Programs on these interfaces only; empty means lo and every interface that carries a route.
+    pub ifaces: Vec<String>,
+    /// XDP.
+    pub xdp: XdpMode,
+    /// Print the programs' own diagnostics.
+    pub log: bool,
+}
+
+/// The loaded programs. Dropping it detaches everything; so does the kernel when the process dies.
+pub struct Probes {
+    ebpf: Ebpf,
+    statuses: Vec<ProbeStatus>,
+    interfaces: Interfaces,
+    logger: Option<aya_log::EbpfLogger<&'static dyn log::Log>>,
+    /// Time from the start of loading to the last attachment.
+    pub attach_time: std::time::Duration,
+}
+
+impl Probes {
+    /// Creates the maps, then loads and attaches each probe by its ladder.
+    ///
+    /// # Errors
+    /// Only when nothing at all can be loaded: no types, no permission, no maps.
+    pub fn load(kernel: &Kernel, options: &ProbeOptions) -> anyhow::Result<(Self, Maps)> {
+        let started = Instant::now();
+        preflight::raise_memlock();
+        let types = kernel.btf.as_ref().map_err(|why| anyhow::anyhow!("{why}"))?;
+        let settings = Settings {
+            netns: options.netns.unwrap_or(0),
+            kfree_skb_args: types.tracepoint_arguments("kfree_skb").unwrap_or(0),
+            tcp_send_reset_args: types.tracepoint_arguments("tcp_send_reset").unwrap_or(0),
+        };
+        let btf = Btf::from_sys_fs().context("the kernel's types can not be read")?;
+        let log_level = u8::from(options.log) * 5;
+        let mut ebpf = EbpfLoader::new()
+            .btf(Some(&btf))
+            .override_global("OFFSETS", &kernel.offsets, true)
+            .override_global("SETTINGS", &settings, true)
+            .override_global(aya_log::LEVEL, &log_level, false)
+            .load(OBJECT)
+            .context("the kernel refused the maps")?;
+        let logger = options.log.then(|| aya_log::EbpfLogger::init(&mut ebpf)).transpose().context("--probe-log")?;
+        let mut maps = Maps::take(&mut ebpf)?;
+        let interfaces = Interfaces::new(options.clone());
+        let mut probes = Self { ebpf, statuses: Vec::new(), interfaces, logger, attach_time: started.elapsed() };
+        for probe in PROBES {
+            let status = probes.climb(probe, kernel, &btf);
+            if probe.name == "tcp_connect" && status.variant.as_deref() != Some("state_change") {
+                maps.tell(Control::TcpConnectHooked, 1);
+            }
+            probes.statuses.push(status);
+        }
+        probes.attach_time = started.elapsed();
+        Ok((probes, maps))
+    }
+
+    /// How every probe ended.
+    pub fn statuses(&self) -> Vec<ProbeStatus> {
+        let mut statuses = self.statuses.clone();
+        self.interfaces.report(&mut statuses);
+        statuses
+    }
+
+    /// Why a probe does not work, if it does not; for readers, which are no probes, nothing.
+    pub fn unavailable(&self, name: &str) -> Option<String> {
+        let status = self.statuses().into_iter().find(|status| status.name == name)?;
+        (status.state != ProbeState::Active).then(|| status.reason.unwrap_or_default())
+    }
+
+    /// Puts packet programs on interfaces that appeared, and releases those that went.
+    pub fn follow(&mut self, namespaces: &[NetnsState], maps: &mut Maps) {
+        self.interfaces.follow(&mut self.ebpf, namespaces, maps);
+    }
+
+    /// Interfaces with programs: (slot, namespace, interface, XDP attached).
+    pub fn slots(&self) -> &[super::interfaces::Slot] {
+        self.interfaces.slots()
+    }
+
+    /// Prints what the programs had to say, with `--probe-log`.
+    pub fn flush_log(&mut self) {
+        if let Some(logger) = &mut self.logger {
+            logger.flush();
+        }
+    }
+
+    fn climb(&mut self, probe: &'static Probe, kernel: &Kernel, btf: &Btf) -> ProbeStatus {
+        let feeds = probe.feeds.iter().map(|feed| (*feed).to_owned()).collect();
+        let mut status = ProbeStatus {
+            name: probe.name.to_owned(),
+            state: ProbeState::Unavailable,
+            variant: None,
+            measures: None,
+            reason: None,
+            feeds,
+        };
+        let missing: Vec<_> = probe.fields.iter().filter(|field| kernel.offsets.get(field).is_none()).copied().collect();
+        if !missing.is_empty() {
+            status.reason = Some(format!("this kernel's types lack {}", missing.join(", ")));
+            return status;
+        }
+        let mut refusals = Vec::new();
+        for variant in probe.variants {
+            match self.attach(variant, btf) {
+                Ok(()) => {
+                    status.state = ProbeState::Active;
+                    status.variant = Some(variant.name.to_owned());
+                    status.measures = variant.measures.map(str::to_owned);
+                    break;
+                }
+                Err(why) => refusals.push(format!("{}: {why}", variant.name)),
+            }
+        }
+        status.reason = (!refusals.is_empty()).then(|| refusals.join("; "));
+        status
+    }
+
+    fn attach(&mut self, variant: &Variant, btf: &Btf) -> Result<(), String> {
+        match variant.attach {
+            Attach::TracepointBtf(name) => {
+                let program: &mut BtfTracePoint = self.program(name)?;
+                program.load(name, btf).map_err(|error| refusal(&error))?;
+                program.attach().map_err(|error| refusal(&error))?;
+            }
+            Attach::Fentry(name, function) => {
+                let program: &mut FEntry = self.program(name)?;
+                program.load(function, btf).map_err(|error| refusal(&error))?;
+                program.attach().map_err(|error| refusal(&error))?;
+            }
+            Attach::Kprobe(name, function) => {
+                let program: &mut KProbe = self.program(name)?;
+                program.load().map_err(|error| refusal(&error))?;
+                program.attach(function, 0).map_err(|error| refusal(&error))?;
+            }
+            Attach::SockOps(name) => {
+                let root = preflight::cgroup2_root().ok_or("no cgroup2 file system is mounted")?;
+                let root = File::open(&root).map_err(|error| format!("{}: {error}", root.display()))?;
+                let program: &mut SockOps = self.program(name)?;
+                program.load().map_err(|error| refusal(&error))?;
+                // A link: the kernel runs it beside others. The multi flag is not accepted for links.
+                program.attach(root, CgroupAttachMode::Single).map_err(|error| refusal(&error))?;
+            }
+            Attach::StandIn(name) => {
+                let other = self.statuses.iter().find(|status| status.name == name);
+                // The stand-in may come later in the table; then its own row tells how it ended.
+                if other.is_some_and(|status| status.state != ProbeState::Active) {
+                    return Err(format!("{name} is unavailable"));
+                }
+            }
+            Attach::Tcx => self.interfaces.load_tc(&mut self.ebpf)?,
+            Attach::Xdp => self.interfaces.load_xdp(&mut self.ebpf)?,
+        }
+        Ok(())
+    }
+
+    fn program<'a, P>(&'a mut self, name: &str) -> Result<&'a mut P, String>
+    where
+        &'a mut P: TryFrom<&'a mut aya::programs::Program, Error = ProgramError>,
+    {
+        let program = self.ebpf.program_mut(name).ok_or_else(|| format!("the object has no program {name}"))?;
+        program.try_into().map_err(|error: ProgramError| error.to_string())
+    }
+}
+
+/// One sentence out of an error and, where the verifier spoke, its last word.
+pub(super) fn refusal(error: &ProgramError) -> String {
+    use std::error::Error as _;
+    if let ProgramError::LoadError { io_error, verifier_log } = error {
+        let log = verifier_log.to_string();
+        let last = log.lines().rev().find(|line| !is_statistics(line)).unwrap_or("");
+        return if last.is_empty() { format!("refused at load: {io_error}") } else { format!("refused at load: {io_error}: {}", last.trim()) };
+    }
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(inner) = source {
+        let inner_text = inner.to_string();
+        if !text.contains(&inner_text) {
+            text = format!("{text}: {inner_text}");
+        }
+        source = inner.source();
+    }
+    text
+}
+
+/// The verifier's closing lines, which say nothing about why it refused.
+fn is_statistics(line: &str) -> bool {
+    let line = line.trim();
+    line.is_empty() || ["processed", "stack depth", "verification time", "max_states"].iter().any(|head| line.starts_with(head))
+}

@@ -1,0 +1,142 @@
+//! What the running kernel is: its version, types, the names behind its numbers, and its functions.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use osi_common::drop::short_name;
+use osi_common::offsets::Offsets;
+
+use super::btf::{Btf, VMLINUX};
+
+/// Enums that hold drop reasons: the core one and those of the subsystems, whose values carry the subsystem in the upper half.
+const DROP_REASON_ENUMS: &[&str] = &["skb_drop_reason", "qdisc_drop_reason", "mac80211_drop_reason", "ovs_drop_reason"];
+/// What every reset reason's name starts with.
+const RESET_REASON_PREFIX: &str = "SK_RST_REASON_";
+
+/// Facts about the running kernel, resolved once at start and by name.
+pub struct Kernel {
+    /// `uname -r`.
+    pub release: String,
+    /// Types, or why there are none.
+    pub btf: Result<Btf, String>,
+    /// Offsets of the fields that the programs read.
+    pub offsets: Offsets,
+    /// The names behind its numbers.
+    pub names: Names,
+}
+
+/// The names behind the kernel's numbers.
+#[derive(Default)]
+pub struct Names {
+    drop_reasons: HashMap<u32, Arc<str>>,
+    reset_reasons: HashMap<u32, Arc<str>>,
+    symbols: Symbols,
+}
+
+/// Kernel functions by address, from `/proc/kallsyms`.
+#[derive(Default)]
+struct Symbols {
+    /// Start address and position of the name in `text`, in order of addresses.
+    starts: Vec<(u64, u32)>,
+    text: String,
+}
+
+impl Kernel {
+    /// Looks at the running kernel. Nothing here fails: what is missing is missing, and the probes say so.
+    pub fn read() -> Self {
+        let release = rustix::system::uname().release().to_string_lossy().into_owned();
+        let btf = Btf::from_file(Path::new(VMLINUX)).map_err(|error| format!("{error:#}"));
+        let offsets = btf.as_ref().map_or(Offsets::NONE, |btf| Offsets::resolve(|aggregate, path| btf.offset(aggregate, path)));
+        let names = Names::read(btf.as_ref().ok());
+        Self { release, btf, offsets, names }
+    }
+}
+
+impl Names {
+    fn read(btf: Option<&Btf>) -> Self {
+        let kallsyms = std::fs::read_to_string("/proc/kallsyms").unwrap_or_default();
+        let mut names = Self { symbols: Symbols::parse(&kallsyms), ..Self::default() };
+        let Some(btf) = btf else { return names };
+        for list in DROP_REASON_ENUMS {
+            names.drop_reasons.extend(named(btf, list, short_name));
+        }
+        names.reset_reasons.extend(named(btf, "sk_rst_reason", |name| name.strip_prefix(RESET_REASON_PREFIX).unwrap_or(name)));
+        names
+    }
+
+    /// A drop reason's name without its prefix; `reason#N` where the kernel has none for it, never a guess.
+    pub fn drop_reason(&self, code: u32) -> Arc<str> {
+        self.drop_reasons.get(&code).cloned().unwrap_or_else(|| format!("reason#{code}").into())
+    }
+
+    /// A reset reason's name; `reason#N` where the kernel has none for it.
+    pub fn reset_reason(&self, code: u32) -> Arc<str> {
+        self.reset_reasons.get(&code).cloned().unwrap_or_else(|| format!("reason#{code}").into())
+    }
+
+    /// The function that an address lies in; empty where symbols can not be read.
+    pub fn function(&self, address: u64) -> Arc<str> {
+        self.symbols.find(address).unwrap_or_default().into()
+    }
+
+    /// Whether addresses can be turned into functions.
+    pub fn has_symbols(&self) -> bool {
+        !self.symbols.starts.is_empty()
+    }
+}
+
+fn named(btf: &Btf, list: &str, short: fn(&str) -> &str) -> impl Iterator<Item = (u32, Arc<str>)> {
+    let values = btf.enum_values(list).unwrap_or_default();
+    values.into_iter().filter_map(move |(value, name)| {
+        Some((u32::try_from(value).ok()?, short(&name).into()))
+    })
+}
+
+impl Symbols {
+    /// Keeps the functions; addresses are all zero for readers without `CAP_SYSLOG`, and then nothing is kept.
+    fn parse(kallsyms: &str) -> Self {
+        let mut symbols = Self::default();
+        for line in kallsyms.lines() {
+            let mut words = line.split_ascii_whitespace();
+            let (Some(address), Some(kind), Some(name)) = (words.next(), words.next(), words.next()) else { continue };
+            let Ok(address) = u64::from_str_radix(address, 16) else { continue };
+            if address == 0 || !matches!(kind, "t" | "T" | "w" | "W") {
+                continue;
+            }
+            symbols.starts.push((address, symbols.text.len() as u32));
+            symbols.text.push_str(name);
+            symbols.text.push('\n');
+        }
+        symbols.starts.sort_unstable();
+        symbols
+    }
+
+    /// Compilers append `.isra.0`, `.constprop.0`, `.cold`: those are the same function to a person.
+    fn find(&self, address: u64) -> Option<&str> {
+        let index = self.starts.partition_point(|(start, _)| *start <= address).checked_sub(1)?;
+        let name = self.text.get(self.starts.get(index)?.1 as usize..)?.lines().next()?;
+        name.split('.').next()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_become_functions() {
+        let symbols = Symbols::parse(
+            "ffffffff81000000 T first\nffffffff81000100 t second.isra.0\nffffffff81000180 d data\nffffffff81000200 T third\t[module]\n0000000000000000 T hidden\n",
+        );
+        assert_eq!(symbols.find(0xffff_ffff_8100_0000), Some("first"));
+        assert_eq!(symbols.find(0xffff_ffff_8100_01ff), Some("second"));
+        assert_eq!(symbols.find(0xffff_ffff_8100_0200), Some("third"));
+        assert_eq!(symbols.find(0xffff_ffff_8000_0000), None);
+    }
+
+    #[test]
+    fn unknown_numbers_are_shown_as_numbers() {
+        assert_eq!(&*Names::default().drop_reason(4711), "reason#4711");
+    }
+}

@@ -1,0 +1,148 @@
+//! The table of probes: what is to be learned, and the ways to learn it, best first.
+
+/// A thing to be learned from the kernel.
+#[derive(Debug)]
+pub struct Probe {
+    /// Stable name in every output; signals name it in `fed_by`.
+    pub name: &'static str,
+    /// Ways to learn it, in order of preference.
+    pub variants: &'static [Variant],
+    /// Fields that all variants read, as named in `osi_common::offsets`. Those that are missing make it unavailable.
+    pub fields: &'static [&'static str],
+    /// What it feeds: signals and event kinds.
+    pub feeds: &'static [&'static str],
+}
+
+/// One way to learn it.
+#[derive(Debug)]
+pub struct Variant {
+    /// Name in every output.
+    pub name: &'static str,
+    /// How the program is attached.
+    pub attach: Attach,
+    /// What it measures, where variants differ.
+    pub measures: Option<&'static str>,
+}
+
+/// How a program is attached.
+#[derive(Clone, Copy, Debug)]
+pub enum Attach {
+    /// BTF tracepoint: program and tracepoint of this name.
+    TracepointBtf(&'static str),
+    /// Function entry by trampoline: (program, function).
+    Fentry(&'static str, &'static str),
+    /// Function entry by breakpoint: (program, function).
+    Kprobe(&'static str, &'static str),
+    /// Socket callbacks of the root cgroup: program.
+    SockOps(&'static str),
+    /// No program of its own: another probe, named here, stands in.
+    StandIn(&'static str),
+    /// tc ingress and egress on each chosen interface, as TCX links.
+    Tcx,
+    /// XDP on each chosen interface.
+    Xdp,
+}
+
+const fn tracepoint(name: &'static str) -> Variant {
+    Variant { name: "tp_btf", attach: Attach::TracepointBtf(name), measures: None }
+}
+
+/// All probes. A hook's program may serve several; each is loaded and attached on its own.
+pub static PROBES: &[Probe] = &[
+    Probe {
+        name: "tcp_connect",
+        variants: &[
+            Variant { name: "fentry", attach: Attach::Fentry("tcp_connect_fentry", "tcp_connect"), measures: Some("SYN built → ESTABLISHED") },
+            Variant { name: "kprobe", attach: Attach::Kprobe("tcp_connect_kprobe", "tcp_connect"), measures: Some("SYN built → ESTABLISHED") },
+            Variant { name: "sock_ops", attach: Attach::SockOps("tcp_connect_sock_ops"), measures: Some("SYN built → ESTABLISHED") },
+            Variant {
+                name: "state_change",
+                attach: Attach::StandIn("tcp_state"),
+                measures: Some("connect() → ESTABLISHED, the search for a local port included"),
+            },
+        ],
+        fields: &[],
+        feeds: &["tcp_handshake_client", "tcp_port_search"],
+    },
+    Probe {
+        name: "tcp_state",
+        variants: &[tracepoint("inet_sock_set_state")],
+        fields: &["sock_family", "sock_net", "sock_daddr", "sock_rcv_saddr", "sock_dport", "inet_sport", "sock_protocol", "sock_err", "net_inum"],
+        feeds: &["tcp_handshake_client", "tcp_handshake_server", "connects", "port_exhausted", "connect_failed"],
+    },
+    Probe {
+        name: "drops",
+        variants: &[tracepoint("kfree_skb")],
+        fields: &["skb_sk", "skb_dev", "skb_head", "skb_protocol", "skb_network_header", "sock_net", "dev_net", "net_inum"],
+        feeds: &["drop"],
+    },
+    Probe {
+        name: "retransmits",
+        variants: &[tracepoint("tcp_retransmit_skb")],
+        fields: &["sock_net", "sock_state", "net_inum"],
+        feeds: &["retransmit"],
+    },
+    Probe {
+        name: "synack_retransmits",
+        variants: &[tracepoint("tcp_retransmit_synack")],
+        fields: &["sock_net", "net_inum"],
+        feeds: &["synack_retransmits"],
+    },
+    Probe {
+        name: "resets_sent",
+        variants: &[tracepoint("tcp_send_reset")],
+        fields: &["sock_net", "net_inum"],
+        feeds: &["reset_sent"],
+    },
+    Probe {
+        name: "resets_received",
+        variants: &[tracepoint("tcp_receive_reset")],
+        fields: &["sock_net", "sock_state", "net_inum"],
+        feeds: &["reset_received"],
+    },
+    Probe {
+        name: "tc",
+        variants: &[Variant { name: "tcx", attach: Attach::Tcx, measures: None }],
+        fields: &[],
+        feeds: &["packets", "bytes", "burst_peak_rx", "burst_peak_tx"],
+    },
+    Probe {
+        name: "xdp",
+        variants: &[Variant { name: "xdp", attach: Attach::Xdp, measures: None }],
+        fields: &[],
+        feeds: &["frames", "malformed_frames"],
+    },
+];
+
+/// The probe with this name.
+pub fn probe(name: &str) -> Option<&'static Probe> {
+    PROBES.iter().find(|probe| probe.name == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use osi_common::offsets::Offsets;
+    use std::collections::HashSet;
+
+    #[test]
+    fn names_are_unique_and_fields_exist() {
+        let mut seen = HashSet::new();
+        for probe in PROBES {
+            assert!(seen.insert(probe.name), "{} twice", probe.name);
+            assert!(!probe.variants.is_empty() && !probe.feeds.is_empty(), "{} is empty", probe.name);
+            for field in probe.fields {
+                assert!(Offsets::FIELDS.iter().any(|(name, _, _)| name == field), "{field} is no field");
+            }
+        }
+    }
+
+    #[test]
+    fn stand_ins_are_probes() {
+        for variant in PROBES.iter().flat_map(|probe| probe.variants) {
+            if let Attach::StandIn(name) = variant.attach {
+                assert!(probe(name).is_some(), "{name} is no probe");
+            }
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! tc ingress and egress (TCX, else clsact): every packet of an interface, in both directions. Never changes a packet's fate.
+
+use aya_ebpf::{macros::classifier, programs::TcContext};
+use osi_common::interface::Direction;
+
+use crate::l2_data_link::traffic;
+
+/// `TCX_NEXT` and `TC_ACT_UNSPEC`: go on with the next program or filter.
+const NEXT: i32 = -1;
+
+#[classifier]
+pub(crate) fn tc_ingress(ctx: TcContext) -> i32 {
+    traffic::packet(&ctx, Direction::Rx);
+    NEXT
+}
+
+#[classifier]
+pub(crate) fn tc_egress(ctx: TcContext) -> i32 {
+    traffic::packet(&ctx, Direction::Tx);
+    NEXT
+}

@@ -1,0 +1,36 @@
+//! tp_btf `tcp_retransmit_skb` and `tcp_retransmit_synack`: segments sent again.
+
+use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
+use osi_common::occurrence::{Key, Kind};
+
+use crate::l4_transport::handshake;
+use crate::shared::{
+    occurrence::{count, send},
+    rodata::in_scope,
+    sock::Sock,
+};
+
+#[btf_tracepoint(function = "tcp_retransmit_skb")]
+pub(crate) fn tcp_retransmit_skb(ctx: BtfTracePointContext) -> i32 {
+    let Some(sock) = Sock::new(ctx.arg(0)) else { return 0 };
+    let netns = sock.netns();
+    if in_scope(netns) {
+        handshake::retransmitted(&ctx, sock, netns);
+    }
+    0
+}
+
+/// The first argument is the listener: its port is known, the peer's is not read.
+#[btf_tracepoint(function = "tcp_retransmit_synack")]
+pub(crate) fn tcp_retransmit_synack(ctx: BtfTracePointContext) -> i32 {
+    let Some(listener) = Sock::new(ctx.arg(0)) else { return 0 };
+    let netns = listener.netns();
+    if !in_scope(netns) {
+        return 0;
+    }
+    let key = Key { kind: Kind::RetransmitSynack as u32, code: 0, netns, ifindex: 0, location: 0 };
+    if count(&ctx, &key, 1) {
+        send(&ctx, &key, |sample| handshake::place(sample, &listener.flow()));
+    }
+    0
+}

@@ -1,0 +1,134 @@
+//! Dropped packets: which reason, by whom, in which namespace. The reason decides the layer later; most are L3's and L4's.
+
+use aya_ebpf::EbpfContext;
+use osi_common::occurrence::{Key, Kind, Sample};
+
+use crate::shared::{
+    occurrence::{count, send},
+    read::Object,
+    rodata::{in_scope, offset},
+    sock::{Sock, netns_of, plausible_netns, put_v4},
+};
+
+const ETH_P_IP: u16 = 0x0800;
+const ETH_P_IPV6: u16 = 0x86dd;
+const AF_INET: u16 = 2;
+const AF_INET6: u16 = 10;
+const IPPROTO_TCP: u8 = 6;
+const IPPROTO_UDP: u8 = 17;
+/// `SKB_DST_PTRMASK`: the low bits of `_skb_refdst` are flags.
+const DST_MASK: u64 = !1;
+
+/// Counts one dropped packet and sends an example of it when one is wanted.
+#[inline(always)]
+pub(crate) fn dropped<C: EbpfContext>(ctx: &C, skb: Object, location: u64, reason: u32, receiver: Option<Sock>) {
+    let (netns, ifindex) = owner(skb, receiver);
+    if !in_scope(netns) {
+        return;
+    }
+    let key = Key { kind: Kind::Drop as u32, code: reason, netns, ifindex: 0, location };
+    if count(ctx, &key, segments(skb)) {
+        let key = Key { ifindex, ..key };
+        send(ctx, &key, |sample| describe(skb, sample));
+    }
+}
+
+/// Whose packet it is: the receiving socket's namespace, else its own socket's, else its device's, else its route's.
+///
+/// `skb->dev` shares its memory with queue links, so that what lies there may be no device; the check of the inode number
+/// in `netns_of` and the registry in user space reject what is misread.
+#[inline(always)]
+pub(crate) fn owner(skb: Object, receiver: Option<Sock>) -> (u32, u32) {
+    if let Some(sock) = receiver {
+        return (sock.netns(), 0);
+    }
+    if let Some(sock) = skb.pointer(offset!(skb_sk)).map(Sock) {
+        let netns = sock.netns();
+        if netns != 0 {
+            return (netns, 0);
+        }
+    }
+    if let Some(device) = skb.pointer(offset!(skb_dev)) {
+        let netns = device.pointer(offset!(dev_net)).map_or(0, netns_of);
+        if netns != 0 {
+            return (netns, device.field(offset!(dev_ifindex)).unwrap_or(0));
+        }
+    }
+    (route_netns(skb).unwrap_or(0), 0)
+}
+
+#[inline(always)]
+fn route_netns(skb: Object) -> Option<u32> {
+    let refdst: u64 = skb.field(offset!(skb_refdst))?;
+    let dst = Object::new((refdst & DST_MASK) as *const u8)?;
+    let device = dst.probe_pointer(offset!(dst_dev))?;
+    let net = device.probe_pointer(offset!(dev_net))?;
+    Some(plausible_netns(net.probe(offset!(net_inum))))
+}
+
+/// Segments on the wire that the packet stands for: max(1, gso_segs).
+#[inline(always)]
+fn segments(skb: Object) -> u64 {
+    let gso = head(skb).and_then(|head| {
+        let end: u32 = skb.field(offset!(skb_end))?;
+        Object::new((head.address() + u64::from(end)) as *const u8)?.probe::<u16>(offset!(shinfo_gso_segs))
+    });
+    match gso {
+        Some(segments) if segments > 1 => u64::from(segments),
+        Some(_) | None => 1,
+    }
+}
+
+/// Start of the packet's buffer, as an untyped object.
+#[inline(always)]
+fn head(skb: Object) -> Option<Object> {
+    let head: u64 = skb.field(offset!(skb_head))?;
+    Object::new(head as *const u8)
+}
+
+/// Fills in protocol, addresses and ports from the packet's own headers, source as local side.
+#[inline(always)]
+pub(crate) fn describe(skb: Object, sample: &mut Sample) {
+    let ethertype = u16::from_be(skb.field(offset!(skb_protocol)).unwrap_or(0));
+    sample.ethertype = ethertype;
+    let Some(network) = network_header(skb) else { return };
+    if ethertype == ETH_P_IP {
+        let Some(header) = network.probe::<[u8; 20]>(0) else { return };
+        sample.family = AF_INET;
+        put_v4(&mut sample.local, u32::from_ne_bytes([header[12], header[13], header[14], header[15]]));
+        put_v4(&mut sample.remote, u32::from_ne_bytes([header[16], header[17], header[18], header[19]]));
+        sample.protocol = u32::from(header[9]);
+        // Only the first fragment carries ports.
+        let fragment_offset = u16::from_be_bytes([header[6], header[7]]) & 0x1fff;
+        if fragment_offset == 0 {
+            ports(network, u32::from(header[0] & 0x0f) * 4, header[9], sample);
+        }
+    } else if ethertype == ETH_P_IPV6 {
+        sample.family = AF_INET6;
+        sample.local = network.probe(8).unwrap_or_default();
+        sample.remote = network.probe(24).unwrap_or_default();
+        let next_header: u8 = network.probe(6).unwrap_or(0);
+        sample.protocol = u32::from(next_header);
+        ports(network, 40, next_header, sample);
+    }
+}
+
+#[inline(always)]
+fn network_header(skb: Object) -> Option<Object> {
+    let offset: u16 = skb.field(offset!(skb_network_header))?;
+    // 0 and 0xffff are "not set".
+    if offset == 0 || offset == u16::MAX {
+        return None;
+    }
+    Object::new((head(skb)?.address() + u64::from(offset)) as *const u8)
+}
+
+#[inline(always)]
+fn ports(network: Object, offset: u32, protocol: u8, sample: &mut Sample) {
+    if protocol != IPPROTO_TCP && protocol != IPPROTO_UDP {
+        return;
+    }
+    let [a, b, c, d] = network.probe::<[u8; 4]>(offset).unwrap_or_default();
+    sample.local_port = u16::from_be_bytes([a, b]);
+    sample.remote_port = u16::from_be_bytes([c, d]);
+}

@@ -1,0 +1,216 @@
+//! TCP handshakes: begun, sent, completed, failed, by namespace and by peer.
+
+use aya_ebpf::{
+    EbpfContext,
+    bindings::BPF_NOEXIST,
+    helpers::bpf_ktime_get_boot_ns,
+    macros::map,
+    maps::{HashMap, PerCpuArray},
+};
+use aya_log_ebpf::warn;
+use osi_common::handshake::{Handshake, LATENCIES, Latency, MAX_HANDSHAKES, MAX_PEERS, Peer, PeerKey};
+use osi_common::histogram::LatencyHistogram;
+use osi_common::occurrence::{Control, Health, Key, Kind, Phase, Sample};
+
+use crate::shared::{
+    occurrence::{actor, control, count, send},
+    own::{add, bump, note},
+    sock::{Flow, Sock},
+};
+
+const ECONNREFUSED: u32 = 111;
+const ETIMEDOUT: u32 = 110;
+const EHOSTUNREACH: u32 = 113;
+const ENETUNREACH: u32 = 101;
+const EADDRNOTAVAIL: u32 = 99;
+
+/// Writer: CLOSE → SYN_SENT, and the `tcp_connect` hook. Reader: the agent, each window. Deleter: the change out of SYN_SENT.
+/// Key: the socket's address; an entry lives only as long as its handshake, so that no address is reused under it.
+#[map]
+static HANDSHAKES: HashMap<u64, Handshake> = HashMap::with_max_entries(MAX_HANDSHAKES, 0);
+
+/// Writer: connects and their outcomes. Reader: the agent, each window. Deleter: the agent, when a peer has been quiet.
+#[map]
+static PEERS: HashMap<PeerKey, Peer> = HashMap::with_max_entries(MAX_PEERS, 0);
+
+/// Writer: this topic. Reader: the agent, each window. One slot per [`Latency`].
+#[map]
+static LATENCY: PerCpuArray<LatencyHistogram> = PerCpuArray::with_max_entries(LATENCIES, 0);
+
+/// `connect()`: CLOSE → SYN_SENT, in the connecting process, before a local port is looked for.
+#[inline(always)]
+pub(crate) fn begin<C: EbpfContext>(ctx: &C, sock: Sock, netns: u32) {
+    let (pid, cgroup, comm) = actor();
+    // SAFETY: helper without preconditions.
+    let begun_ns = unsafe { bpf_ktime_get_boot_ns() };
+    let handshake = Handshake { begun_ns, sent_ns: 0, cgroup, netns, pid, comm };
+    if HANDSHAKES.insert(sock.0.address(), handshake, 0).is_err() {
+        note(Health::HandshakesFull);
+        warn!(ctx, "handshake map full");
+    }
+    occurred(ctx, Kind::Connect, netns);
+    if let Some(peer) = peer(ctx, netns, &sock.flow()) {
+        bump!(peer, attempts, 1);
+    }
+}
+
+/// `tcp_connect`: a local port was found and the SYN is being built.
+#[inline(always)]
+pub(crate) fn sent(sock: u64) {
+    let Some(handshake) = HANDSHAKES.get_ptr_mut(sock) else { return };
+    // SAFETY: helper without preconditions.
+    let now = unsafe { bpf_ktime_get_boot_ns() };
+    // SAFETY: the pointer comes from a map lookup; the entry belongs to this socket, whose lock the caller holds.
+    unsafe { (*handshake).sent_ns = now };
+    // SAFETY: as above.
+    record(Latency::PortSearch, now.saturating_sub(unsafe { (*handshake).begun_ns }));
+}
+
+/// SYN_SENT → ESTABLISHED (or a simultaneous open): in softirq, so that the current task means nothing.
+#[inline(always)]
+pub(crate) fn complete<C: EbpfContext>(ctx: &C, sock: Sock, netns: u32) {
+    let address = sock.0.address();
+    if let Some(handshake) = HANDSHAKES.get_ptr(address) {
+        // SAFETY: the pointer comes from a map lookup; the entry belongs to this socket, whose lock the caller holds.
+        let (begun_ns, sent_ns) = unsafe { ((*handshake).begun_ns, (*handshake).sent_ns) };
+        let start = if sent_ns == 0 { begun_ns } else { sent_ns };
+        // SAFETY: helper without preconditions.
+        record(Latency::HandshakeClient, unsafe { bpf_ktime_get_boot_ns() }.saturating_sub(start));
+        let _gone = HANDSHAKES.remove(address);
+    }
+    occurred(ctx, Kind::Connected, netns);
+    if let Some(peer) = peer(ctx, netns, &sock.flow()) {
+        bump!(peer, connected, 1);
+    }
+}
+
+/// SYN_SENT → CLOSE. Source port 0 means that none could be had.
+#[inline(always)]
+pub(crate) fn fail<C: EbpfContext>(ctx: &C, sock: Sock, netns: u32) {
+    let address = sock.0.address();
+    let handshake = HANDSHAKES.get_ptr(address);
+    let flow = sock.flow();
+    let unsent = control(Control::TcpConnectHooked) == 1
+        // SAFETY: the pointer comes from a map lookup; the entry belongs to this socket, whose lock the caller holds.
+        && handshake.is_some_and(|handshake| unsafe { (*handshake).sent_ns } == 0);
+    let (kind, code) = match (flow.local_port, sock.error()) {
+        (0, _) => (Kind::PortExhausted, EADDRNOTAVAIL),
+        (_, 0) if unsent => (Kind::ConnectFailed, EADDRNOTAVAIL),
+        (_, errno) => (Kind::ConnectFailed, errno),
+    };
+    let key = Key { kind: kind as u32, code, netns, ifindex: 0, location: 0 };
+    if count(ctx, &key, 1) {
+        send(ctx, &key, |sample| {
+            place(sample, &flow);
+            if let Some(handshake) = handshake {
+                // SAFETY: as above. The process is the one that called connect(), noted at that time.
+                let (pid, cgroup, comm) = unsafe { ((*handshake).pid, (*handshake).cgroup, (*handshake).comm) };
+                sample.pid = pid;
+                sample.cgroup = cgroup;
+                sample.comm = comm;
+            }
+        });
+    }
+    let _gone = HANDSHAKES.remove(address);
+    let Some(peer) = peer(ctx, netns, &flow) else { return };
+    match (kind, code) {
+        (Kind::PortExhausted, _) => bump!(peer, port_exhausted, 1),
+        (_, 0) => bump!(peer, abandoned, 1),
+        (_, ECONNREFUSED) => bump!(peer, refused, 1),
+        (_, ETIMEDOUT) => bump!(peer, timed_out, 1),
+        (_, EHOSTUNREACH | ENETUNREACH) => bump!(peer, unreachable, 1),
+        _ => bump!(peer, other, 1),
+    }
+}
+
+/// SYN_RECV → ESTABLISHED on the accepting side: the kernel's own SYN-ACK → ACK sample is the handshake time.
+#[inline(always)]
+pub(crate) fn accept<C: EbpfContext>(ctx: &C, sock: Sock, netns: u32) {
+    let handshake_ns = sock.srtt_ns();
+    if handshake_ns == 0 {
+        occurred(ctx, Kind::AcceptedUnmeasured, netns);
+    } else {
+        record(Latency::HandshakeServer, handshake_ns);
+        occurred(ctx, Kind::Accepted, netns);
+    }
+}
+
+/// The end of a connection that was established once.
+#[inline(always)]
+pub(crate) fn close<C: EbpfContext>(ctx: &C, sock: Sock, netns: u32) {
+    let key = Key { kind: Kind::Closed as u32, code: sock.error(), netns, ifindex: 0, location: 0 };
+    count(ctx, &key, 1);
+}
+
+/// A segment sent again.
+#[inline(always)]
+pub(crate) fn retransmitted<C: EbpfContext>(ctx: &C, sock: Sock, netns: u32) {
+    let phase = Phase::of_tcp_state(sock.state());
+    let key = Key { kind: Kind::Retransmit as u32, code: phase as u32, netns, ifindex: 0, location: 0 };
+    let wanted = count(ctx, &key, 1);
+    if !wanted && phase as u32 != Phase::Handshake as u32 {
+        return;
+    }
+    let flow = sock.flow();
+    if wanted {
+        send(ctx, &key, |sample| place(sample, &flow));
+    }
+    if phase as u32 == Phase::Handshake as u32
+        && let Some(peer) = peer(ctx, netns, &flow)
+    {
+        bump!(peer, syn_retransmits, 1);
+    }
+}
+
+/// Writes a socket's addresses and ports into a sample.
+#[inline(always)]
+pub(crate) fn place(sample: &mut Sample, flow: &Flow) {
+    sample.family = flow.family;
+    sample.local = flow.local;
+    sample.remote = flow.remote;
+    sample.local_port = flow.local_port;
+    sample.remote_port = flow.remote_port;
+    sample.protocol = 6;
+}
+
+/// Counts what needs no code and no example.
+#[inline(always)]
+fn occurred<C: EbpfContext>(ctx: &C, kind: Kind, netns: u32) {
+    let key = Key { kind: kind as u32, code: 0, netns, ifindex: 0, location: 0 };
+    count(ctx, &key, 1);
+}
+
+#[inline(always)]
+fn record(latency: Latency, ns: u64) {
+    let Some(histogram) = LATENCY.get_ptr_mut(latency as u32) else { return };
+    let slot = LatencyHistogram::slot(ns);
+    // SAFETY: the slot lies within the histogram, by the type's contract and by the verifier's own check.
+    add(unsafe { (&raw mut (*histogram).slots).cast::<u64>().add(slot) }, 1);
+    bump!(histogram, sum_ns, ns);
+}
+
+#[inline(always)]
+fn peer<C: EbpfContext>(ctx: &C, netns: u32, flow: &Flow) -> Option<*mut Peer> {
+    let key = PeerKey { netns, family: flow.family, port: flow.remote_port, address: flow.remote };
+    if let Some(peer) = PEERS.get_ptr_mut(key) {
+        return Some(peer);
+    }
+    let none = Peer {
+        attempts: 0,
+        connected: 0,
+        refused: 0,
+        timed_out: 0,
+        unreachable: 0,
+        port_exhausted: 0,
+        abandoned: 0,
+        other: 0,
+        syn_retransmits: 0,
+    };
+    let _raced = PEERS.insert(key, none, u64::from(BPF_NOEXIST));
+    let peer = PEERS.get_ptr_mut(key);
+    if peer.is_none() {
+        note(Health::PeersFull);
+        warn!(ctx, "peer map full");
+    }
+    peer
+}

@@ -1,0 +1,104 @@
+//! Counting what happens, and sending a few examples of it.
+
+use aya_ebpf::{
+    EbpfContext,
+    bindings::BPF_NOEXIST,
+    helpers::{bpf_get_current_cgroup_id, bpf_get_current_pid_tgid, bpf_ktime_get_boot_ns},
+    macros::map,
+    maps::{Array, PerCpuHashMap, RingBuf},
+};
+use aya_log_ebpf::warn;
+use osi_common::occurrence::{CONTROLS, Control, Count, Health, Key, MAX_KEYS, Sample, sampled};
+
+use super::own::{bump, note};
+
+/// Writer: every hook. Reader: the agent, each window. Deleter: the agent, when a namespace is gone.
+/// Size: reasons × callers × namespaces seen in practice stay below a few hundred; full is counted in `HEALTH`.
+#[map]
+static OCCURRENCES: PerCpuHashMap<Key, Count> = PerCpuHashMap::with_max_entries(MAX_KEYS, 0);
+
+/// Writer: every hook, at most `SAMPLES_PER_EPOCH` per key and CPU and window. Reader: the agent. Refusals are counted in `HEALTH`.
+#[map]
+static SAMPLES: RingBuf = RingBuf::with_byte_size(256 * 1024, 0);
+
+/// Writer: the agent. Reader: every hook. One slot per [`Control`].
+#[map]
+static CONTROL: Array<u64> = Array::with_max_entries(CONTROLS, 0);
+
+/// What the agent last told the programs.
+#[inline(always)]
+pub(crate) fn control(slot: Control) -> u64 {
+    CONTROL.get(slot as u32).copied().unwrap_or_default()
+}
+
+/// Counts an occurrence; true when an example of it is wanted.
+#[inline(always)]
+pub(crate) fn count<C: EbpfContext>(ctx: &C, key: &Key, segments: u64) -> bool {
+    let Some(value) = OCCURRENCES.get_ptr_mut(key).or_else(|| begin(ctx, key)) else {
+        return false;
+    };
+    bump!(value, count, 1);
+    bump!(value, segments, segments);
+    let epoch = control(Control::Epoch);
+    // SAFETY: the pointer comes from a map lookup. Only this CPU writes the field; a nested run may overwrite it with the
+    // same epoch, which costs at most one sample more or less.
+    let (after, send) = sampled(unsafe { (*value).sampled }, epoch);
+    if send {
+        // SAFETY: as above.
+        unsafe { (*value).sampled = after };
+    } else {
+        note(Health::NotSampled);
+    }
+    send
+}
+
+/// Makes room for a new key. Another CPU may be faster; its entry is as good.
+#[inline(always)]
+fn begin<C: EbpfContext>(ctx: &C, key: &Key) -> Option<*mut Count> {
+    let zero = Count { count: 0, segments: 0, sampled: 0 };
+    let _raced = OCCURRENCES.insert(key, zero, u64::from(BPF_NOEXIST));
+    let value = OCCURRENCES.get_ptr_mut(key);
+    if value.is_none() {
+        note(Health::KeysFull);
+        warn!(ctx, "occurrence map full: kind {} code {}", key.kind, key.code);
+    }
+    value
+}
+
+/// Sends an example. The record is built in the ring itself: it is too large for the stack beside a program's own needs.
+#[inline(always)]
+pub(crate) fn send<C: EbpfContext>(ctx: &C, key: &Key, fill: impl FnOnce(&mut Sample)) {
+    let Some(mut entry) = SAMPLES.reserve::<Sample>(0) else {
+        note(Health::RingFull);
+        warn!(ctx, "sample ring full: kind {}", key.kind);
+        return;
+    };
+    // SAFETY: helper without preconditions.
+    let at_ns = unsafe { bpf_ktime_get_boot_ns() };
+    let sample = entry.write(Sample {
+        at_ns,
+        key: *key,
+        cgroup: 0,
+        pid: 0,
+        ethertype: 0,
+        family: 0,
+        local: [0; 16],
+        remote: [0; 16],
+        local_port: 0,
+        remote_port: 0,
+        protocol: 0,
+        comm: [0; 16],
+    });
+    fill(sample);
+    entry.submit(0);
+    note(Health::Sampled);
+}
+
+/// The current task as the actor: only where it is certain to be one, never in a state change that softirq may run.
+#[inline(always)]
+pub(crate) fn actor() -> (u32, u64, [u8; 16]) {
+    let pid = (bpf_get_current_pid_tgid() >> 32) as u32;
+    // SAFETY: helper without preconditions.
+    let cgroup = unsafe { bpf_get_current_cgroup_id() };
+    (pid, cgroup, aya_ebpf::helpers::bpf_get_current_comm().unwrap_or_default())
+}

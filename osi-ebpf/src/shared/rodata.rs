@@ -1,0 +1,51 @@
+//! What user space freezes into `.rodata` before loading: constants to the verifier, so that branches not taken cost nothing.
+
+use osi_common::offsets::{Offsets, Settings};
+
+/// Field offsets of the running kernel.
+#[unsafe(no_mangle)]
+pub(crate) static OFFSETS: Offsets = Offsets::NONE;
+
+/// Scope and variants of this run.
+#[unsafe(no_mangle)]
+static SETTINGS: Settings = Settings { netns: 0, kfree_skb_args: 0, tcp_send_reset_args: 0 };
+
+/// One field's offset.
+macro_rules! offset {
+    ($field:ident) => {
+        $crate::shared::rodata::load(&raw const $crate::shared::rodata::OFFSETS.$field)
+    };
+}
+pub(crate) use offset;
+
+/// Reads a `.rodata` value that the compiler must not fold into its initial value.
+#[inline(always)]
+pub(crate) fn load(value: *const u32) -> u32 {
+    // SAFETY: the only callers pass pointers into the statics above, which live forever and are aligned.
+    unsafe { core::ptr::read_volatile(value) }
+}
+
+/// The one namespace to watch, 0 for all.
+#[inline(always)]
+pub(crate) fn watched_netns() -> u32 {
+    load(&raw const SETTINGS.netns)
+}
+
+/// Whether an occurrence in this namespace is in scope.
+#[inline(always)]
+pub(crate) fn in_scope(netns: u32) -> bool {
+    let watched = watched_netns();
+    watched == 0 || watched == netns
+}
+
+/// Arguments of the `kfree_skb` tracepoint.
+#[inline(always)]
+pub(crate) fn kfree_skb_args() -> u32 {
+    load(&raw const SETTINGS.kfree_skb_args)
+}
+
+/// Arguments of the `tcp_send_reset` tracepoint.
+#[inline(always)]
+pub(crate) fn tcp_send_reset_args() -> u32 {
+    load(&raw const SETTINGS.tcp_send_reset_args)
+}
