@@ -1,9 +1,6 @@
 //! What the kernel and the standard tools say: the truth that the agent's figures are held against.
 
-use std::process::Command;
-
 use anyhow::{Context as _, Result};
-use serde_json::Value;
 
 use crate::command;
 use crate::netns::Namespace;
@@ -38,40 +35,4 @@ pub fn is_listening(host: &Namespace, port: u16) -> Result<bool> {
             .args(filter.split(' ')),
     )?;
     Ok(!text.trim().is_empty())
-}
-
-/// Loaded eBPF programs that a process holds, by id.
-pub fn programs_of(pid: u32) -> Result<Vec<u64>> {
-    ids_of(&["prog", "show"], Some(pid))
-}
-
-/// Every loaded eBPF program, by id.
-pub fn all_programs() -> Result<Vec<u64>> {
-    ids_of(&["prog", "show"], None)
-}
-
-/// eBPF links that a process holds, by id.
-pub fn links_of(pid: u32) -> Result<Vec<u64>> {
-    ids_of(&["link", "show"], Some(pid))
-}
-
-/// Every eBPF link, by id.
-pub fn all_links() -> Result<Vec<u64>> {
-    ids_of(&["link", "show"], None)
-}
-
-fn ids_of(what: &[&str], holder: Option<u32>) -> Result<Vec<u64>> {
-    let listing = command::json(Command::new("bpftool").arg("-j").args(what))?;
-    let objects = listing.as_array().context("bpftool prints no list")?;
-    Ok(objects
-        .iter()
-        .filter(|object| holder.is_none_or(|pid| holds(object, pid)))
-        .filter_map(|object| object["id"].as_u64())
-        .collect())
-}
-
-fn holds(object: &Value, pid: u32) -> bool {
-    object["pids"]
-        .as_array()
-        .is_some_and(|pids| pids.iter().any(|entry| entry["pid"] == pid))
 }

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use osi_tests::agent::Agent;
+use osi_tests::bpf::Objects;
 use osi_tests::netns::Namespace;
 use osi_tests::skip::{self, Need};
 use osi_tests::topology::Pair;
-use osi_tests::{counters, tc, wait};
+use osi_tests::{tc, wait};
 
 /// The kernel frees the objects of a dead process a little later.
 const FREED: Duration = Duration::from_secs(10);
@@ -32,17 +33,20 @@ fn scenario(test: &str, end: impl FnOnce(Agent) -> Result<()>) -> Result<()> {
     let before = traffic_control(&pair.client)?;
     let agent = Agent::watch(&pair.client)?;
     // Other tests run agents of their own, so only what this process holds is looked at.
-    let programs = counters::programs_of(agent.pid())?;
-    let links = counters::links_of(agent.pid())?;
-    agent.ensure(!programs.is_empty(), || {
-        "the agent holds no eBPF program that bpftool sees".to_owned()
+    let held = Objects::held_by(agent.pid())?;
+    agent.ensure(!held.programs.is_empty(), || {
+        "the agent holds no eBPF program".to_owned()
+    })?;
+    let loaded = Objects::loaded()?;
+    agent.ensure(held.programs.is_subset(&loaded.programs), || {
+        format!(
+            "the agent holds {:?} and bpftool shows {:?}",
+            held.programs, loaded.programs
+        )
     })?;
     end(agent)?;
-    wait::until("the agent's programs are gone", FREED, || {
-        Ok(gone(&programs, &counters::all_programs()?))
-    })?;
-    wait::until("the agent's links are gone", FREED, || {
-        Ok(gone(&links, &counters::all_links()?))
+    wait::until("the agent's programs and links are gone", FREED, || {
+        Ok(held.is_gone_from(&Objects::loaded()?).then_some(()))
     })?;
     let after = traffic_control(&pair.client)?;
     ensure!(
@@ -50,10 +54,6 @@ fn scenario(test: &str, end: impl FnOnce(Agent) -> Result<()>) -> Result<()> {
         "traffic control was\n{before}\nand now is\n{after}"
     );
     Ok(())
-}
-
-fn gone(ours: &[u64], all: &[u64]) -> Option<()> {
-    (!all.iter().any(|id| ours.contains(id))).then_some(())
 }
 
 /// Queueing disciplines by kind and handle, and filters, of a host's interfaces.
