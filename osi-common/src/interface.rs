@@ -33,8 +33,16 @@ pub const fn row(slot: u32, direction: Direction) -> u32 {
 #[inline(always)]
 pub const fn size_class(bytes: u32) -> usize {
     // 64 bytes and less are class 0, then one class per doubling.
-    let doublings = if bytes <= 64 { 0 } else { 26 - (bytes - 1).leading_zeros() as usize };
-    if doublings < SIZE_CLASSES { doublings } else { SIZE_CLASSES - 1 }
+    let doublings = if bytes <= 64 {
+        0
+    } else {
+        26 - (bytes - 1).leading_zeros() as usize
+    };
+    if doublings < SIZE_CLASSES {
+        doublings
+    } else {
+        SIZE_CLASSES - 1
+    }
 }
 
 kernel_struct! {
@@ -76,14 +84,28 @@ kernel_struct! {
 
 impl Default for Traffic {
     fn default() -> Self {
-        Self { packets: 0, bytes: 0, segments: 0, burst_ms: 0, burst_bytes: 0, sizes: [0; SIZE_CLASSES] }
+        Self {
+            packets: 0,
+            bytes: 0,
+            segments: 0,
+            burst_ms: 0,
+            burst_bytes: 0,
+            sizes: [0; SIZE_CLASSES],
+        }
     }
 }
 
 impl Traffic {
     /// Adds another CPU's share; the burst fields are per CPU and do not merge.
     pub fn merge(&mut self, other: &Self) {
-        let Self { packets, bytes, segments, burst_ms: _, burst_bytes: _, sizes } = other;
+        let Self {
+            packets,
+            bytes,
+            segments,
+            burst_ms: _,
+            burst_bytes: _,
+            sizes,
+        } = other;
         self.packets += packets;
         self.bytes += bytes;
         self.segments += segments;
@@ -96,7 +118,11 @@ impl Traffic {
 impl Frames {
     /// Adds another CPU's share.
     pub fn merge(&mut self, other: &Self) {
-        let Self { frames, bytes, malformed } = other;
+        let Self {
+            frames,
+            bytes,
+            malformed,
+        } = other;
         self.frames += frames;
         self.bytes += bytes;
         self.malformed += malformed;
@@ -114,7 +140,16 @@ mod tests {
 
     #[test]
     fn size_classes_are_upper_inclusive() {
-        for (bytes, class) in [(0, 0), (64, 0), (65, 1), (128, 1), (129, 2), (1500, 5), (65_536, 10), (u32::MAX, 15)] {
+        for (bytes, class) in [
+            (0, 0),
+            (64, 0),
+            (65, 1),
+            (128, 1),
+            (129, 2),
+            (1500, 5),
+            (65_536, 10),
+            (u32::MAX, 15),
+        ] {
             assert_eq!(size_class(bytes), class, "{bytes} bytes");
         }
     }

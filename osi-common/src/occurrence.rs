@@ -156,7 +156,11 @@ kernel_struct! {
 impl Count {
     /// Adds another CPU's share; what was sampled is each CPU's own affair.
     pub fn merge(&mut self, other: &Self) {
-        let Self { count, segments, sampled: _ } = other;
+        let Self {
+            count,
+            segments,
+            sampled: _,
+        } = other;
         self.count += count;
         self.segments += segments;
     }
@@ -183,8 +187,16 @@ pub const CONTROLS: u32 = 2;
 /// The next value of [`Count::sampled`] and whether the occurrence at hand is to be sent, given the current epoch.
 #[inline(always)]
 pub const fn sampled(before: u64, epoch: u64) -> (u64, bool) {
-    let sent = if before >> 8 == epoch { before & 0xff } else { 0 };
-    if sent < SAMPLES_PER_EPOCH { (epoch << 8 | (sent + 1), true) } else { (before, false) }
+    let sent = if before >> 8 == epoch {
+        before & 0xff
+    } else {
+        0
+    };
+    if sent < SAMPLES_PER_EPOCH {
+        (epoch << 8 | (sent + 1), true)
+    } else {
+        (before, false)
+    }
 }
 
 /// Size of the occurrence map in keys. Full means that further keys are counted by kind only, and said so.

@@ -5,8 +5,15 @@
 #![no_main]
 // The result of a fetch-add is not wanted: the intrinsic then becomes the plain `lock add` that kernels from 5.10 on take,
 // where `AtomicU64::fetch_add` does not exist for this target.
-#![expect(internal_features, reason = "atomic_xadd is the only way to an atomic add on this target")]
+#![expect(
+    internal_features,
+    reason = "atomic_xadd is the only way to an atomic add on this target"
+)]
 #![feature(core_intrinsics)]
+#![expect(
+    clippy::needless_pass_by_value,
+    reason = "the attribute macros hand the context over by value"
+)]
 
 mod hook {
     pub(crate) mod inet_sock_set_state;

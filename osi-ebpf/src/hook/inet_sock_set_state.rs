@@ -1,7 +1,9 @@
 //! tp_btf `inet_sock_set_state`: every TCP state change. Ten runs per connection when both ends are on the host.
 
 use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
-use osi_common::occurrence::{TCP_CLOSE, TCP_ESTABLISHED, TCP_LISTEN, TCP_NEW_SYN_RECV, TCP_SYN_RECV, TCP_SYN_SENT};
+use osi_common::occurrence::{
+    TCP_CLOSE, TCP_ESTABLISHED, TCP_LISTEN, TCP_NEW_SYN_RECV, TCP_SYN_RECV, TCP_SYN_SENT,
+};
 
 use crate::l4_transport::handshake;
 use crate::shared::{rodata::in_scope, sock::Sock};
@@ -10,7 +12,9 @@ const IPPROTO_TCP: u16 = 6;
 
 #[btf_tracepoint(function = "inet_sock_set_state")]
 pub(crate) fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
-    let Some(sock) = Sock::new(ctx.arg(0)) else { return 0 };
+    let Some(sock) = Sock::new(ctx.arg(0)) else {
+        return 0;
+    };
     let (old, new): (u8, u8) = (ctx.arg(1), ctx.arg(2));
     if sock.protocol() != IPPROTO_TCP {
         return 0;

@@ -16,7 +16,11 @@ use crate::shared::{
 #[btf_tracepoint(function = "tcp_send_reset")]
 pub(crate) fn tcp_send_reset(ctx: BtfTracePointContext) -> i32 {
     let (sock, skb) = (Sock::new(ctx.arg(0)), Object::new(ctx.arg(1)));
-    let code: u32 = if tcp_send_reset_args() >= 3 { ctx.arg(2) } else { 0 };
+    let code: u32 = if tcp_send_reset_args() >= 3 {
+        ctx.arg(2)
+    } else {
+        0
+    };
     let netns = match (sock, skb) {
         (Some(sock), _) => sock.netns(),
         (None, Some(skb)) => drops::owner(skb, None).0,
@@ -25,7 +29,13 @@ pub(crate) fn tcp_send_reset(ctx: BtfTracePointContext) -> i32 {
     if !in_scope(netns) {
         return 0;
     }
-    let key = Key { kind: Kind::ResetSent as u32, code, netns, ifindex: 0, location: 0 };
+    let key = Key {
+        kind: Kind::ResetSent as u32,
+        code,
+        netns,
+        ifindex: 0,
+        location: 0,
+    };
     if count(&ctx, &key, 1) {
         send(&ctx, &key, |sample| match (sock, skb) {
             (Some(sock), _) => handshake::place(sample, &sock.flow()),
@@ -39,12 +49,20 @@ pub(crate) fn tcp_send_reset(ctx: BtfTracePointContext) -> i32 {
 /// Runs before the state changes: the state that the reset ends is still there.
 #[btf_tracepoint(function = "tcp_receive_reset")]
 pub(crate) fn tcp_receive_reset(ctx: BtfTracePointContext) -> i32 {
-    let Some(sock) = Sock::new(ctx.arg(0)) else { return 0 };
+    let Some(sock) = Sock::new(ctx.arg(0)) else {
+        return 0;
+    };
     let netns = sock.netns();
     if !in_scope(netns) {
         return 0;
     }
-    let key = Key { kind: Kind::ResetReceived as u32, code: u32::from(sock.state()), netns, ifindex: 0, location: 0 };
+    let key = Key {
+        kind: Kind::ResetReceived as u32,
+        code: u32::from(sock.state()),
+        netns,
+        ifindex: 0,
+        location: 0,
+    };
     if count(&ctx, &key, 1) {
         send(&ctx, &key, |sample| handshake::place(sample, &sock.flow()));
     }

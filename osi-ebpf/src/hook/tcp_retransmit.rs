@@ -12,7 +12,9 @@ use crate::shared::{
 
 #[btf_tracepoint(function = "tcp_retransmit_skb")]
 pub(crate) fn tcp_retransmit_skb(ctx: BtfTracePointContext) -> i32 {
-    let Some(sock) = Sock::new(ctx.arg(0)) else { return 0 };
+    let Some(sock) = Sock::new(ctx.arg(0)) else {
+        return 0;
+    };
     let netns = sock.netns();
     if in_scope(netns) {
         handshake::retransmitted(&ctx, sock, netns);
@@ -23,14 +25,24 @@ pub(crate) fn tcp_retransmit_skb(ctx: BtfTracePointContext) -> i32 {
 /// The first argument is the listener: its port is known, the peer's is not read.
 #[btf_tracepoint(function = "tcp_retransmit_synack")]
 pub(crate) fn tcp_retransmit_synack(ctx: BtfTracePointContext) -> i32 {
-    let Some(listener) = Sock::new(ctx.arg(0)) else { return 0 };
+    let Some(listener) = Sock::new(ctx.arg(0)) else {
+        return 0;
+    };
     let netns = listener.netns();
     if !in_scope(netns) {
         return 0;
     }
-    let key = Key { kind: Kind::RetransmitSynack as u32, code: 0, netns, ifindex: 0, location: 0 };
+    let key = Key {
+        kind: Kind::RetransmitSynack as u32,
+        code: 0,
+        netns,
+        ifindex: 0,
+        location: 0,
+    };
     if count(&ctx, &key, 1) {
-        send(&ctx, &key, |sample| handshake::place(sample, &listener.flow()));
+        send(&ctx, &key, |sample| {
+            handshake::place(sample, &listener.flow());
+        });
     }
     0
 }

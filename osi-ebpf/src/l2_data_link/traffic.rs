@@ -9,8 +9,8 @@ use aya_ebpf::{
     programs::{TcContext, XdpContext},
 };
 use osi_common::interface::{
-    BURST_BIN_NS, BURST_BINS, Bursts, Direction, Frames, MAX_IFINDEX, SIZE_CLASSES, SLOTS, Traffic, burst_bin, row,
-    size_class,
+    BURST_BIN_NS, BURST_BINS, Bursts, Direction, Frames, MAX_IFINDEX, SIZE_CLASSES, SLOTS, Traffic,
+    burst_bin, row, size_class,
 };
 use osi_common::occurrence::Health;
 
@@ -40,9 +40,17 @@ const ETH_P_IPV6: u16 = 0x86dd;
 #[inline(always)]
 pub(crate) fn packet(ctx: &TcContext, direction: Direction) {
     // SAFETY: the context is the kernel's; the verifier rewrites the field accesses.
-    let (ifindex, length, gso_segs) = unsafe { ((*ctx.skb.skb).ifindex, (*ctx.skb.skb).len, (*ctx.skb.skb).gso_segs) };
+    let (ifindex, length, gso_segs) = unsafe {
+        (
+            (*ctx.skb.skb).ifindex,
+            (*ctx.skb.skb).len,
+            (*ctx.skb.skb).gso_segs,
+        )
+    };
     let Some(slot) = slot(ifindex) else { return };
-    let Some(traffic) = TRAFFIC.get_ptr_mut(row(slot, direction)) else { return };
+    let Some(traffic) = TRAFFIC.get_ptr_mut(row(slot, direction)) else {
+        return;
+    };
     let bytes = u64::from(length);
     bump!(traffic, packets, 1);
     bump!(traffic, bytes, bytes);
@@ -50,7 +58,10 @@ pub(crate) fn packet(ctx: &TcContext, direction: Direction) {
     // The compiler must not prove the bound away: the verifier can not follow its proof and wants to see the mask.
     let class = core::hint::black_box(size_class(length)) & (SIZE_CLASSES - 1);
     // SAFETY: the class lies within the array; the pointer comes from a map lookup.
-    crate::shared::own::add(unsafe { (&raw mut (*traffic).sizes).cast::<u64>().add(class) }, 1);
+    crate::shared::own::add(
+        unsafe { (&raw mut (*traffic).sizes).cast::<u64>().add(class) },
+        1,
+    );
     burst(traffic, slot, direction, bytes);
 }
 
@@ -78,7 +89,9 @@ fn burst(traffic: *mut Traffic, slot: u32, direction: Direction, bytes: u64) {
 /// Adds an ended millisecond to the interface's ring of bins.
 #[inline(always)]
 fn hand_over(row: u32, millisecond: u64, bytes: u64) {
-    let Some(bursts) = BURSTS.get_ptr_mut(row) else { return };
+    let Some(bursts) = BURSTS.get_ptr_mut(row) else {
+        return;
+    };
     let bin = (millisecond as usize) & (BURST_BINS - 1);
     let stamp = millisecond as u32;
     // SAFETY: the bin lies within the array; the pointer comes from a map lookup. Two CPUs that both find an old stamp may
@@ -99,7 +112,9 @@ pub(crate) fn frame(ctx: &XdpContext) {
     // SAFETY: the context is the kernel's; the verifier rewrites the field access.
     let ifindex = unsafe { (*ctx.ctx).ingress_ifindex };
     let Some(slot) = slot(ifindex) else { return };
-    let Some(frames) = FRAMES.get_ptr_mut(slot) else { return };
+    let Some(frames) = FRAMES.get_ptr_mut(slot) else {
+        return;
+    };
     let length = ctx.data_end() - ctx.data();
     bump!(frames, frames, 1);
     bump!(frames, bytes, length as u64);
@@ -111,7 +126,9 @@ pub(crate) fn frame(ctx: &XdpContext) {
 /// Whether the frame is long enough for the headers it announces.
 #[inline(always)]
 fn plausible(ctx: &XdpContext) -> bool {
-    let Some(ethertype) = load::<[u8; 2]>(ctx, 12) else { return false };
+    let Some(ethertype) = load::<[u8; 2]>(ctx, 12) else {
+        return false;
+    };
     match u16::from_be_bytes(ethertype) {
         ETH_P_IP => load::<[u8; 20]>(ctx, ETH_HEADER).is_some_and(|header| {
             let header_bytes = usize::from(header[0] & 0x0f) * 4;

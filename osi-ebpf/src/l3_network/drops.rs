@@ -21,12 +21,24 @@ const DST_MASK: u64 = !1;
 
 /// Counts one dropped packet and sends an example of it when one is wanted.
 #[inline(always)]
-pub(crate) fn dropped<C: EbpfContext>(ctx: &C, skb: Object, location: u64, reason: u32, receiver: Option<Sock>) {
+pub(crate) fn dropped<C: EbpfContext>(
+    ctx: &C,
+    skb: Object,
+    location: u64,
+    reason: u32,
+    receiver: Option<Sock>,
+) {
     let (netns, ifindex) = owner(skb, receiver);
     if !in_scope(netns) {
         return;
     }
-    let key = Key { kind: Kind::Drop as u32, code: reason, netns, ifindex: 0, location };
+    let key = Key {
+        kind: Kind::Drop as u32,
+        code: reason,
+        netns,
+        ifindex: 0,
+        location,
+    };
     if count(ctx, &key, segments(skb)) {
         let key = Key { ifindex, ..key };
         send(ctx, &key, |sample| describe(skb, sample));
@@ -71,7 +83,8 @@ fn route_netns(skb: Object) -> Option<u32> {
 fn segments(skb: Object) -> u64 {
     let gso = head(skb).and_then(|head| {
         let end: u32 = skb.field(offset!(skb_end))?;
-        Object::new((head.address() + u64::from(end)) as *const u8)?.probe::<u16>(offset!(shinfo_gso_segs))
+        Object::new((head.address() + u64::from(end)) as *const u8)?
+            .probe::<u16>(offset!(shinfo_gso_segs))
     });
     match gso {
         Some(segments) if segments > 1 => u64::from(segments),
@@ -91,12 +104,22 @@ fn head(skb: Object) -> Option<Object> {
 pub(crate) fn describe(skb: Object, sample: &mut Sample) {
     let ethertype = u16::from_be(skb.field(offset!(skb_protocol)).unwrap_or(0));
     sample.ethertype = ethertype;
-    let Some(network) = network_header(skb) else { return };
+    let Some(network) = network_header(skb) else {
+        return;
+    };
     if ethertype == ETH_P_IP {
-        let Some(header) = network.probe::<[u8; 20]>(0) else { return };
+        let Some(header) = network.probe::<[u8; 20]>(0) else {
+            return;
+        };
         sample.family = AF_INET;
-        put_v4(&mut sample.local, u32::from_ne_bytes([header[12], header[13], header[14], header[15]]));
-        put_v4(&mut sample.remote, u32::from_ne_bytes([header[16], header[17], header[18], header[19]]));
+        put_v4(
+            &mut sample.local,
+            u32::from_ne_bytes([header[12], header[13], header[14], header[15]]),
+        );
+        put_v4(
+            &mut sample.remote,
+            u32::from_ne_bytes([header[16], header[17], header[18], header[19]]),
+        );
         sample.protocol = u32::from(header[9]);
         // Only the first fragment carries ports.
         let fragment_offset = u16::from_be_bytes([header[6], header[7]]) & 0x1fff;

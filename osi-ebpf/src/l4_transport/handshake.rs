@@ -8,7 +8,9 @@ use aya_ebpf::{
     maps::{HashMap, PerCpuArray},
 };
 use aya_log_ebpf::warn;
-use osi_common::handshake::{Handshake, LATENCIES, Latency, MAX_HANDSHAKES, MAX_PEERS, Peer, PeerKey};
+use osi_common::handshake::{
+    Handshake, LATENCIES, Latency, MAX_HANDSHAKES, MAX_PEERS, Peer, PeerKey,
+};
 use osi_common::histogram::LatencyHistogram;
 use osi_common::occurrence::{Control, Health, Key, Kind, Phase, Sample};
 
@@ -43,7 +45,14 @@ pub(crate) fn begin<C: EbpfContext>(ctx: &C, sock: Sock, netns: u32) {
     let (pid, cgroup, comm) = actor();
     // SAFETY: helper without preconditions.
     let begun_ns = unsafe { bpf_ktime_get_boot_ns() };
-    let handshake = Handshake { begun_ns, sent_ns: 0, cgroup, netns, pid, comm };
+    let handshake = Handshake {
+        begun_ns,
+        sent_ns: 0,
+        cgroup,
+        netns,
+        pid,
+        comm,
+    };
     if HANDSHAKES.insert(sock.0.address(), handshake, 0).is_err() {
         note(Health::HandshakesFull);
         warn!(ctx, "handshake map full");
@@ -57,13 +66,18 @@ pub(crate) fn begin<C: EbpfContext>(ctx: &C, sock: Sock, netns: u32) {
 /// `tcp_connect`: a local port was found and the SYN is being built.
 #[inline(always)]
 pub(crate) fn sent(sock: u64) {
-    let Some(handshake) = HANDSHAKES.get_ptr_mut(sock) else { return };
+    let Some(handshake) = HANDSHAKES.get_ptr_mut(sock) else {
+        return;
+    };
     // SAFETY: helper without preconditions.
     let now = unsafe { bpf_ktime_get_boot_ns() };
     // SAFETY: the pointer comes from a map lookup; the entry belongs to this socket, whose lock the caller holds.
     unsafe { (*handshake).sent_ns = now };
     // SAFETY: as above.
-    record(Latency::PortSearch, now.saturating_sub(unsafe { (*handshake).begun_ns }));
+    record(
+        Latency::PortSearch,
+        now.saturating_sub(unsafe { (*handshake).begun_ns }),
+    );
 }
 
 /// SYN_SENT → ESTABLISHED (or a simultaneous open): in softirq, so that the current task means nothing.
@@ -75,7 +89,10 @@ pub(crate) fn complete<C: EbpfContext>(ctx: &C, sock: Sock, netns: u32) {
         let (begun_ns, sent_ns) = unsafe { ((*handshake).begun_ns, (*handshake).sent_ns) };
         let start = if sent_ns == 0 { begun_ns } else { sent_ns };
         // SAFETY: helper without preconditions.
-        record(Latency::HandshakeClient, unsafe { bpf_ktime_get_boot_ns() }.saturating_sub(start));
+        record(
+            Latency::HandshakeClient,
+            unsafe { bpf_ktime_get_boot_ns() }.saturating_sub(start),
+        );
         let _gone = HANDSHAKES.remove(address);
     }
     occurred(ctx, Kind::Connected, netns);
@@ -98,13 +115,20 @@ pub(crate) fn fail<C: EbpfContext>(ctx: &C, sock: Sock, netns: u32) {
         (_, 0) if unsent => (Kind::ConnectFailed, EADDRNOTAVAIL),
         (_, errno) => (Kind::ConnectFailed, errno),
     };
-    let key = Key { kind: kind as u32, code, netns, ifindex: 0, location: 0 };
+    let key = Key {
+        kind: kind as u32,
+        code,
+        netns,
+        ifindex: 0,
+        location: 0,
+    };
     if count(ctx, &key, 1) {
         send(ctx, &key, |sample| {
             place(sample, &flow);
             if let Some(handshake) = handshake {
                 // SAFETY: as above. The process is the one that called connect(), noted at that time.
-                let (pid, cgroup, comm) = unsafe { ((*handshake).pid, (*handshake).cgroup, (*handshake).comm) };
+                let (pid, cgroup, comm) =
+                    unsafe { ((*handshake).pid, (*handshake).cgroup, (*handshake).comm) };
                 sample.pid = pid;
                 sample.cgroup = cgroup;
                 sample.comm = comm;
@@ -112,7 +136,9 @@ pub(crate) fn fail<C: EbpfContext>(ctx: &C, sock: Sock, netns: u32) {
         });
     }
     let _gone = HANDSHAKES.remove(address);
-    let Some(peer) = peer(ctx, netns, &flow) else { return };
+    let Some(peer) = peer(ctx, netns, &flow) else {
+        return;
+    };
     match (kind, code) {
         (Kind::PortExhausted, _) => bump!(peer, port_exhausted, 1),
         (_, 0) => bump!(peer, abandoned, 1),
@@ -138,7 +164,13 @@ pub(crate) fn accept<C: EbpfContext>(ctx: &C, sock: Sock, netns: u32) {
 /// The end of a connection that was established once.
 #[inline(always)]
 pub(crate) fn close<C: EbpfContext>(ctx: &C, sock: Sock, netns: u32) {
-    let key = Key { kind: Kind::Closed as u32, code: sock.error(), netns, ifindex: 0, location: 0 };
+    let key = Key {
+        kind: Kind::Closed as u32,
+        code: sock.error(),
+        netns,
+        ifindex: 0,
+        location: 0,
+    };
     count(ctx, &key, 1);
 }
 
@@ -146,7 +178,13 @@ pub(crate) fn close<C: EbpfContext>(ctx: &C, sock: Sock, netns: u32) {
 #[inline(always)]
 pub(crate) fn retransmitted<C: EbpfContext>(ctx: &C, sock: Sock, netns: u32) {
     let phase = Phase::of_tcp_state(sock.state());
-    let key = Key { kind: Kind::Retransmit as u32, code: phase as u32, netns, ifindex: 0, location: 0 };
+    let key = Key {
+        kind: Kind::Retransmit as u32,
+        code: phase as u32,
+        netns,
+        ifindex: 0,
+        location: 0,
+    };
     let wanted = count(ctx, &key, 1);
     if !wanted && phase as u32 != Phase::Handshake as u32 {
         return;
@@ -176,22 +214,38 @@ pub(crate) fn place(sample: &mut Sample, flow: &Flow) {
 /// Counts what needs no code and no example.
 #[inline(always)]
 fn occurred<C: EbpfContext>(ctx: &C, kind: Kind, netns: u32) {
-    let key = Key { kind: kind as u32, code: 0, netns, ifindex: 0, location: 0 };
+    let key = Key {
+        kind: kind as u32,
+        code: 0,
+        netns,
+        ifindex: 0,
+        location: 0,
+    };
     count(ctx, &key, 1);
 }
 
 #[inline(always)]
 fn record(latency: Latency, ns: u64) {
-    let Some(histogram) = LATENCY.get_ptr_mut(latency as u32) else { return };
+    let Some(histogram) = LATENCY.get_ptr_mut(latency as u32) else {
+        return;
+    };
     let slot = LatencyHistogram::slot(ns);
     // SAFETY: the slot lies within the histogram, by the type's contract and by the verifier's own check.
-    add(unsafe { (&raw mut (*histogram).slots).cast::<u64>().add(slot) }, 1);
+    add(
+        unsafe { (&raw mut (*histogram).slots).cast::<u64>().add(slot) },
+        1,
+    );
     bump!(histogram, sum_ns, ns);
 }
 
 #[inline(always)]
 fn peer<C: EbpfContext>(ctx: &C, netns: u32, flow: &Flow) -> Option<*mut Peer> {
-    let key = PeerKey { netns, family: flow.family, port: flow.remote_port, address: flow.remote };
+    let key = PeerKey {
+        netns,
+        family: flow.family,
+        port: flow.remote_port,
+        address: flow.remote,
+    };
     if let Some(peer) = PEERS.get_ptr_mut(key) {
         return Some(peer);
     }

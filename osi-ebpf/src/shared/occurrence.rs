@@ -55,12 +55,19 @@ pub(crate) fn count<C: EbpfContext>(ctx: &C, key: &Key, segments: u64) -> bool {
 /// Makes room for a new key. Another CPU may be faster; its entry is as good.
 #[inline(always)]
 fn begin<C: EbpfContext>(ctx: &C, key: &Key) -> Option<*mut Count> {
-    let zero = Count { count: 0, segments: 0, sampled: 0 };
+    let zero = Count {
+        count: 0,
+        segments: 0,
+        sampled: 0,
+    };
     let _raced = OCCURRENCES.insert(key, zero, u64::from(BPF_NOEXIST));
     let value = OCCURRENCES.get_ptr_mut(key);
     if value.is_none() {
         note(Health::KeysFull);
-        warn!(ctx, "occurrence map full: kind {} code {}", key.kind, key.code);
+        warn!(
+            ctx,
+            "occurrence map full: kind {} code {}", key.kind, key.code
+        );
     }
     value
 }
@@ -100,5 +107,9 @@ pub(crate) fn actor() -> (u32, u64, [u8; 16]) {
     let pid = (bpf_get_current_pid_tgid() >> 32) as u32;
     // SAFETY: helper without preconditions.
     let cgroup = unsafe { bpf_get_current_cgroup_id() };
-    (pid, cgroup, aya_ebpf::helpers::bpf_get_current_comm().unwrap_or_default())
+    (
+        pid,
+        cgroup,
+        aya_ebpf::helpers::bpf_get_current_comm().unwrap_or_default(),
+    )
 }

@@ -20,7 +20,9 @@ pub(crate) fn note(row: Health) {
 pub(crate) fn add(counter: *mut u64, value: u64) {
     // SAFETY: the pointer comes from a map lookup and is aligned; nobody takes a Rust reference to map memory.
     unsafe {
-        core::intrinsics::atomic_xadd::<u64, u64, { core::intrinsics::AtomicOrdering::Relaxed }>(counter, value);
+        core::intrinsics::atomic_xadd::<u64, u64, { core::intrinsics::AtomicOrdering::Relaxed }>(
+            counter, value,
+        );
     }
 }
 

@@ -11,7 +11,11 @@ impl Object {
     /// Wraps a tracepoint argument or a pointer that was read; `None` when it is null.
     #[inline(always)]
     pub(crate) fn new(pointer: *const u8) -> Option<Self> {
-        if pointer.is_null() { None } else { Some(Self(pointer)) }
+        if pointer.is_null() {
+            None
+        } else {
+            Some(Self(pointer))
+        }
     }
 
     /// The address, as a key.

@@ -8,7 +8,11 @@ pub(crate) static OFFSETS: Offsets = Offsets::NONE;
 
 /// Scope and variants of this run.
 #[unsafe(no_mangle)]
-static SETTINGS: Settings = Settings { netns: 0, kfree_skb_args: 0, tcp_send_reset_args: 0 };
+static SETTINGS: Settings = Settings {
+    netns: 0,
+    kfree_skb_args: 0,
+    tcp_send_reset_args: 0,
+};
 
 /// One field's offset.
 macro_rules! offset {

@@ -51,7 +51,9 @@ impl Sock {
     /// Pending error, a positive errno.
     #[inline(always)]
     pub(crate) fn error(self) -> u32 {
-        self.0.field::<i32>(offset!(sock_err)).map_or(0, i32::unsigned_abs)
+        self.0
+            .field::<i32>(offset!(sock_err))
+            .map_or(0, i32::unsigned_abs)
     }
 
     /// Local port, 0 when none was ever assigned.
@@ -87,8 +89,14 @@ impl Sock {
                 flow.remote = unmapped(&flow.remote);
             }
         } else {
-            put_v4(&mut flow.local, self.0.field(offset!(sock_rcv_saddr)).unwrap_or_default());
-            put_v4(&mut flow.remote, self.0.field(offset!(sock_daddr)).unwrap_or_default());
+            put_v4(
+                &mut flow.local,
+                self.0.field(offset!(sock_rcv_saddr)).unwrap_or_default(),
+            );
+            put_v4(
+                &mut flow.remote,
+                self.0.field(offset!(sock_daddr)).unwrap_or_default(),
+            );
         }
         flow
     }
