@@ -12,7 +12,8 @@ const SECONDS: u64 = 8;
 
 #[test]
 fn bulk_transfer() -> Result<()> {
-    let Some(_turn) = skip::ready_alone("controls::bulk_transfer", &[Need::Program("iperf3")])?
+    let Some(_turn) =
+        skip::ready_alone("controls::bulk::bulk_transfer", &[Need::Program("iperf3")])?
     else {
         return Ok(());
     };

@@ -15,12 +15,18 @@ const CONNECTIONS: u64 = 10_000;
 
 #[test]
 fn a_thousand_connections_a_second() -> Result<()> {
-    scenario("controls::a_thousand_connections_a_second", Family::V4)
+    scenario(
+        "controls::connections::a_thousand_connections_a_second",
+        Family::V4,
+    )
 }
 
 #[test]
 fn a_thousand_connections_a_second_v6() -> Result<()> {
-    scenario("controls::a_thousand_connections_a_second_v6", Family::V6)
+    scenario(
+        "controls::connections::a_thousand_connections_a_second_v6",
+        Family::V6,
+    )
 }
 
 fn scenario(test: &str, family: Family) -> Result<()> {

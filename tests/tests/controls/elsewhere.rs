@@ -13,7 +13,10 @@ use osi_tests::topology::{Family, Pair};
 
 #[test]
 fn another_namespace_burns() -> Result<()> {
-    let Some(_turn) = skip::ready("controls::another_namespace_burns", &[Need::Program("nft")])?
+    let Some(_turn) = skip::ready(
+        "controls::elsewhere::another_namespace_burns",
+        &[Need::Program("nft")],
+    )?
     else {
         return Ok(());
     };

@@ -9,7 +9,7 @@ use osi_tests::{expect, skip};
 
 #[test]
 fn idle() -> Result<()> {
-    let Some(_turn) = skip::ready("controls::idle", &[])? else {
+    let Some(_turn) = skip::ready("controls::idle::idle", &[])? else {
         return Ok(());
     };
     let lab = Routed::build()?;

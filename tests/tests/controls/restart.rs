@@ -22,7 +22,7 @@ fn requests() -> Plan {
 
 #[test]
 fn reload() -> Result<()> {
-    let Some(_turn) = skip::ready("controls::reload", &[Need::Program("nginx")])? else {
+    let Some(_turn) = skip::ready("controls::restart::reload", &[Need::Program("nginx")])? else {
         return Ok(());
     };
     let pair = Pair::build()?;
@@ -47,7 +47,7 @@ fn reload() -> Result<()> {
 
 #[test]
 fn restart() -> Result<()> {
-    let Some(_turn) = skip::ready("controls::restart", &[Need::Program("nginx")])? else {
+    let Some(_turn) = skip::ready("controls::restart::restart", &[Need::Program("nginx")])? else {
         return Ok(());
     };
     let pair = Pair::build()?;

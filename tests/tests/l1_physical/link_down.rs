@@ -19,7 +19,7 @@ const EXPECTED: Expected = Expected {
 
 #[test]
 fn link_down() -> Result<()> {
-    let Some(_turn) = skip::ready("l1_physical::link_down", &[])? else {
+    let Some(_turn) = skip::ready("l1_physical::link_down::link_down", &[])? else {
         return Ok(());
     };
     let lab = Routed::build()?;

@@ -27,7 +27,11 @@ const COMPARED: usize = 3;
 
 #[test]
 fn link_saturated() -> Result<()> {
-    let Some(_turn) = skip::ready("l1_physical::link_saturated", &[Need::Program("tc")])? else {
+    let Some(_turn) = skip::ready(
+        "l1_physical::link_saturated::link_saturated",
+        &[Need::Program("tc")],
+    )?
+    else {
         return Ok(());
     };
     let lab = Routed::build()?;

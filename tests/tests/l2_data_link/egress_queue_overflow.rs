@@ -25,7 +25,7 @@ const EXPECTED: Expected = Expected {
 #[test]
 fn egress_queue_overflow() -> Result<()> {
     let Some(_turn) = skip::ready(
-        "l2_data_link::egress_queue_overflow",
+        "l2_data_link::egress_queue_overflow::egress_queue_overflow",
         &[Need::Program("tc")],
     )?
     else {

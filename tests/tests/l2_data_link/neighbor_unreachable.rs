@@ -23,12 +23,18 @@ const CONNECTS: u64 = 4;
 
 #[test]
 fn neighbor_unreachable() -> Result<()> {
-    scenario("l2_data_link::neighbor_unreachable", Family::V4)
+    scenario(
+        "l2_data_link::neighbor_unreachable::neighbor_unreachable",
+        Family::V4,
+    )
 }
 
 #[test]
 fn neighbor_unreachable_v6() -> Result<()> {
-    scenario("l2_data_link::neighbor_unreachable_v6", Family::V6)
+    scenario(
+        "l2_data_link::neighbor_unreachable::neighbor_unreachable_v6",
+        Family::V6,
+    )
 }
 
 fn scenario(test: &str, family: Family) -> Result<()> {

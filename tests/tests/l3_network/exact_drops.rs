@@ -15,7 +15,7 @@ const DATAGRAMS: u64 = 5000;
 #[test]
 fn every_dropped_datagram_is_counted_once() -> Result<()> {
     scenario(
-        "l3_network::every_dropped_datagram_is_counted_once",
+        "l3_network::exact_drops::every_dropped_datagram_is_counted_once",
         Family::V4,
     )
 }
@@ -23,7 +23,7 @@ fn every_dropped_datagram_is_counted_once() -> Result<()> {
 #[test]
 fn every_dropped_datagram_is_counted_once_v6() -> Result<()> {
     scenario(
-        "l3_network::every_dropped_datagram_is_counted_once_v6",
+        "l3_network::exact_drops::every_dropped_datagram_is_counted_once_v6",
         Family::V6,
     )
 }

@@ -23,12 +23,12 @@ const CONNECTS: u64 = 40;
 
 #[test]
 fn no_route() -> Result<()> {
-    scenario("l3_network::no_route", Family::V4)
+    scenario("l3_network::no_route::no_route", Family::V4)
 }
 
 #[test]
 fn no_route_v6() -> Result<()> {
-    scenario("l3_network::no_route_v6", Family::V6)
+    scenario("l3_network::no_route::no_route_v6", Family::V6)
 }
 
 fn scenario(test: &str, family: Family) -> Result<()> {

@@ -22,12 +22,15 @@ const EXPECTED: Expected = Expected {
 
 #[test]
 fn packet_filtered() -> Result<()> {
-    scenario("l3_network::packet_filtered", Family::V4)
+    scenario("l3_network::packet_filtered::packet_filtered", Family::V4)
 }
 
 #[test]
 fn packet_filtered_v6() -> Result<()> {
-    scenario("l3_network::packet_filtered_v6", Family::V6)
+    scenario(
+        "l3_network::packet_filtered::packet_filtered_v6",
+        Family::V6,
+    )
 }
 
 fn scenario(test: &str, family: Family) -> Result<()> {

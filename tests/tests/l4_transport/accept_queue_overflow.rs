@@ -25,7 +25,7 @@ const PORT: u16 = 7;
 #[test]
 fn accept_queue_overflow() -> Result<()> {
     let Some(_turn) = skip::ready(
-        "l4_transport::accept_queue_overflow",
+        "l4_transport::accept_queue_overflow::accept_queue_overflow",
         &[Need::Program("nstat")],
     )?
     else {

@@ -24,12 +24,18 @@ const PORT: u16 = 81;
 
 #[test]
 fn connection_refused() -> Result<()> {
-    scenario("l4_transport::connection_refused", Family::V4)
+    scenario(
+        "l4_transport::connection_refused::connection_refused",
+        Family::V4,
+    )
 }
 
 #[test]
 fn connection_refused_v6() -> Result<()> {
-    scenario("l4_transport::connection_refused_v6", Family::V6)
+    scenario(
+        "l4_transport::connection_refused::connection_refused_v6",
+        Family::V6,
+    )
 }
 
 fn scenario(test: &str, family: Family) -> Result<()> {

@@ -28,12 +28,18 @@ const REFUSED: u64 = 10;
 
 #[test]
 fn ephemeral_ports_exhausted() -> Result<()> {
-    scenario("l4_transport::ephemeral_ports_exhausted", Family::V4)
+    scenario(
+        "l4_transport::ephemeral_ports_exhausted::ephemeral_ports_exhausted",
+        Family::V4,
+    )
 }
 
 #[test]
 fn ephemeral_ports_exhausted_v6() -> Result<()> {
-    scenario("l4_transport::ephemeral_ports_exhausted_v6", Family::V6)
+    scenario(
+        "l4_transport::ephemeral_ports_exhausted::ephemeral_ports_exhausted_v6",
+        Family::V6,
+    )
 }
 
 fn scenario(test: &str, family: Family) -> Result<()> {
@@ -103,7 +109,11 @@ fn scenario(test: &str, family: Family) -> Result<()> {
 /// Held and TIME_WAIT connections alike occupy ports; both are in the meter.
 #[test]
 fn port_use_is_what_ss_counts() -> Result<()> {
-    let Some(_turn) = skip::ready("l4_transport::port_use_is_what_ss_counts", &[])? else {
+    let Some(_turn) = skip::ready(
+        "l4_transport::ephemeral_ports_exhausted::port_use_is_what_ss_counts",
+        &[],
+    )?
+    else {
         return Ok(());
     };
     let pair = Pair::build()?;

@@ -20,7 +20,7 @@ const CONNECTIONS: u64 = 100;
 #[test]
 fn both_ends_measure_the_delay() -> Result<()> {
     let Some(_turn) = skip::ready(
-        "l4_transport::both_ends_measure_the_delay",
+        "l4_transport::handshake_latency::both_ends_measure_the_delay",
         &[Need::Device("/dev/net/tun")],
     )?
     else {

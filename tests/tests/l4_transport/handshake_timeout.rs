@@ -22,12 +22,18 @@ const EXPECTED: Expected = Expected {
 
 #[test]
 fn handshake_timeout() -> Result<()> {
-    scenario("l4_transport::handshake_timeout", Family::V4)
+    scenario(
+        "l4_transport::handshake_timeout::handshake_timeout",
+        Family::V4,
+    )
 }
 
 #[test]
 fn handshake_timeout_v6() -> Result<()> {
-    scenario("l4_transport::handshake_timeout_v6", Family::V6)
+    scenario(
+        "l4_transport::handshake_timeout::handshake_timeout_v6",
+        Family::V6,
+    )
 }
 
 fn scenario(test: &str, family: Family) -> Result<()> {

@@ -25,7 +25,8 @@ fn connects(target: std::net::SocketAddr, connections: u64) -> Plan {
 
 #[test]
 fn a_peer_that_is_down_takes_the_carrier() -> Result<()> {
-    let Some(_turn) = skip::ready("lab::a_peer_that_is_down_takes_the_carrier", &[])? else {
+    let Some(_turn) = skip::ready("lab::faults::a_peer_that_is_down_takes_the_carrier", &[])?
+    else {
         return Ok(());
     };
     let lab = Routed::build()?;
@@ -48,7 +49,11 @@ fn a_peer_that_is_down_takes_the_carrier() -> Result<()> {
 
 #[test]
 fn a_shaper_holds_its_rate() -> Result<()> {
-    let Some(_turn) = skip::ready("lab::a_shaper_holds_its_rate", &[Need::Program("tc")])? else {
+    let Some(_turn) = skip::ready(
+        "lab::faults::a_shaper_holds_its_rate",
+        &[Need::Program("tc")],
+    )?
+    else {
         return Ok(());
     };
     let lab = Routed::build()?;
@@ -69,7 +74,7 @@ fn a_shaper_holds_its_rate() -> Result<()> {
 #[test]
 fn a_short_queue_drops_what_does_not_fit() -> Result<()> {
     let Some(_turn) = skip::ready(
-        "lab::a_short_queue_drops_what_does_not_fit",
+        "lab::faults::a_short_queue_drops_what_does_not_fit",
         &[Need::Program("tc")],
     )?
     else {
@@ -101,7 +106,10 @@ fn a_short_queue_drops_what_does_not_fit() -> Result<()> {
 
 #[test]
 fn an_address_that_nobody_owns_becomes_unreachable() -> Result<()> {
-    let Some(_turn) = skip::ready("lab::an_address_that_nobody_owns_becomes_unreachable", &[])?
+    let Some(_turn) = skip::ready(
+        "lab::faults::an_address_that_nobody_owns_becomes_unreachable",
+        &[],
+    )?
     else {
         return Ok(());
     };
@@ -127,7 +135,7 @@ fn an_address_that_nobody_owns_becomes_unreachable() -> Result<()> {
 #[test]
 fn without_a_route_every_connect_fails_at_once() -> Result<()> {
     let Some(_turn) = skip::ready(
-        "lab::without_a_route_every_connect_fails_at_once",
+        "lab::faults::without_a_route_every_connect_fails_at_once",
         &[Need::Program("nstat")],
     )?
     else {
@@ -157,7 +165,7 @@ fn without_a_route_every_connect_fails_at_once() -> Result<()> {
 #[test]
 fn a_drop_rule_counts_every_datagram() -> Result<()> {
     let Some(_turn) = skip::ready(
-        "lab::a_drop_rule_counts_every_datagram",
+        "lab::faults::a_drop_rule_counts_every_datagram",
         &[Need::Program("nft")],
     )?
     else {
@@ -187,7 +195,7 @@ fn a_drop_rule_counts_every_datagram() -> Result<()> {
 #[test]
 fn a_full_accept_queue_overflows() -> Result<()> {
     let Some(_turn) = skip::ready(
-        "lab::a_full_accept_queue_overflows",
+        "lab::faults::a_full_accept_queue_overflows",
         &[Need::Program("nstat")],
     )?
     else {
@@ -220,7 +228,7 @@ fn a_full_accept_queue_overflows() -> Result<()> {
 #[test]
 fn a_silent_router_makes_syns_be_sent_again() -> Result<()> {
     let Some(_turn) = skip::ready(
-        "lab::a_silent_router_makes_syns_be_sent_again",
+        "lab::faults::a_silent_router_makes_syns_be_sent_again",
         &[Need::Program("nft"), Need::Program("nstat")],
     )?
     else {
@@ -252,7 +260,7 @@ fn a_silent_router_makes_syns_be_sent_again() -> Result<()> {
 #[test]
 fn random_loss_makes_segments_be_sent_again() -> Result<()> {
     let Some(_turn) = skip::ready(
-        "lab::random_loss_makes_segments_be_sent_again",
+        "lab::faults::random_loss_makes_segments_be_sent_again",
         &[Need::Program("nft"), Need::Program("nstat")],
     )?
     else {

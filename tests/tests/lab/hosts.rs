@@ -9,7 +9,7 @@ use osi_tests::{command, skip};
 
 #[test]
 fn a_panic_removes_the_host() -> Result<()> {
-    let Some(_turn) = skip::ready("lab::a_panic_removes_the_host", &[])? else {
+    let Some(_turn) = skip::ready("lab::hosts::a_panic_removes_the_host", &[])? else {
         return Ok(());
     };
     let host = Namespace::create("panicking")?;
@@ -25,7 +25,7 @@ fn a_panic_removes_the_host() -> Result<()> {
 
 #[test]
 fn what_a_dead_process_left_is_swept() -> Result<()> {
-    let Some(_turn) = skip::ready("lab::what_a_dead_process_left_is_swept", &[])? else {
+    let Some(_turn) = skip::ready("lab::hosts::what_a_dead_process_left_is_swept", &[])? else {
         return Ok(());
     };
     let mut dead = Command::new("true").spawn()?;

@@ -13,7 +13,7 @@ use osi_tests::{counters, wait};
 #[test]
 fn nginx_answers_through_a_reload_and_comes_back_after_a_restart() -> Result<()> {
     let Some(_turn) = skip::ready(
-        "lab::nginx_answers_through_a_reload_and_comes_back_after_a_restart",
+        "lab::programs::nginx_answers_through_a_reload_and_comes_back_after_a_restart",
         &[Need::Program("nginx")],
     )?
     else {
@@ -57,7 +57,10 @@ fn nginx_answers_through_a_reload_and_comes_back_after_a_restart() -> Result<()>
 
 #[test]
 fn iperf3_fills_a_link() -> Result<()> {
-    let Some(_turn) = skip::ready_alone("lab::iperf3_fills_a_link", &[Need::Program("iperf3")])?
+    let Some(_turn) = skip::ready_alone(
+        "lab::programs::iperf3_fills_a_link",
+        &[Need::Program("iperf3")],
+    )?
     else {
         return Ok(());
     };
@@ -75,7 +78,10 @@ fn iperf3_fills_a_link() -> Result<()> {
 
 #[test]
 fn a_thousand_exchanges_a_second_are_clean() -> Result<()> {
-    let Some(_turn) = skip::ready_alone("lab::a_thousand_exchanges_a_second_are_clean", &[])?
+    let Some(_turn) = skip::ready_alone(
+        "lab::programs::a_thousand_exchanges_a_second_are_clean",
+        &[],
+    )?
     else {
         return Ok(());
     };
@@ -103,7 +109,10 @@ fn a_thousand_exchanges_a_second_are_clean() -> Result<()> {
 
 #[test]
 fn a_holder_uses_up_the_ports_and_gives_them_back() -> Result<()> {
-    let Some(_turn) = skip::ready("lab::a_holder_uses_up_the_ports_and_gives_them_back", &[])?
+    let Some(_turn) = skip::ready(
+        "lab::programs::a_holder_uses_up_the_ports_and_gives_them_back",
+        &[],
+    )?
     else {
         return Ok(());
     };

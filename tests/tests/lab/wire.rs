@@ -12,7 +12,7 @@ use osi_tests::topology::Family;
 #[test]
 fn a_handshake_takes_twice_the_delay() -> Result<()> {
     let Some(_turn) = skip::ready(
-        "lab::a_handshake_takes_twice_the_delay",
+        "lab::wire::a_handshake_takes_twice_the_delay",
         &[Need::Device("/dev/net/tun")],
     )?
     else {

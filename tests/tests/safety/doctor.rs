@@ -10,7 +10,7 @@ use serde_json::Value;
 #[test]
 fn every_probe_has_a_state_and_the_unavailable_a_reason() -> Result<()> {
     let Some(_turn) = skip::ready(
-        "safety::every_probe_has_a_state_and_the_unavailable_a_reason",
+        "safety::doctor::every_probe_has_a_state_and_the_unavailable_a_reason",
         &[],
     )?
     else {

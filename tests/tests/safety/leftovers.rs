@@ -15,12 +15,12 @@ const FREED: Duration = Duration::from_secs(10);
 
 #[test]
 fn sigkill_leaves_nothing() -> Result<()> {
-    scenario("safety::sigkill_leaves_nothing", Agent::kill)
+    scenario("safety::leftovers::sigkill_leaves_nothing", Agent::kill)
 }
 
 #[test]
 fn sigint_leaves_nothing() -> Result<()> {
-    scenario("safety::sigint_leaves_nothing", |agent| {
+    scenario("safety::leftovers::sigint_leaves_nothing", |agent| {
         agent.stop().map(drop)
     })
 }

@@ -12,7 +12,8 @@ use osi_tests::{skip, wait};
 
 #[test]
 fn hello_first_windows_in_order_bye_last() -> Result<()> {
-    let Some(_turn) = skip::ready("safety::hello_first_windows_in_order_bye_last", &[])? else {
+    let Some(_turn) = skip::ready("safety::stream::hello_first_windows_in_order_bye_last", &[])?
+    else {
         return Ok(());
     };
     let pair = Pair::build()?;
@@ -37,7 +38,7 @@ fn hello_first_windows_in_order_bye_last() -> Result<()> {
 
 #[test]
 fn a_closed_output_ends_it_silently() -> Result<()> {
-    let Some(_turn) = skip::ready("safety::a_closed_output_ends_it_silently", &[])? else {
+    let Some(_turn) = skip::ready("safety::stream::a_closed_output_ends_it_silently", &[])? else {
         return Ok(());
     };
     let pair = Pair::build()?;

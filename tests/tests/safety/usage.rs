@@ -50,7 +50,7 @@ fn a_wrong_interval() -> Result<()> {
 #[test]
 fn an_unknown_interface_is_answered_with_those_there_are() -> Result<()> {
     let Some(_turn) = skip::ready(
-        "safety::an_unknown_interface_is_answered_with_those_there_are",
+        "safety::usage::an_unknown_interface_is_answered_with_those_there_are",
         &[],
     )?
     else {
@@ -63,7 +63,7 @@ fn an_unknown_interface_is_answered_with_those_there_are() -> Result<()> {
 
 #[test]
 fn an_unknown_namespace() -> Result<()> {
-    let Some(_turn) = skip::ready("safety::an_unknown_namespace", &[])? else {
+    let Some(_turn) = skip::ready("safety::usage::an_unknown_namespace", &[])? else {
         return Ok(());
     };
     refused(&watch(&["--netns", "osi-nowhere"])?, 2, &["osi-nowhere"])
@@ -90,7 +90,7 @@ fn a_wrong_configuration_is_answered_with_line_and_key() -> Result<()> {
 #[test]
 fn without_privilege_it_names_what_is_missing() -> Result<()> {
     let Some(_turn) = skip::ready(
-        "safety::without_privilege_it_names_what_is_missing",
+        "safety::usage::without_privilege_it_names_what_is_missing",
         &[Need::Program("setpriv")],
     )?
     else {
