@@ -102,5 +102,7 @@ kernel_struct! {
         pub kfree_skb_args: u32,
         /// Number of arguments of the `tcp_send_reset` tracepoint: 2, or 3 (reason).
         pub tcp_send_reset_args: u32,
+        /// Number of arguments of the `tcp_retransmit_skb` tracepoint: 2, or 3 (errno of an attempt that failed, since 6.17).
+        pub tcp_retransmit_args: u32,
     }
 }

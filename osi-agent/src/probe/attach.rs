@@ -68,6 +68,7 @@ impl Probes {
             netns: options.netns.unwrap_or(0),
             kfree_skb_args: types.tracepoint_arguments("kfree_skb").unwrap_or(0),
             tcp_send_reset_args: types.tracepoint_arguments("tcp_send_reset").unwrap_or(0),
+            tcp_retransmit_args: types.tracepoint_arguments("tcp_retransmit_skb").unwrap_or(0),
         };
         let btf = Btf::from_sys_fs().context("the kernel's types can not be read")?;
         let log_level = u8::from(options.log) * 5;

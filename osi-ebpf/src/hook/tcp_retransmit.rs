@@ -1,4 +1,7 @@
 //! tp_btf `tcp_retransmit_skb` and `tcp_retransmit_synack`: segments sent again.
+//!
+//! The first one also runs for attempts that failed (no neighbour yet, no memory): since 6.17 it says so, and those are no
+//! retransmits. Before that they count, as the kernel gives no way to tell.
 
 use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
 use osi_common::occurrence::{Key, Kind};
@@ -6,7 +9,7 @@ use osi_common::occurrence::{Key, Kind};
 use crate::l4_transport::handshake;
 use crate::shared::{
     occurrence::{count, send},
-    rodata::in_scope,
+    rodata::{in_scope, tcp_retransmit_args},
     sock::Sock,
 };
 
@@ -15,6 +18,9 @@ pub(crate) fn tcp_retransmit_skb(ctx: BtfTracePointContext) -> i32 {
     let Some(sock) = Sock::new(ctx.arg(0)) else {
         return 0;
     };
+    if tcp_retransmit_args() >= 3 && ctx.arg::<i32>(2) != 0 {
+        return 0;
+    }
     let netns = sock.netns();
     if in_scope(netns) {
         handshake::retransmitted(&ctx, sock, netns);

@@ -12,6 +12,7 @@ static SETTINGS: Settings = Settings {
     netns: 0,
     kfree_skb_args: 0,
     tcp_send_reset_args: 0,
+    tcp_retransmit_args: 0,
 };
 
 /// One field's offset.
@@ -52,4 +53,10 @@ pub(crate) fn kfree_skb_args() -> u32 {
 #[inline(always)]
 pub(crate) fn tcp_send_reset_args() -> u32 {
     load(&raw const SETTINGS.tcp_send_reset_args)
+}
+
+/// Arguments of the `tcp_retransmit_skb` tracepoint.
+#[inline(always)]
+pub(crate) fn tcp_retransmit_args() -> u32 {
+    load(&raw const SETTINGS.tcp_retransmit_args)
 }
