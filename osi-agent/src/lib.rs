@@ -14,6 +14,8 @@ pub mod layer;
 
 pub mod verdict;
 
+pub mod event;
+
 pub mod output;
 
 pub mod config;

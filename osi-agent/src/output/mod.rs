@@ -1,1 +1,5 @@
-//! To be written.
+//! The last hop: the fault map becomes text, lines of JSON, a screen.
+
+pub mod text;
+
+pub mod human;

@@ -1,0 +1,118 @@
+//! Events that netlink shows: neighbours that did not answer, links that changed.
+
+use osi_common::layer::Layer;
+
+use super::spread::spread;
+use super::{Event, EventKind, Flow, Names};
+use crate::layer::Window;
+use crate::scope::{Iface, Netns};
+use crate::snapshot::{Link, Neighbour};
+
+/// Neighbours that failed in the window: now in state FAILED, and either not before or changed since.
+pub(super) fn neighbours(window: &Window, names: &Names) -> Vec<Event> {
+    let mut events = Vec::new();
+    for (now, before) in window
+        .namespaces()
+        .filter_map(|(now, before)| Some((now, before?)))
+    {
+        let newly = |entry: &&Neighbour| {
+            let same = |old: &&Neighbour| {
+                old.address == entry.address && old.iface == entry.iface && old.failed
+            };
+            let old = before.neighbours.unresolved.iter().find(same);
+            entry.failed && old.is_none_or(|old| entry.updated_ns < old.updated_ns)
+        };
+        let mut failed: Vec<_> = now.neighbours.unresolved.iter().filter(newly).collect();
+        failed.sort_by_key(|entry| (entry.iface.ifindex, entry.address));
+        for group in failed.chunk_by(|a, b| a.iface == b.iface) {
+            for (entry, count) in spread(group.len() as u64, group) {
+                let Some(entry) = entry else { continue };
+                let event = event(
+                    window,
+                    names,
+                    EventKind::NeighborFailed,
+                    Layer::L2,
+                    &now.netns,
+                    &entry.iface,
+                    count,
+                );
+                let dst = Some(entry.address.to_string());
+                let flow = Some(Flow {
+                    src: None,
+                    sport: None,
+                    dst,
+                    dport: None,
+                    proto: None,
+                });
+                let at = names
+                    .clock
+                    .rfc3339(window.now.boot_ns.saturating_sub(entry.updated_ns));
+                events.push(Event { flow, at, ..event });
+            }
+        }
+    }
+    events
+}
+
+/// Links that changed in the window.
+pub(super) fn links(window: &Window, names: &Names) -> Vec<Event> {
+    let mut events = Vec::new();
+    for (netns, link, before) in window.links() {
+        let Some((reason, count)) = change(link, before) else {
+            continue;
+        };
+        let event = event(
+            window,
+            names,
+            EventKind::LinkChanged,
+            Layer::L1,
+            netns,
+            &link.iface,
+            count,
+        );
+        events.push(Event {
+            reason: Some(reason.to_owned()),
+            ..event
+        });
+    }
+    events
+}
+
+/// How a link changed and how often; coming and going within one window counts both ways.
+fn change(now: &Link, before: &Link) -> Option<(&'static str, u64)> {
+    let changes = now.carrier_changes.saturating_sub(before.carrier_changes);
+    let reason = match (now.admin_up, before.admin_up, now.carrier, before.carrier) {
+        (false, true, _, _) => "admin_down",
+        (true, false, _, _) => "admin_up",
+        (_, _, false, true) => "carrier_lost",
+        (_, _, true, false) => "carrier_gained",
+        _ if changes > 0 => "flapped",
+        _ => return None,
+    };
+    Some((reason, changes.max(1)))
+}
+
+fn event(
+    window: &Window,
+    names: &Names,
+    kind: EventKind,
+    layer: Layer,
+    netns: &Netns,
+    iface: &Iface,
+    count: u64,
+) -> Event {
+    Event {
+        kind,
+        layer: layer.id().to_owned(),
+        netns: Some(netns.clone()),
+        flow: None,
+        iface: Some(iface.clone()),
+        process: None,
+        errno: None,
+        reason: None,
+        class: None,
+        function: None,
+        count,
+        at: names.clock.rfc3339(window.now.boot_ns),
+    }
+}

@@ -1,0 +1,311 @@
+//! Events of the eBPF maps: connects that failed, segments sent again, resets, drops.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+
+use osi_common::drop::{self, Class};
+use osi_common::layer::Layer;
+use osi_common::occurrence::{Count, Key, Kind, Phase, Sample};
+
+use super::spread::spread;
+use super::{Actor, Event, EventKind, Flow, Names, errno};
+use crate::layer::Window;
+use crate::output::text::{from_kernel, safe};
+use crate::scope::{Iface, Netns, Proto};
+
+/// Frees of a fragment list's members go through here: parts of a packet that was counted already.
+const FRAGMENT_FUNCTION: &str = "skb_release_data";
+
+/// Events of everything but drops.
+pub(super) fn occurrences(window: &Window, names: &Names) -> Vec<Event> {
+    let mut groups: BTreeMap<(u32, u32, u32, u32), (EventKind, u64)> = BTreeMap::new();
+    for (key, now) in &window.now.kernel.occurrences {
+        if let (Some(kind), Some(delta)) = (
+            kind_of(key),
+            growth(now, window.previous.kernel.occurrences.get(key)),
+        ) {
+            groups.entry(identity(key)).or_insert((kind, 0)).1 += delta;
+        }
+    }
+    let mut samples: BTreeMap<_, Vec<&Sample>> = BTreeMap::new();
+    for sample in &window.now.samples {
+        samples
+            .entry(identity(&sample.key))
+            .or_default()
+            .push(sample);
+    }
+    let mut events = Vec::new();
+    for (identity, (kind, total)) in groups {
+        let (raw_kind, code, netns, ifindex) = identity;
+        let Some(netns) = namespace(window, names, netns) else {
+            continue;
+        };
+        let (errno, reason) = detail(raw_kind, code, names);
+        for (sample, count) in spread(total, samples.get(&identity).map_or(&[][..], Vec::as_slice))
+        {
+            let blank = blank(window, names, sample.copied(), kind, Layer::L4, count);
+            let iface = iface(window, netns.as_ref(), ifindex);
+            events.push(Event {
+                netns: netns.clone(),
+                iface,
+                errno: errno.clone(),
+                reason: reason.clone(),
+                ..blank
+            });
+        }
+    }
+    events
+}
+
+/// Events of drops, without benign ones. Drops are counted without their interface; a sample still shows it.
+pub(super) fn drops(window: &Window, names: &Names) -> Vec<Event> {
+    type Group = (Arc<str>, u32);
+    let mut totals: BTreeMap<(Group, Layer), (Class, u64)> = BTreeMap::new();
+    for (key, now) in &window.now.kernel.drops {
+        let Some(delta) = growth(now, window.previous.kernel.drops.get(key)) else {
+            continue;
+        };
+        if let Some((layer, class)) = told(&key.reason, &key.function) {
+            totals
+                .entry(((key.reason.clone(), key.netns), layer))
+                .or_insert((class, 0))
+                .1 += delta;
+        }
+    }
+    let mut samples: BTreeMap<(Group, Layer), Vec<(&Sample, Arc<str>)>> = BTreeMap::new();
+    for sample in window
+        .now
+        .samples
+        .iter()
+        .filter(|sample| sample.key.kind == Kind::Drop as u32)
+    {
+        let (reason, function) = (
+            (names.drop_reason)(sample.key.code),
+            (names.function)(sample.key.location),
+        );
+        if let Some((layer, _)) = told(&reason, &function) {
+            samples
+                .entry(((reason, sample.key.netns), layer))
+                .or_default()
+                .push((sample, function));
+        }
+    }
+    let mut events = Vec::new();
+    for (identity, (class, total)) in totals {
+        let ((reason, netns), layer) = &identity;
+        let Some(netns) = namespace(window, names, *netns) else {
+            continue;
+        };
+        for (sampled, count) in spread(total, samples.get(&identity).map_or(&[][..], Vec::as_slice))
+        {
+            let blank = blank(
+                window,
+                names,
+                sampled.map(|(sample, _)| *sample),
+                EventKind::Drop,
+                *layer,
+                count,
+            );
+            events.push(Event {
+                netns: netns.clone(),
+                iface: iface(
+                    window,
+                    netns.as_ref(),
+                    sampled.map_or(0, |(sample, _)| sample.key.ifindex),
+                ),
+                reason: Some(safe(reason).into_owned()),
+                class: Some(class.name().to_owned()),
+                function: sampled
+                    .filter(|(_, name)| !name.is_empty())
+                    .map(|(_, name)| safe(name).into_owned()),
+                ..blank
+            });
+        }
+    }
+    events
+}
+
+/// Layer and class of drops that are events.
+fn told(reason: &str, function: &str) -> Option<(Layer, Class)> {
+    let (layer, class) = drop::classify(reason, function);
+    (class != Class::Benign && function != FRAGMENT_FUNCTION).then_some((layer, class))
+}
+
+fn growth(now: &Count, before: Option<&Count>) -> Option<u64> {
+    let delta = now
+        .count
+        .saturating_sub(before.map_or(0, |before| before.count));
+    (delta > 0).then_some(delta)
+}
+
+/// What is rate-limited together.
+fn identity(key: &Key) -> (u32, u32, u32, u32) {
+    (key.kind, key.code, key.netns, key.ifindex)
+}
+
+fn kind_of(key: &Key) -> Option<EventKind> {
+    match Kind::from_u32(key.kind)? {
+        Kind::PortExhausted => Some(EventKind::PortExhausted),
+        Kind::ConnectFailed => Some(EventKind::ConnectFailed),
+        Kind::Retransmit | Kind::RetransmitSynack => Some(EventKind::Retransmit),
+        Kind::ResetSent => Some(EventKind::ResetSent),
+        Kind::ResetReceived => Some(EventKind::ResetReceived),
+        // Drops have names for keys; the others are normal life, counted in the map's signals.
+        Kind::Drop
+        | Kind::Connect
+        | Kind::Connected
+        | Kind::Accepted
+        | Kind::AcceptedUnmeasured
+        | Kind::Closed => None,
+    }
+}
+
+/// errno and reason of an occurrence.
+fn detail(kind: u32, code: u32, names: &Names) -> (Option<String>, Option<String>) {
+    let reason = |text: &str| (None, Some(text.to_owned()));
+    match Kind::from_u32(kind) {
+        Some(Kind::PortExhausted) if code == 0 => (Some("EADDRNOTAVAIL".to_owned()), None),
+        Some(Kind::ConnectFailed) if code == 0 => reason("abandoned"),
+        Some(Kind::PortExhausted | Kind::ConnectFailed) => (Some(errno::name(code)), None),
+        Some(Kind::Retransmit) if code == Phase::Handshake as u32 => reason("handshake"),
+        Some(Kind::Retransmit) if code == Phase::Data as u32 => reason("data"),
+        Some(Kind::Retransmit) if code == Phase::Close as u32 => reason("close"),
+        Some(Kind::RetransmitSynack) => reason("syn_ack"),
+        Some(Kind::ResetSent) => (
+            None,
+            (names.reset_reason)(code).map(|name| safe(&name).into_owned()),
+        ),
+        Some(Kind::ResetReceived) => (None, Some(tcp_state(code))),
+        Some(_) | None => (None, None),
+    }
+}
+
+/// Names of `include/net/tcp_states.h`; the numbers are kernel ABI.
+fn tcp_state(code: u32) -> String {
+    let names = [
+        "established",
+        "syn_sent",
+        "syn_recv",
+        "fin_wait1",
+        "fin_wait2",
+        "time_wait",
+        "close",
+        "close_wait",
+        "last_ack",
+        "listen",
+        "closing",
+        "new_syn_recv",
+    ];
+    let name = (code as usize)
+        .checked_sub(1)
+        .and_then(|index| names.get(index));
+    name.map_or_else(|| format!("state#{code}"), |name| (*name).to_owned())
+}
+
+/// The namespace of a key: `None` when it is out of scope, `Some(None)` when nobody knows it.
+#[expect(
+    clippy::option_option,
+    reason = "out of scope and unknown are different answers"
+)]
+fn namespace(window: &Window, names: &Names, inode: u32) -> Option<Option<Netns>> {
+    let states = window
+        .now
+        .namespaces
+        .iter()
+        .chain(&window.previous.namespaces);
+    let known = states
+        .map(|state| &state.netns)
+        .find(|netns| netns.inode == inode && inode != 0);
+    if known.is_none() && names.limited {
+        None
+    } else {
+        Some(known.cloned())
+    }
+}
+
+fn iface(window: &Window, netns: Option<&Netns>, ifindex: u32) -> Option<Iface> {
+    if ifindex == 0 {
+        return None;
+    }
+    let state = window
+        .now
+        .namespaces
+        .iter()
+        .find(|state| Some(&state.netns) == netns);
+    let link = state.and_then(|state| {
+        state
+            .links
+            .iter()
+            .find(|link| link.iface.ifindex == ifindex)
+    });
+    Some(link.map_or_else(
+        || Iface {
+            ifindex,
+            name: format!("if{ifindex}"),
+        },
+        |link| link.iface.clone(),
+    ))
+}
+
+/// An event with what its sample tells; without one, at the window's end and nameless.
+fn blank(
+    window: &Window,
+    names: &Names,
+    sample: Option<&Sample>,
+    kind: EventKind,
+    layer: Layer,
+    count: u64,
+) -> Event {
+    Event {
+        kind,
+        layer: layer.id().to_owned(),
+        netns: None,
+        flow: sample.and_then(flow),
+        iface: None,
+        process: sample.filter(|sample| sample.pid != 0).map(|sample| Actor {
+            pid: sample.pid,
+            comm: from_kernel(&sample.comm),
+            cgroup: (names.cgroup)(sample.cgroup).map(|path| safe(&path).into_owned()),
+        }),
+        errno: None,
+        reason: None,
+        class: None,
+        function: None,
+        count,
+        at: names
+            .clock
+            .rfc3339(sample.map_or(window.now.boot_ns, |sample| sample.at_ns)),
+    }
+}
+
+fn flow(sample: &Sample) -> Option<Flow> {
+    if sample.family == 0 {
+        return None;
+    }
+    let address = |bytes| Some(address_of(sample.family, bytes).to_string());
+    let proto = match i32::try_from(sample.protocol).ok()? {
+        libc::IPPROTO_TCP => Some(Proto::Tcp),
+        libc::IPPROTO_UDP => Some(Proto::Udp),
+        libc::IPPROTO_ICMP | libc::IPPROTO_ICMPV6 => Some(Proto::Icmp),
+        _ => None,
+    };
+    let port = |port: u16| (port != 0).then_some(port);
+    Some(Flow {
+        src: address(&sample.local),
+        sport: port(sample.local_port),
+        dst: address(&sample.remote),
+        dport: port(sample.remote_port),
+        proto,
+    })
+}
+
+/// An address as the programs store it: IPv4 in the first four bytes.
+fn address_of(family: u16, bytes: &[u8; 16]) -> IpAddr {
+    if i32::from(family) == libc::AF_INET6 {
+        IpAddr::V6(Ipv6Addr::from(*bytes))
+    } else {
+        let [a, b, c, d, ..] = *bytes;
+        IpAddr::V4(Ipv4Addr::new(a, b, c, d))
+    }
+}
