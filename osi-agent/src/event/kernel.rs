@@ -61,6 +61,7 @@ pub(super) fn occurrences(window: &Window, names: &Names) -> Vec<Event> {
 /// Events of drops, without benign ones. Drops are counted without their interface; a sample still shows it.
 pub(super) fn drops(window: &Window, names: &Names) -> Vec<Event> {
     type Group = (Arc<str>, u32);
+    type Dropped<'a> = (&'a Sample, Arc<str>);
     let mut totals: BTreeMap<(Group, Layer), (Class, u64)> = BTreeMap::new();
     for (key, now) in &window.now.kernel.drops {
         let Some(delta) = growth(now, window.previous.kernel.drops.get(key)) else {
@@ -73,7 +74,7 @@ pub(super) fn drops(window: &Window, names: &Names) -> Vec<Event> {
                 .1 += delta;
         }
     }
-    let mut samples: BTreeMap<(Group, Layer), Vec<(&Sample, Arc<str>)>> = BTreeMap::new();
+    let mut samples: BTreeMap<(Group, Layer), Vec<Dropped>> = BTreeMap::new();
     for sample in window
         .now
         .samples

@@ -132,7 +132,7 @@ mod tests {
     #[test]
     fn ages() {
         assert_eq!(age(Duration::from_secs(42)), "42 s");
-        assert_eq!(age(Duration::from_secs(11_520)), "3 h 12 min");
-        assert_eq!(age(Duration::from_secs(435_600)), "5 d 1 h");
+        assert_eq!(age(Duration::from_mins(192)), "3 h 12 min");
+        assert_eq!(age(Duration::from_hours(121)), "5 d 1 h");
     }
 }

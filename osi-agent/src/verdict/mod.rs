@@ -23,7 +23,9 @@ mod map;
 pub use causes::causes;
 pub use history::History;
 pub use judge::judge;
-pub use map::{BlindRow, DropReason, FaultMap, LatencySummary, LayerFault, LayerState, MeterRow};
+pub use map::{
+    BlindRow, Coverage, DropReason, FaultMap, LatencySummary, LayerFault, LayerState, MeterKind, MeterRow,
+};
 
 /// A named fault; every output and document iterates the table of these.
 #[derive(Debug)]
