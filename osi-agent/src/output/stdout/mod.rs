@@ -156,12 +156,15 @@ pub fn print(text: &[u8]) -> Result<(), Failure> {
     stdout
         .write_all(text)
         .and_then(|()| stdout.flush())
-        .map_err(|error| match error.kind() {
-            io::ErrorKind::BrokenPipe => Failure::new(Exit::OutputClosed, ""),
-            _ => Failure::new(
-                Exit::Failed,
-                format!("standard output can not be written: {error}"),
-            ),
+        .map_err(|error| {
+            if error.kind() == io::ErrorKind::BrokenPipe {
+                Failure::new(Exit::OutputClosed, "")
+            } else {
+                Failure::new(
+                    Exit::Failed,
+                    format!("standard output can not be written: {error}"),
+                )
+            }
         })
 }
 
