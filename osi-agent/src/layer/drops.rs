@@ -33,9 +33,11 @@ pub struct DropRow {
 /// Frees of a fragment list's members go through here: they are parts of a packet that was counted already.
 const FRAGMENT_FUNCTION: &str = "skb_release_data";
 
-/// Drops of the window, one row per reason and namespace, most packets first.
+/// Drops of the window, one row per reason, namespace and what they stand for, most packets first.
+///
+/// The same reason may be blamed differently by function, where the reason alone says too little.
 pub fn drops(window: &Window) -> Vec<DropRow> {
-    let mut rows: BTreeMap<(Arc<str>, u32), DropRow> = BTreeMap::new();
+    let mut rows: BTreeMap<(Arc<str>, u32, Layer, &'static str), DropRow> = BTreeMap::new();
     for (key, now) in &window.now.kernel.drops {
         let before = window.previous.kernel.drops.get(key).copied().unwrap_or_default();
         let packets = now.count.saturating_sub(before.count);
@@ -43,8 +45,8 @@ pub fn drops(window: &Window) -> Vec<DropRow> {
             continue;
         }
         let segments = now.segments.saturating_sub(before.segments);
-        let row = rows.entry((key.reason.clone(), key.netns)).or_insert_with(|| {
-            let drop::Blame { layer, class, .. } = drop::blame(&key.reason, &key.function);
+        let drop::Blame { layer, class, .. } = drop::blame(&key.reason, &key.function);
+        let row = rows.entry((key.reason.clone(), key.netns, layer, class.name())).or_insert_with(|| {
             let scope = window.netns(key.netns).map_or_else(Scope::host, Scope::netns);
             let reason = key.reason.clone();
             DropRow { reason, functions: Vec::new(), layer, class, scope, packets: 0, segments: 0, fragments: 0 }
@@ -59,7 +61,7 @@ pub fn drops(window: &Window) -> Vec<DropRow> {
     }
     let mut rows: Vec<_> = rows.into_values().collect();
     for row in &mut rows {
-        row.functions.sort_by_key(|(_, packets)| std::cmp::Reverse(*packets));
+        row.functions.sort_by(|(a, many), (b, more)| more.cmp(many).then_with(|| a.cmp(b)));
     }
     rows.sort_by_key(|row| std::cmp::Reverse(row.packets));
     rows

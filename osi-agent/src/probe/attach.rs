@@ -9,34 +9,25 @@ use aya::{Btf, Ebpf, EbpfLoader};
 use osi_common::occurrence::Control;
 use osi_common::offsets::Settings;
 
-use super::interfaces::Interfaces;
+use super::interfaces::{Interfaces, TcMode};
 use super::kernel::Kernel;
 use super::table::{Attach, PROBES, Probe, Variant};
 use super::{ProbeState, ProbeStatus, preflight};
+use crate::config::XdpMode;
+use crate::host::namespaces::Handle;
 use crate::snapshot::NetnsState;
 use crate::snapshot::maps::Maps;
 
 /// The programs, as built by the build script.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/osi-ebpf"));
 
-/// Where XDP programs go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum XdpMode {
-    /// To drivers on an allow-list with evidence, which is empty.
-    Auto,
-    /// Into the driver.
-    Native,
-    /// Behind the driver.
-    Generic,
-    /// Nowhere.
-    Off,
-}
-
 /// What the command line asks of the probes.
 #[derive(Clone, Debug)]
 pub struct ProbeOptions {
-    /// Watch only this namespace (inode number); `None` watches all.
-    pub netns: Option<u32>,
+    /// Watch only the home namespace.
+    pub limited: bool,
+    /// The namespace whose interfaces carry programs: the agent's own, or the one that `--netns` names.
+    pub home: Handle,
     /// Programs on these interfaces only; empty means lo and every interface that carries a route.
     pub ifaces: Vec<String>,
     /// XDP.
@@ -60,12 +51,12 @@ impl Probes {
     ///
     /// # Errors
     /// Only when nothing at all can be loaded: no types, no permission, no maps.
-    pub fn load(kernel: &Kernel, options: &ProbeOptions) -> anyhow::Result<(Self, Maps)> {
+    pub fn load(kernel: &Kernel, options: ProbeOptions) -> anyhow::Result<(Self, Maps)> {
         let started = Instant::now();
         preflight::raise_memlock();
         let types = kernel.btf.as_ref().map_err(|why| anyhow::anyhow!("{why}"))?;
         let settings = Settings {
-            netns: options.netns.unwrap_or(0),
+            netns: if options.limited { options.home.netns.inode } else { 0 },
             kfree_skb_args: types.tracepoint_arguments("kfree_skb").unwrap_or(0),
             tcp_send_reset_args: types.tracepoint_arguments("tcp_send_reset").unwrap_or(0),
             tcp_retransmit_args: types.tracepoint_arguments("tcp_retransmit_skb").unwrap_or(0),
@@ -81,7 +72,7 @@ impl Probes {
             .context("the kernel refused the maps")?;
         let logger = options.log.then(|| aya_log::EbpfLogger::init(&mut ebpf)).transpose().context("--probe-log")?;
         let mut maps = Maps::take(&mut ebpf)?;
-        let interfaces = Interfaces::new(options.clone());
+        let interfaces = Interfaces::new(options);
         let mut probes = Self { ebpf, statuses: Vec::new(), interfaces, logger, attach_time: started.elapsed() };
         for probe in PROBES {
             let status = probes.climb(probe, kernel, &btf);
@@ -101,10 +92,9 @@ impl Probes {
         statuses
     }
 
-    /// Why a probe does not work, if it does not; for readers, which are no probes, nothing.
-    pub fn unavailable(&self, name: &str) -> Option<String> {
-        let status = self.statuses().into_iter().find(|status| status.name == name)?;
-        (status.state != ProbeState::Active).then(|| status.reason.unwrap_or_default())
+    /// Takes everything off the interfaces. Links go by themselves when the process ends; filters would stay.
+    pub fn close(&mut self, maps: &mut Maps) {
+        self.interfaces.close(&mut self.ebpf, maps);
     }
 
     /// Puts packet programs on interfaces that appeared, and releases those that went.
@@ -115,6 +105,11 @@ impl Probes {
     /// Interfaces with programs: (slot, namespace, interface, XDP attached).
     pub fn slots(&self) -> &[super::interfaces::Slot] {
         self.interfaces.slots()
+    }
+
+    /// Kernel ids of the loaded programs.
+    pub fn ids(&self) -> Vec<u32> {
+        self.ebpf.programs().filter_map(|(_, program)| Some(program.info().ok()?.id())).collect()
     }
 
     /// Prints what the programs had to say, with `--probe-log`.
@@ -187,7 +182,8 @@ impl Probes {
                     return Err(format!("{name} is unavailable"));
                 }
             }
-            Attach::Tcx => self.interfaces.load_tc(&mut self.ebpf)?,
+            Attach::Tcx => self.interfaces.load_tc(&mut self.ebpf, TcMode::Tcx)?,
+            Attach::Clsact => self.interfaces.load_tc(&mut self.ebpf, TcMode::Clsact)?,
             Attach::Xdp => self.interfaces.load_xdp(&mut self.ebpf)?,
         }
         Ok(())

@@ -3,23 +3,32 @@
 use std::net::IpAddr;
 
 use aya::Ebpf;
-use aya::programs::links::Link as _;
-use aya::programs::tc::{SchedClassifierLinkId, TcAttachOptions};
+use aya::programs::tc::{NlOptions, SchedClassifierLinkId, TcAttachOptions};
 use aya::programs::xdp::XdpLinkId;
 use aya::programs::{LinkOrder, SchedClassifier, TcAttachType, Xdp, XdpMode as AyaXdpMode};
 use osi_common::interface::{MAX_IFINDEX, SLOTS};
 
 use super::attach::{ProbeOptions, XdpMode, refusal};
-use super::{ProbeState, ProbeStatus};
-use crate::host::namespaces;
+use super::{ProbeState, ProbeStatus, clsact};
+use crate::host::namespaces::Handle;
 use crate::scope::{Iface, Netns};
+use crate::snapshot::host::enter::{Home, Lost, Visit};
 use crate::snapshot::maps::Maps;
 use crate::snapshot::{Link, NetnsState};
 
 /// The two tc programs and their directions.
-const DIRECTIONS: [(&str, TcAttachType); 2] = [("tc_ingress", TcAttachType::Ingress), ("tc_egress", TcAttachType::Egress)];
+const DIRECTIONS: [(&str, TcAttachType); 2] = [("osi_tc_ingress", TcAttachType::Ingress), ("osi_tc_egress", TcAttachType::Egress)];
 /// The XDP program.
-const XDP: &str = "xdp_frames";
+const XDP: &str = "osi_xdp";
+
+/// How tc programs hang on an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TcMode {
+    /// Links, first in order.
+    Tcx,
+    /// Filters of a clsact qdisc, with our own handle, before those that are there.
+    Clsact,
+}
 
 /// An interface that carries programs.
 pub struct Slot {
@@ -31,20 +40,29 @@ pub struct Slot {
     pub iface: Iface,
     /// Whether XDP is attached, too.
     pub xdp: bool,
-    tc_links: Vec<(&'static str, SchedClassifierLinkId)>,
-    xdp_link: Option<XdpLinkId>,
+    links: Links,
+}
+
+/// What holds the programs on one interface.
+#[derive(Default)]
+struct Links {
+    tc: Vec<(&'static str, SchedClassifierLinkId)>,
+    xdp: Option<XdpLinkId>,
+    /// The clsact qdisc is ours to remove.
+    made_qdisc: bool,
 }
 
 /// The interfaces with programs, and why others have none.
 pub struct Interfaces {
     options: ProbeOptions,
+    mode: TcMode,
     slots: Vec<Slot>,
-    refused: Vec<(Netns, Iface, String)>,
+    refused: Vec<(Iface, String)>,
 }
 
 impl Interfaces {
     pub(super) fn new(options: ProbeOptions) -> Self {
-        Self { options, slots: Vec::new(), refused: Vec::new() }
+        Self { options, mode: TcMode::Tcx, slots: Vec::new(), refused: Vec::new() }
     }
 
     /// Interfaces that carry programs now.
@@ -52,9 +70,20 @@ impl Interfaces {
         &self.slots
     }
 
-    pub(super) fn load_tc(&self, ebpf: &mut Ebpf) -> Result<(), String> {
-        for (name, _) in DIRECTIONS {
-            classifier(ebpf, name)?.load().map_err(|error| refusal(&error))?;
+    /// Loads the tc programs, and finds out whether this kernel has this way of attaching them by doing so for a moment
+    /// on the loopback device.
+    pub(super) fn load_tc(&mut self, ebpf: &mut Ebpf, mode: TcMode) -> Result<(), String> {
+        self.mode = mode;
+        for (name, direction) in DIRECTIONS {
+            let program = classifier(ebpf, name)?;
+            if program.fd().is_err() {
+                program.load().map_err(|error| refusal(&error))?;
+            }
+            if mode == TcMode::Tcx {
+                let options = TcAttachOptions::TcxOrder(LinkOrder::first());
+                let link = program.attach_with_options("lo", direction, options).map_err(|error| refusal(&error))?;
+                program.detach(link).map_err(|error| refusal(&error))?;
+            }
         }
         Ok(())
     }
@@ -73,34 +102,36 @@ impl Interfaces {
 
     /// Attaches to what appeared, releases what went. Only the watched namespace is served: the agent's own, or `--netns`.
     pub(super) fn follow(&mut self, ebpf: &mut Ebpf, namespaces: &[NetnsState], maps: &mut Maps) {
-        let home = namespaces.iter().find(|state| match self.options.netns {
-            Some(inode) => state.netns.inode == inode,
-            None => state.netns.name.as_deref() == Some(namespaces::HOST),
-        });
+        let home = namespaces.iter().find(|state| state.netns == self.options.home.netns);
+        // Not read this time: what hangs there stays.
         let Some(home) = home else { return };
         let wanted: Vec<&Link> = home.links.iter().filter(|link| self.wants(home, link)).collect();
-        self.release(ebpf, maps, |slot| {
-            slot.netns != home.netns || !wanted.iter().any(|link| link.iface == slot.iface && link.iface.name == slot.iface.name)
-        });
-        self.refused.retain(|(netns, iface, _)| *netns == home.netns && wanted.iter().any(|link| link.iface == *iface));
+        let is_wanted = |iface: &Iface| wanted.iter().any(|link| link.iface == *iface && link.iface.name == iface.name);
+        self.release(ebpf, maps, |slot| !is_wanted(&slot.iface));
+        self.refused.retain(|(iface, _)| is_wanted(iface));
         for link in wanted {
             let known = self.slots.iter().any(|slot| slot.iface == link.iface)
-                || self.refused.iter().any(|(_, iface, _)| *iface == link.iface);
+                || self.refused.iter().any(|(iface, _)| *iface == link.iface);
             if known {
                 continue;
             }
-            match self.attach(ebpf, home, &link.iface, maps) {
+            match self.attach(ebpf, &link.iface, maps) {
                 Ok(slot) => self.slots.push(slot),
-                Err(why) => self.refused.push((home.netns.clone(), link.iface.clone(), why)),
+                Err(why) => self.refused.push((link.iface.clone(), why)),
             }
         }
+    }
+
+    /// Releases everything.
+    pub(super) fn close(&mut self, ebpf: &mut Ebpf, maps: &mut Maps) {
+        self.release(ebpf, maps, |_| true);
     }
 
     /// Adds to the probes' statuses what happened on the interfaces.
     pub(super) fn report(&self, statuses: &mut [ProbeStatus]) {
         for status in statuses.iter_mut().filter(|status| status.name == "tc" && status.state == ProbeState::Active) {
             let refused: Vec<_> =
-                self.refused.iter().map(|(_, iface, why)| format!("{}: {why}", iface.name)).collect();
+                self.refused.iter().map(|(iface, why)| format!("{}: {why}", iface.name)).collect();
             if !refused.is_empty() {
                 status.reason = Some(refused.join("; "));
                 if self.slots.is_empty() {
@@ -128,7 +159,7 @@ impl Interfaces {
         link.admin_up && link.master.is_none() && (link.loopback || carries_route)
     }
 
-    fn attach(&self, ebpf: &mut Ebpf, home: &NetnsState, iface: &Iface, maps: &mut Maps) -> Result<Slot, String> {
+    fn attach(&self, ebpf: &mut Ebpf, iface: &Iface, maps: &mut Maps) -> Result<Slot, String> {
         if iface.ifindex >= MAX_IFINDEX {
             return Err(format!("interface index {} is beyond {MAX_IFINDEX}", iface.ifindex));
         }
@@ -136,55 +167,87 @@ impl Interfaces {
             .find(|slot| self.slots.iter().all(|used| used.slot != *slot))
             .ok_or_else(|| format!("all {SLOTS} interface slots are in use"))?;
         maps.open_slot(slot, iface.ifindex).map_err(|error| format!("{error:#}"))?;
-        let attached = namespaces::inside(&home.netns, || self.attach_here(ebpf, iface));
-        let (tc_links, xdp_link) = attached.map_err(|error| format!("{error:#}"))??;
-        Ok(Slot { slot, netns: home.netns.clone(), iface: iface.clone(), xdp: xdp_link.is_some(), tc_links, xdp_link })
+        let mut links = Links::default();
+        let attached = inside(&self.options.home, || self.attach_here(ebpf, iface, &mut links));
+        if let Err(why) = attached.and_then(|attached| attached) {
+            self.detach(ebpf, iface, links);
+            maps.close_slot(iface.ifindex);
+            return Err(why);
+        }
+        let netns = self.options.home.netns.clone();
+        Ok(Slot { slot, netns, iface: iface.clone(), xdp: links.xdp.is_some(), links })
     }
 
-    /// On a thread in the interface's namespace.
-    fn attach_here(&self, ebpf: &mut Ebpf, iface: &Iface) -> Result<(TcLinks, Option<XdpLinkId>), String> {
-        let mut tc_links = Vec::new();
+    /// On a thread in the interface's namespace. What was attached before a failure is in `links`.
+    fn attach_here(&self, ebpf: &mut Ebpf, iface: &Iface, links: &mut Links) -> Result<(), String> {
+        if self.mode == TcMode::Clsact {
+            clsact::remove_stale(iface.ifindex).map_err(|error| format!("leftover filters: {error}"))?;
+            links.made_qdisc =
+                clsact::ensure_qdisc(&iface.name, iface.ifindex).map_err(|error| format!("clsact: {error}"))?;
+        }
         for (name, direction) in DIRECTIONS {
             // First in order, so that a later program's redirect hides nothing; ours says "next".
-            let options = TcAttachOptions::TcxOrder(LinkOrder::first());
+            let options = match self.mode {
+                TcMode::Tcx => TcAttachOptions::TcxOrder(LinkOrder::first()),
+                TcMode::Clsact => TcAttachOptions::Netlink(NlOptions { handle: clsact::handle(), ..NlOptions::default() }),
+            };
             let link = classifier(ebpf, name)?
                 .attach_with_options(&iface.name, direction, options)
                 .map_err(|error| refusal(&error))?;
-            tc_links.push((name, link));
+            links.tc.push((name, link));
         }
         let mode = match self.options.xdp {
             XdpMode::Native => AyaXdpMode::Driver,
             XdpMode::Generic => AyaXdpMode::Skb,
-            XdpMode::Auto | XdpMode::Off => return Ok((tc_links, None)),
+            XdpMode::Auto | XdpMode::Off => return Ok(()),
         };
-        let link = xdp(ebpf)?.attach(&iface.name, mode).map_err(|error| refusal(&error))?;
-        Ok((tc_links, Some(link)))
+        links.xdp = Some(xdp(ebpf)?.attach(&iface.name, mode).map_err(|error| format!("xdp: {}", refusal(&error)))?);
+        Ok(())
     }
 
     fn release(&mut self, ebpf: &mut Ebpf, maps: &mut Maps, gone: impl Fn(&Slot) -> bool) {
-        let (released, kept) = std::mem::take(&mut self.slots).into_iter().partition(gone);
+        let (released, kept): (Vec<_>, Vec<_>) = std::mem::take(&mut self.slots).into_iter().partition(gone);
         self.slots = kept;
         for slot in released {
-            let Slot { slot: _, netns: _, iface, xdp: _, tc_links, xdp_link } = slot;
-            for (name, link) in tc_links {
-                if let Ok(program) = classifier(ebpf, name)
-                    && let Ok(link) = program.take_link(link)
-                {
-                    // The kernel detached it when the interface went; closing our side can not fail in a way that matters.
-                    let _already_gone = link.detach();
+            let Slot { slot: _, netns: _, iface, xdp: _, links } = slot;
+            self.detach(ebpf, &iface, links);
+            maps.close_slot(iface.ifindex);
+        }
+    }
+
+    /// Takes the programs off an interface. It may be gone, and then everything on it is, too: nothing here can fail in a
+    /// way that leaves something behind.
+    fn detach(&self, ebpf: &mut Ebpf, iface: &Iface, links: Links) {
+        let Links { tc, xdp: xdp_link, made_qdisc } = links;
+        let done = inside(&self.options.home, || {
+            for (name, link) in tc {
+                if let Ok(program) = classifier(ebpf, name) {
+                    let _already_gone = program.detach(link);
                 }
             }
-            if let (Some(link), Ok(program)) = (xdp_link, xdp(ebpf))
-                && let Ok(link) = program.take_link(link)
-            {
-                let _already_gone = link.detach();
+            if let (Some(link), Ok(program)) = (xdp_link, xdp(ebpf)) {
+                let _already_gone = program.detach(link);
             }
-            maps.close_slot(iface.ifindex);
+            if made_qdisc {
+                let _already_gone = clsact::remove_empty_qdisc(iface.ifindex);
+            }
+        });
+        if let Err(why) = done {
+            log::debug!("{}: {why}", iface.name);
         }
     }
 }
 
-type TcLinks = Vec<(&'static str, SchedClassifierLinkId)>;
+/// Runs work on a thread in a network namespace; the calling thread stays where it is.
+fn inside<T: Send>(home: &Handle, work: impl FnOnce() -> T + Send) -> Result<T, String> {
+    let visit = std::thread::scope(|scope| scope.spawn(|| Home::here().map(|here| here.visit(home, work))).join());
+    match visit {
+        Ok(Ok(Ok(Visit::Done(result)))) => Ok(result),
+        Ok(Ok(Ok(Visit::Gone))) => Err("the network namespace is gone".to_owned()),
+        Ok(Ok(Ok(Visit::Refused(error)) | Err(Lost(error))) | Err(error)) => Err(format!("network namespace: {error}")),
+        Err(_) => Err("the attaching thread failed".to_owned()),
+    }
+}
 
 fn classifier<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut SchedClassifier, String> {
     let program = ebpf.program_mut(name).ok_or_else(|| format!("the object has no program {name}"))?;

@@ -7,6 +7,8 @@ pub mod attach;
 
 pub mod btf;
 
+mod clsact;
+
 pub mod interfaces;
 
 pub mod kernel;
@@ -17,7 +19,7 @@ pub mod preflight;
 
 pub mod table;
 
-pub use attach::{ProbeOptions, Probes, XdpMode};
+pub use attach::{ProbeOptions, Probes};
 pub use kernel::{Kernel, Names};
 
 /// How a probe ended after its variants were tried in order.

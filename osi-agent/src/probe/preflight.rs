@@ -4,6 +4,12 @@ use std::path::PathBuf;
 
 /// Capabilities that the agent needs, with their bit numbers (`include/uapi/linux/capability.h`).
 pub const CAPABILITIES: &[(&str, u32)] = &[("CAP_NET_ADMIN", 12), ("CAP_PERFMON", 38), ("CAP_BPF", 39)];
+/// What needs each of them.
+pub const NEEDS: &[(&str, &str)] = &[
+    ("CAP_BPF", "maps and programs"),
+    ("CAP_PERFMON", "programs that read kernel memory"),
+    ("CAP_NET_ADMIN", "tc, XDP and sock_ops programs, socket details"),
+];
 /// Stands in for all of them.
 const CAP_SYS_ADMIN: u32 = 21;
 

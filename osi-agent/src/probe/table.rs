@@ -37,8 +37,10 @@ pub enum Attach {
     SockOps(&'static str),
     /// No program of its own: another probe, named here, stands in.
     StandIn(&'static str),
-    /// tc ingress and egress on each chosen interface, as TCX links.
+    /// tc ingress and egress on each chosen interface, as TCX links (since 6.6).
     Tcx,
+    /// The same as filters of a clsact qdisc.
+    Clsact,
     /// XDP on each chosen interface.
     Xdp,
 }
@@ -102,7 +104,10 @@ pub static PROBES: &[Probe] = &[
     },
     Probe {
         name: "tc",
-        variants: &[Variant { name: "tcx", attach: Attach::Tcx, measures: None }],
+        variants: &[
+            Variant { name: "tcx", attach: Attach::Tcx, measures: None },
+            Variant { name: "clsact", attach: Attach::Clsact, measures: None },
+        ],
         fields: &[],
         feeds: &["packets", "bytes", "burst_peak_rx", "burst_peak_tx"],
     },

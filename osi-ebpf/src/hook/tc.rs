@@ -9,13 +9,13 @@ use crate::l2_data_link::traffic;
 const NEXT: i32 = -1;
 
 #[classifier]
-pub(crate) fn tc_ingress(ctx: TcContext) -> i32 {
+pub(crate) fn osi_tc_ingress(ctx: TcContext) -> i32 {
     traffic::packet(&ctx, Direction::Rx);
     NEXT
 }
 
 #[classifier]
-pub(crate) fn tc_egress(ctx: TcContext) -> i32 {
+pub(crate) fn osi_tc_egress(ctx: TcContext) -> i32 {
     traffic::packet(&ctx, Direction::Tx);
     NEXT
 }

@@ -5,7 +5,7 @@ use aya_ebpf::{bindings::xdp_action, macros::xdp, programs::XdpContext};
 use crate::l2_data_link::traffic;
 
 #[xdp]
-pub(crate) fn xdp_frames(ctx: XdpContext) -> u32 {
+pub(crate) fn osi_xdp(ctx: XdpContext) -> u32 {
     traffic::frame(&ctx);
     xdp_action::XDP_PASS
 }

@@ -1,0 +1,138 @@
+//! What tc filters need beyond links: the qdisc they hang on, and leftovers of an agent that was killed.
+//!
+//! A filter outlives its process. Ours carries a handle that names its owner: a tag and the process id. Another agent's
+//! filter is left alone while that process lives, and removed when it is gone. The qdisc is removed when nothing hangs on
+//! it any more, and only if it was us who made it.
+
+use std::io;
+use std::path::Path;
+
+use aya::programs::tc::{TcHandle, qdisc_add_clsact};
+use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::tc::{TcAttribute, TcHandle as RouteHandle, TcHeader, TcMessage};
+use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
+
+/// `TC_H_CLSACT` with `TC_H_MIN_INGRESS` and `TC_H_MIN_EGRESS`.
+const PARENTS: [u32; 2] = [0xffff_fff2, 0xffff_fff3];
+/// Parent and handle of the clsact qdisc itself.
+const QDISC_PARENT: u32 = 0xffff_fff1;
+const QDISC_HANDLE: u32 = 0xffff_0000;
+/// The upper ten bits of our handles; the rest is the process id, which never exceeds 22 bits (`PID_MAX_LIMIT`).
+const TAG: u32 = 0x17a << 22;
+const PID_BITS: u32 = 22;
+
+/// Our handle.
+pub(super) fn handle() -> TcHandle {
+    TcHandle::from(TAG | std::process::id())
+}
+
+/// Makes sure that the interface has a clsact qdisc; true when it had none.
+pub(super) fn ensure_qdisc(iface: &str, ifindex: u32) -> io::Result<bool> {
+    if has_qdisc(ifindex)? {
+        return Ok(false);
+    }
+    qdisc_add_clsact(iface).map_err(|error| io::Error::other(error.to_string()))?;
+    Ok(true)
+}
+
+/// Removes filters of agents that are gone. Returns how many.
+pub(super) fn remove_stale(ifindex: u32) -> io::Result<u64> {
+    let mut removed = 0;
+    for parent in PARENTS {
+        for filter in filters(ifindex, parent)? {
+            let owner = owner(filter.handle.into());
+            if owner.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
+                order(RouteNetlinkMessage::DelTrafficFilter(TcMessage::from_parts(filter, Vec::new())))?;
+                removed += 1;
+            }
+        }
+    }
+    Ok(removed)
+}
+
+/// Removes the qdisc when nothing hangs on it.
+pub(super) fn remove_empty_qdisc(ifindex: u32) -> io::Result<()> {
+    for parent in PARENTS {
+        if !filters(ifindex, parent)?.is_empty() {
+            return Ok(());
+        }
+    }
+    let header = TcHeader {
+        index: ifindex as i32,
+        handle: RouteHandle::from(QDISC_HANDLE),
+        parent: RouteHandle::from(QDISC_PARENT),
+        ..TcHeader::default()
+    };
+    order(RouteNetlinkMessage::DelQueueDiscipline(TcMessage::from_parts(header, Vec::new())))
+}
+
+/// The process that a handle names, if it is one of ours.
+fn owner(handle: u32) -> Option<u32> {
+    (handle >> PID_BITS == TAG >> PID_BITS).then_some(handle & ((1 << PID_BITS) - 1))
+}
+
+fn has_qdisc(ifindex: u32) -> io::Result<bool> {
+    let request = RouteNetlinkMessage::GetQueueDiscipline(TcMessage::with_index(ifindex as i32));
+    let qdiscs = ask(request, NLM_F_REQUEST | NLM_F_DUMP)?;
+    Ok(qdiscs.iter().any(|message| {
+        message.header.index == ifindex as i32
+            && message.attributes.iter().any(|attribute| matches!(attribute, TcAttribute::Kind(kind) if kind == "clsact"))
+    }))
+}
+
+/// The BPF filters of a parent.
+fn filters(ifindex: u32, parent: u32) -> io::Result<Vec<TcHeader>> {
+    let mut request = TcMessage::with_index(ifindex as i32);
+    request.header.parent = RouteHandle::from(parent);
+    let filters = ask(RouteNetlinkMessage::GetTrafficFilter(request), NLM_F_REQUEST | NLM_F_DUMP)?;
+    // The dump begins with one row per priority that has no handle.
+    Ok(filters.into_iter().map(|message| message.header).filter(|header| u32::from(header.handle) != 0).collect())
+}
+
+fn order(request: RouteNetlinkMessage) -> io::Result<()> {
+    ask(request, NLM_F_REQUEST | NLM_F_ACK).map(drop)
+}
+
+/// Sends one request in the calling thread's namespace and collects its answers.
+fn ask(request: RouteNetlinkMessage, flags: u16) -> io::Result<Vec<TcMessage>> {
+    let mut socket = Socket::new(NETLINK_ROUTE)?;
+    socket.bind_auto()?;
+    socket.connect(&SocketAddr::new(0, 0))?;
+    let mut message = NetlinkMessage::from(request);
+    message.header.flags = flags;
+    message.finalize();
+    let mut bytes = vec![0; message.buffer_len()];
+    message.serialize(&mut bytes);
+    socket.send(&bytes, 0)?;
+    let mut answers = Vec::new();
+    loop {
+        let (datagram, _) = socket.recv_from_full()?;
+        let mut rest = datagram.as_slice();
+        while !rest.is_empty() {
+            let message = NetlinkMessage::<RouteNetlinkMessage>::deserialize(rest).map_err(io::Error::other)?;
+            let length = (message.header.length as usize).next_multiple_of(4);
+            match message.payload {
+                NetlinkPayload::Done(_) => return Ok(answers),
+                NetlinkPayload::Error(error) => return error.code.map_or(Ok(answers), |_| Err(error.to_io())),
+                NetlinkPayload::InnerMessage(
+                    RouteNetlinkMessage::NewTrafficFilter(answer) | RouteNetlinkMessage::NewQueueDiscipline(answer),
+                ) => answers.push(answer),
+                _ => {}
+            }
+            rest = rest.get(length.max(4)..).unwrap_or_default();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_handle_names_its_owner() {
+        assert_eq!(owner(handle().into()), Some(std::process::id()));
+        assert_eq!(owner(1), None);
+        assert_eq!(owner(0x8000_0001), None);
+    }
+}

@@ -1,0 +1,137 @@
+//! What is shown: the stream, blocks of text, or the screen.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+use std::time::{Duration, Instant};
+
+use super::edge::Wake;
+use super::session::{Folded, Session};
+use crate::event::Clock;
+use crate::output::glyphs::Glyphs;
+use crate::output::json::{Bye, Hello, Lines};
+use crate::output::plain;
+use crate::output::stdout::{End, Rank, Stdout};
+use crate::output::tui::{self, Cost, Info, Theme, Tui, View};
+use crate::probe::SelfStats;
+
+/// One way to show windows.
+pub(crate) struct Front {
+    kind: Kind,
+    lines: Lines,
+    last_stats: SelfStats,
+    started: Instant,
+    last_window: Instant,
+}
+
+enum Kind {
+    Stream(Stdout),
+    Text(Stdout, Glyphs),
+    Screen(Tui, Arc<Info>),
+}
+
+impl Front {
+    /// The stream with `--json`, the screen on a terminal, text blocks otherwise.
+    pub(crate) fn open(session: &Session, wakes: Sender<Wake>) -> io::Result<Self> {
+        let lines = Lines::new(session.host());
+        let kind = if session.settings().json {
+            let theirs = lines.clone();
+            let count = move |dropped_lines| {
+                theirs.stats(&Clock::timestamp(), &SelfStats { dropped_lines, ..SelfStats::default() })
+            };
+            Kind::Stream(Stdout::start(Box::new(count), on_end(wakes, Wake::Closed))?)
+        } else if tui::possible() {
+            let settings = session.settings();
+            let info = Info {
+                host: session.host().to_owned(),
+                kernel: session.kernel_release().to_owned(),
+                scope: settings.netns.to_string(),
+                interval: settings.interval,
+            };
+            Kind::Screen(Tui::start(Theme::of_environment(), on_end(wakes, Wake::Quit))?, Arc::new(info))
+        } else {
+            let count = |dropped| format!("({dropped} blocks were dropped: the reader was slow)\n").into_bytes();
+            let writer = Stdout::start(Box::new(count), on_end(wakes, Wake::Closed))?;
+            Kind::Text(writer, Glyphs::of_locale(|variable| std::env::var(variable).ok()))
+        };
+        let now = Instant::now();
+        Ok(Self { kind, lines, last_stats: SelfStats::default(), started: now, last_window: now })
+    }
+
+    /// Lines dropped so far because the reader was slow.
+    pub(crate) fn dropped(&self) -> u64 {
+        match &self.kind {
+            Kind::Stream(writer) | Kind::Text(writer, _) => writer.dropped(),
+            Kind::Screen(..) => 0,
+        }
+    }
+
+    /// Samples lost since the start, as of the last window.
+    pub(crate) const fn lost_events(&self) -> u64 {
+        self.last_stats.lost_events
+    }
+
+    /// The first line.
+    pub(crate) fn hello(&self, hello: &Hello) {
+        if let Kind::Stream(writer) = &self.kind {
+            writer.line(Rank::Frame, self.lines.hello(&Clock::timestamp(), hello));
+        }
+    }
+
+    /// A window, with the agent's own figures when they are due.
+    pub(crate) fn window(&mut self, folded: Folded, with_stats: bool) {
+        let Folded { map, events, stats } = folded;
+        let length = self.last_window.elapsed();
+        self.last_window = Instant::now();
+        match &self.kind {
+            Kind::Stream(writer) => {
+                // Findings before the map that lists them: a reader of lines never meets an unknown id.
+                for finding in &map.changes {
+                    writer.line(Rank::Finding, self.lines.finding(&map.at, finding));
+                }
+                writer.line(Rank::Map, self.lines.fault_map(&map));
+                for event in &events {
+                    writer.line(Rank::Event, self.lines.event(event));
+                }
+                if with_stats {
+                    writer.line(Rank::Map, self.lines.stats(&map.at, &stats));
+                }
+            }
+            Kind::Text(writer, glyphs) => writer.line(Rank::Map, plain::render(&map, *glyphs).into_bytes()),
+            Kind::Screen(screen, info) => {
+                let cpu = Duration::from_nanos(stats.cpu_ns.saturating_sub(self.last_stats.cpu_ns));
+                let cost = Cost {
+                    uptime: self.started.elapsed(),
+                    cpu_ratio: cpu.as_secs_f64() / length.as_secs_f64().max(f64::MIN_POSITIVE),
+                    rss_bytes: stats.rss_bytes,
+                    lost_events: stats.lost_events,
+                };
+                screen.show(View { info: Arc::clone(info), map, events, cost });
+            }
+        }
+        self.last_stats = stats;
+    }
+
+    /// The last lines; then the screen or the writer ends. True when the reader had left.
+    pub(crate) fn bye(self, bye: &Bye, deadline: Duration) -> bool {
+        match self.kind {
+            Kind::Stream(writer) => {
+                let now = Clock::timestamp();
+                writer.line(Rank::Frame, self.lines.stats(&now, &SelfStats { dropped_lines: writer.dropped(), ..self.last_stats }));
+                writer.line(Rank::Frame, self.lines.bye(&now, bye));
+                writer.finish(deadline) == End::Closed
+            }
+            Kind::Text(writer, _) => writer.finish(deadline) == End::Closed,
+            Kind::Screen(screen, _) => {
+                screen.stop();
+                false
+            }
+        }
+    }
+}
+
+fn on_end(wakes: Sender<Wake>, wake: Wake) -> Box<dyn FnOnce() + Send> {
+    Box::new(move || {
+        let _owner_gone = wakes.send(wake);
+    })
+}

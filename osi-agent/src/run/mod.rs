@@ -1,0 +1,111 @@
+//! The commands: one thread owns the state and folds it once per window; everything else wakes it or draws for it.
+
+use std::time::Duration;
+
+use osi_common::layer::Layer;
+
+use crate::config::{Exit, FailOn, Settings};
+use crate::output::json::{BlindLayer, Bye, Hello, LayerTotals};
+use crate::output::tui;
+use crate::verdict::{BlindRow, FaultMap, VerdictState};
+
+mod doctor;
+
+mod edge;
+
+mod front;
+
+mod session;
+
+pub use doctor::doctor;
+
+use edge::{Edges, Wake};
+use front::Front;
+use session::Session;
+
+/// Windows between two `stats` lines.
+const STATS_EVERY: u64 = 10;
+/// How long the last lines may wait for a slow reader.
+const FLUSH: Duration = Duration::from_secs(2);
+
+/// `osi-agent watch`.
+pub fn watch(settings: Settings) -> anyhow::Result<Exit> {
+    let (edges, starter) = Edges::start(tui::give_back)?;
+    let mut session = Session::open(settings)?;
+    let mut front = Front::open(&session, edges.sender())?;
+    front.hello(&hello(&session));
+    starter.go(session.settings().interval, session.settings().duration);
+    let mut totals = Totals::new();
+    let reason = loop {
+        match edges.next() {
+            Wake::Window => {
+                let folded = session.fold(front.dropped());
+                totals.add(&folded.map);
+                front.window(folded, session.windows().is_multiple_of(STATS_EVERY));
+            }
+            Wake::Quit => break "quit",
+            Wake::Duration => break "duration",
+            Wake::Signal => break "signal",
+            Wake::Closed => return Ok(close(session, Exit::OutputClosed)),
+        }
+    };
+    let bye = Bye {
+        reason: reason.to_owned(),
+        windows: session.windows(),
+        layers: totals.layers,
+        lost_events: front.lost_events(),
+    };
+    let exit = match session.settings().fail_on {
+        Some(limit) if limit.hit(totals.last) => Exit::FailOn,
+        Some(FailOn::Warn | FailOn::Critical) | None => Exit::Done,
+    };
+    let closed = front.bye(&bye, FLUSH);
+    Ok(close(session, if closed { Exit::OutputClosed } else { exit }))
+}
+
+fn close(session: Session, exit: Exit) -> Exit {
+    session.close();
+    exit
+}
+
+fn hello(session: &Session) -> Hello {
+    let mut blind: Vec<BlindLayer> = Vec::new();
+    for row in session.blind() {
+        let why = BlindRow { what: row.what, why: row.why };
+        match blind.iter_mut().find(|layer| layer.layer == row.layer.id()) {
+            Some(layer) => layer.why.push(why),
+            None => blind.push(BlindLayer { layer: row.layer.id().to_owned(), why: vec![why] }),
+        }
+    }
+    Hello {
+        agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+        kernel: session.kernel_release().to_owned(),
+        boot_id: session.boot_id().to_owned(),
+        interval_ns: session.settings().interval.as_nanos() as u64,
+        netns: session.settings().netns.to_string(),
+        probes: session.probes(),
+        blind,
+    }
+}
+
+/// What the last line sums up.
+struct Totals {
+    layers: Vec<LayerTotals>,
+    last: VerdictState,
+}
+
+impl Totals {
+    fn new() -> Self {
+        let zero = |layer: Layer| LayerTotals { layer: layer.id().to_owned(), drops: 0, errors: 0, benign_drops: 0 };
+        Self { layers: Layer::TOP_DOWN.map(zero).into(), last: VerdictState::Ok }
+    }
+
+    fn add(&mut self, map: &FaultMap) {
+        self.last = map.verdict.state;
+        for (total, layer) in self.layers.iter_mut().zip(&map.layers) {
+            total.drops += layer.drops;
+            total.errors += layer.errors;
+            total.benign_drops += layer.benign_drops;
+        }
+    }
+}

@@ -1,0 +1,270 @@
+//! Everything that lives from window to window, and the fold of one window.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use osi_common::occurrence::Sample;
+
+use crate::config::{Exit, Failure, Settings};
+use crate::event::{self, Clock, Event};
+use crate::host::cgroups::Cgroups;
+use crate::host::namespaces::{self, NetnsScope};
+use crate::layer::{self, Window};
+use crate::probe::{self, Kernel, ProbeOptions, ProbeState, ProbeStatus, Probes, SelfStats, preflight};
+use crate::snapshot::maps::Maps;
+use crate::snapshot::sampler::Sampler;
+use crate::scope::Netns;
+use crate::snapshot::{Blind, Link, Snapshot};
+use crate::verdict::{FaultMap, History, Judge};
+
+/// Readers may take this part of a window, and never longer than [`READERS_AT_MOST`].
+const READERS_SHARE: f64 = 0.5;
+const READERS_AT_MOST: Duration = Duration::from_secs(1);
+const READERS_AT_LEAST: Duration = Duration::from_millis(200);
+
+/// Everything that lives from window to window.
+pub(crate) struct Session {
+    kernel: Kernel,
+    probes: Probes,
+    maps: Maps,
+    sampler: Sampler,
+    cgroups: RefCell<Cgroups>,
+    previous: Snapshot,
+    /// Samples younger than the snapshot that was being taken when they arrived.
+    held_back: Vec<Sample>,
+    history: History,
+    settings: Settings,
+    home: Netns,
+    boot_id: String,
+    host: String,
+    windows: u64,
+}
+
+/// What a window left.
+pub(crate) struct Folded {
+    /// The map.
+    pub(crate) map: FaultMap,
+    /// Its events.
+    pub(crate) events: Vec<Event>,
+    /// What the agent says about itself.
+    pub(crate) stats: SelfStats,
+}
+
+impl Session {
+    /// Looks at the kernel, attaches the probes, and takes the first snapshot.
+    pub(crate) fn open(settings: Settings) -> anyhow::Result<Self> {
+        let scope = namespaces::resolve(&settings.netns.to_string()).map_err(|error| Failure::usage(format!("--netns: {error:#}")))?;
+        check_privileges()?;
+        let kernel = Kernel::read();
+        if let Err(why) = &kernel.btf {
+            let message = format!("this kernel shows no types (CONFIG_DEBUG_INFO_BTF, Linux 5.10 or newer is needed): {why}");
+            return Err(Failure::new(Exit::Kernel, message).into());
+        }
+        let mut sampler = Sampler::spawn(scope.clone())?;
+        let first = sampler.sample(readers_deadline(settings.interval));
+        let home = match scope {
+            NetnsScope::All => sampler.registry().own().clone(),
+            NetnsScope::One(ref handle) => handle.clone(),
+        };
+        check_ifaces(&settings, &first.namespaces, home.netns.inode)?;
+        let home_netns = home.netns.clone();
+        let options = ProbeOptions {
+            limited: matches!(scope, NetnsScope::One(_)),
+            home,
+            ifaces: settings.ifaces.clone(),
+            xdp: settings.xdp,
+            log: settings.probe_log,
+        };
+        let (mut probes, mut maps) = Probes::load(&kernel, options)?;
+        check_probes(&probes.statuses())?;
+        probes.follow(&first.namespaces, &mut maps);
+        maps.next_epoch();
+        let boot_id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned();
+        let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        let mut session = Self {
+            cgroups: RefCell::new(Cgroups::new(preflight::cgroup2_root())),
+            kernel,
+            probes,
+            maps,
+            sampler,
+            previous: Snapshot::default(),
+            held_back: Vec::new(),
+            history: History::default(),
+            settings,
+            home: home_netns,
+            boot_id,
+            host: crate::host::text::clean(host.as_bytes(), 255),
+            windows: 0,
+        };
+        // The baseline: everything before it is history and not ours to judge.
+        session.previous = session.snapshot();
+        Ok(session)
+    }
+
+    /// Host name, cleaned.
+    pub(crate) fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// Release of the running kernel.
+    pub(crate) fn kernel_release(&self) -> &str {
+        &self.kernel.release
+    }
+
+    /// Identity of this boot.
+    pub(crate) fn boot_id(&self) -> &str {
+        &self.boot_id
+    }
+
+    /// Windows folded so far.
+    pub(crate) const fn windows(&self) -> u64 {
+        self.windows
+    }
+
+    /// The options in force.
+    pub(crate) const fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Interfaces of the namespace whose interfaces carry programs.
+    pub(crate) fn home_links(&self) -> &[Link] {
+        let home = self.previous.namespaces.iter().find(|state| state.netns == self.home);
+        home.map_or(&[], |state| state.links.as_slice())
+    }
+
+    /// Kernel ids of the agent's own programs.
+    pub(crate) fn own_programs(&self) -> Vec<u32> {
+        self.probes.ids()
+    }
+
+    /// How every probe ended.
+    pub(crate) fn probes(&self) -> Vec<ProbeStatus> {
+        self.probes.statuses()
+    }
+
+    /// What can not be seen right now.
+    pub(crate) fn blind(&self) -> Vec<Blind> {
+        let window = Window { previous: &self.previous, now: &self.previous };
+        let layers = layer::fold(&window, &self.unavailable()).layers;
+        layers.into_iter().flat_map(|reading| reading.blind).collect()
+    }
+
+    /// Closes the window that is over and opens the next.
+    pub(crate) fn fold(&mut self, dropped_lines: u64) -> Folded {
+        let now = self.snapshot();
+        self.windows += 1;
+        let clock = Clock::now();
+        let window = Window { previous: &self.previous, now: &now };
+        let layers = layer::fold(&window, &self.unavailable());
+        let judge = Judge {
+            boot_id: &self.boot_id,
+            seq: self.windows,
+            at: &clock.rfc3339(now.boot_ns),
+            limits: &|cause, name| self.settings.limits.get(cause, name),
+            limited: self.limited(),
+        };
+        let map = judge.judge(&window, &layers, &mut self.history);
+        let events = self.events(&window, clock);
+        let stats = probe::own::stats(&now.kernel, dropped_lines);
+        self.probes.flush_log();
+        self.previous = now;
+        Folded { map, events, stats }
+    }
+
+    /// Releases everything that the kernel would not release by itself.
+    pub(crate) fn close(mut self) {
+        self.probes.close(&mut self.maps);
+    }
+
+    fn limited(&self) -> bool {
+        self.settings.netns != crate::config::NetnsChoice::All
+    }
+
+    fn snapshot(&mut self) -> Snapshot {
+        let host = self.sampler.sample(readers_deadline(self.settings.interval));
+        self.probes.follow(&host.namespaces, &mut self.maps);
+        let boot_ns = boot_ns();
+        let kernel = self.maps.read(&self.kernel.names, self.probes.slots(), boot_ns);
+        // Samples that arrived while the maps were read belong to the next window, as their counts may.
+        let mut samples = std::mem::take(&mut self.held_back);
+        self.maps.drain(&mut samples);
+        self.held_back = samples.extract_if(.., |sample| sample.at_ns > boot_ns).collect();
+        self.maps.next_epoch();
+        self.cgroups.borrow_mut().next_window();
+        Snapshot { boot_ns, kernel, namespaces: host.namespaces, host: host.host, samples, blind: host.blind }
+    }
+
+    fn events(&self, window: &Window, clock: Clock) -> Vec<Event> {
+        let names = &self.kernel.names;
+        event::events(window, &event::Names {
+            clock,
+            limited: self.limited(),
+            cgroup: &|id| self.cgroups.borrow_mut().path(id),
+            drop_reason: &|code| names.drop_reason(code),
+            function: &|address| names.function(address),
+            reset_reason: &|code| names.reset_reason(code),
+        })
+    }
+
+    fn unavailable(&self) -> impl Fn(&str) -> Option<String> + use<> {
+        let why: HashMap<String, String> = self
+            .probes
+            .statuses()
+            .into_iter()
+            .filter(|status| status.state != ProbeState::Active)
+            .map(|status| (status.name, status.reason.unwrap_or_default()))
+            .collect();
+        move |name: &str| why.get(name).cloned()
+    }
+}
+
+fn readers_deadline(interval: Duration) -> Duration {
+    interval.mul_f64(READERS_SHARE).clamp(READERS_AT_LEAST, READERS_AT_MOST)
+}
+
+/// `CLOCK_BOOTTIME`, the clock of the programs.
+fn boot_ns() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}
+
+fn check_privileges() -> Result<(), Failure> {
+    let missing = preflight::missing_capabilities(preflight::effective_capabilities());
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let program = std::env::current_exe().unwrap_or_else(|_| "osi-agent".into());
+    let grants = preflight::CAPABILITIES.iter().map(|(name, _)| name.to_lowercase()).collect::<Vec<_>>().join(",");
+    Err(Failure::new(
+        Exit::Privilege,
+        format!(
+            "{} missing: run `sudo {program} watch`, or grant it once with `sudo setcap {grants}+ep {program}`",
+            missing.join(", "),
+            program = program.display(),
+        ),
+    ))
+}
+
+fn check_ifaces(settings: &Settings, namespaces: &[crate::snapshot::NetnsState], home: u32) -> Result<(), Failure> {
+    let links: Vec<_> = namespaces
+        .iter()
+        .filter(|state| state.netns.inode == home)
+        .flat_map(|state| state.links.iter().map(|link| link.iface.name.as_str()))
+        .collect();
+    match settings.ifaces.iter().find(|wanted| !links.contains(&wanted.as_str())) {
+        None => Ok(()),
+        Some(unknown) => Err(Failure::usage(format!("there is no interface {unknown}; there are {}", links.join(", ")))),
+    }
+}
+
+fn check_probes(statuses: &[ProbeStatus]) -> anyhow::Result<()> {
+    if statuses.iter().any(|status| status.state == ProbeState::Active && status.name != "tcp_connect") {
+        return Ok(());
+    }
+    let reasons: Vec<_> =
+        statuses.iter().filter_map(|status| Some(format!("{}: {}", status.name, status.reason.as_ref()?))).collect();
+    Err(Failure::new(Exit::Kernel, format!("this kernel runs none of the probes: {}", reasons.join("; "))))
+        .context("run `osi-agent doctor` for the whole list")
+}
