@@ -1,7 +1,9 @@
 //! Where something is measured or broken: a host, a namespace, an interface, a peer, a pool, a listener, a process.
 
+use core::cmp::Ordering;
+use core::net::IpAddr;
+use std::fmt::Write as _;
 use std::hash::{Hash, Hasher};
-use std::net::IpAddr;
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -76,7 +78,7 @@ pub enum Proto {
 }
 
 /// Where something is measured or broken. Keys that do not apply are absent.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, JsonSchema)]
 pub struct Scope {
     /// Which of the keys below make up the scope.
     pub kind: ScopeKind,
@@ -153,23 +155,45 @@ impl Scope {
         }
     }
 
+    /// A neighbour: an address on one interface.
+    pub fn neighbour(netns: &Netns, iface: &Iface, remote: IpAddr) -> Self {
+        Self { iface: Some(iface.clone()), ..Self::peer(netns, remote, None) }
+    }
+
     /// Whether everything in `narrow` also lies in `self`: host ⊇ namespace ⊇ interface, listener, process; peers by address.
+    ///
+    /// An interface also covers what its namespace as a whole suffers, because what it carries is seen only there.
     pub fn covers(&self, narrow: &Self) -> bool {
         let same_netns = self.netns.is_some() && self.netns == narrow.netns;
         match self.kind {
             ScopeKind::Host => true,
             ScopeKind::Netns => same_netns,
-            // A broken link or queue may be what hurts any peer, pool or listener of its namespace, but no other link.
             ScopeKind::Iface => same_netns && (narrow.iface.is_none() || self.iface == narrow.iface),
             ScopeKind::Peer => {
-                same_netns
-                    && narrow.remote.is_none_or(|remote| Some(remote) == self.remote)
-                    && (self.port.is_none() || narrow.port.is_none() || narrow.port == self.port)
+                let same_port = self.port.is_none() || narrow.port.is_none() || narrow.port == self.port;
+                same_netns && self.remote.is_some() && narrow.remote == self.remote && same_port
             }
-            ScopeKind::Pool | ScopeKind::Listener | ScopeKind::Process | ScopeKind::Resolver => {
-                same_netns && (self == narrow || narrow.kind == ScopeKind::Netns)
-            }
+            ScopeKind::Pool | ScopeKind::Listener | ScopeKind::Process | ScopeKind::Resolver => self == narrow,
         }
+    }
+
+    /// The identity in one stable line of text, for hashes: names are not part of it.
+    pub fn key(&self) -> String {
+        let Self { kind, netns, iface, local, remote, port, proto, process } = self;
+        let mut key = format!("{kind:?}");
+        let mut part = |name: char, value: Option<String>| {
+            if let Some(value) = value {
+                let _infallible = write!(key, "|{name}{value}");
+            }
+        };
+        part('n', netns.as_ref().map(|netns| format!("{}:{}", netns.inode, netns.cookie)));
+        part('i', iface.as_ref().map(|iface| iface.ifindex.to_string()));
+        part('l', local.map(|local| local.to_string()));
+        part('r', remote.map(|remote| remote.to_string()));
+        part('p', port.map(|port| port.to_string()));
+        part('t', proto.map(|proto| format!("{proto:?}")));
+        part('x', process.as_ref().map(|process| format!("{}:{}", process.pid, process.start_time)));
+        key
     }
 }
 
@@ -179,6 +203,16 @@ impl PartialEq for Netns {
     }
 }
 impl Eq for Netns {}
+impl Ord for Netns {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (self.inode, self.cookie).cmp(&(other.inode, other.cookie))
+    }
+}
+impl PartialOrd for Netns {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
 impl Hash for Netns {
     fn hash<H: Hasher>(&self, state: &mut H) {
         (self.inode, self.cookie).hash(state);
@@ -191,6 +225,16 @@ impl PartialEq for Iface {
     }
 }
 impl Eq for Iface {}
+impl Ord for Iface {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.ifindex.cmp(&other.ifindex)
+    }
+}
+impl PartialOrd for Iface {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
 impl Hash for Iface {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.ifindex.hash(state);
@@ -203,6 +247,16 @@ impl PartialEq for Process {
     }
 }
 impl Eq for Process {}
+impl Ord for Process {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (self.pid, self.start_time).cmp(&(other.pid, other.start_time))
+    }
+}
+impl PartialOrd for Process {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
 impl Hash for Process {
     fn hash<H: Hasher>(&self, state: &mut H) {
         (self.pid, self.start_time).hash(state);

@@ -33,21 +33,26 @@ pub struct DropRow {
 /// Frees of a fragment list's members go through here: they are parts of a packet that was counted already.
 const FRAGMENT_FUNCTION: &str = "skb_release_data";
 
-/// Drops of the window, one row per reason, namespace and what they stand for, most packets first.
+/// Drops of the window, one row per reason, namespace, layer and class, most packets first.
 ///
-/// The same reason may be blamed differently by function, where the reason alone says too little.
-pub fn drops(window: &Window) -> Vec<DropRow> {
-    let mut rows: BTreeMap<(Arc<str>, u32, Layer, &'static str), DropRow> = BTreeMap::new();
+/// Where only one namespace is watched, drops of others and of no known one are left out.
+pub(super) fn drops(window: &Window) -> Vec<DropRow> {
+    let mut rows: BTreeMap<(Arc<str>, Option<u32>, Layer, &'static str), DropRow> = BTreeMap::new();
     for (key, now) in &window.now.kernel.drops {
         let before = window.previous.kernel.drops.get(key).copied().unwrap_or_default();
         let packets = now.count.saturating_sub(before.count);
         if packets == 0 {
             continue;
         }
+        let netns = window.netns(key.netns);
+        if netns.is_none() && window.single_netns {
+            continue;
+        }
         let segments = now.segments.saturating_sub(before.segments);
-        let drop::Blame { layer, class, .. } = drop::blame(&key.reason, &key.function);
-        let row = rows.entry((key.reason.clone(), key.netns, layer, class.name())).or_insert_with(|| {
-            let scope = window.netns(key.netns).map_or_else(Scope::host, Scope::netns);
+        let (layer, class) = drop::classify(&key.reason, &key.function);
+        let place = (key.reason.clone(), netns.map(|netns| netns.inode), layer, class.name());
+        let row = rows.entry(place).or_insert_with(|| {
+            let scope = netns.map_or_else(Scope::host, Scope::netns);
             let reason = key.reason.clone();
             DropRow { reason, functions: Vec::new(), layer, class, scope, packets: 0, segments: 0, fragments: 0 }
         });
@@ -61,7 +66,7 @@ pub fn drops(window: &Window) -> Vec<DropRow> {
     }
     let mut rows: Vec<_> = rows.into_values().collect();
     for row in &mut rows {
-        row.functions.sort_by(|(a, many), (b, more)| more.cmp(many).then_with(|| a.cmp(b)));
+        row.functions.sort_by(|a, b| (b.1, &a.0).cmp(&(a.1, &b.0)));
     }
     rows.sort_by_key(|row| std::cmp::Reverse(row.packets));
     rows

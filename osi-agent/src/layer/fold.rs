@@ -9,7 +9,8 @@ use super::{
 use osi_common::handshake::Latency;
 use osi_common::histogram::LatencyHistogram;
 
-/// Turns a window into the layer map. `unavailable` tells why a probe or reader does not work, if it does not.
+/// Turns a window into the layer map. `unavailable` tells why a probe or reader does not work, if it does not;
+/// one that the options do not ask for (XDP, as a rule) is not blind.
 pub fn fold(window: &Window, unavailable: &dyn Fn(&str) -> Option<String>) -> LayerMap {
     let mut layers: Vec<LayerReading> = Layer::ALL.iter().map(|layer| empty(*layer)).collect();
     for signal in signals() {
@@ -41,13 +42,9 @@ fn empty(layer: Layer) -> LayerReading {
     LayerReading { layer, meters, counters, latencies, drops, blind, sighted: false }
 }
 
-/// A signal is blind when every feeder of it is.
+/// A signal is blind when a feeder of it is.
 fn blindness(signal: &Signal, unavailable: &dyn Fn(&str) -> Option<String>) -> Option<String> {
-    let mut reasons = Vec::new();
-    for feeder in signal.fed_by {
-        reasons.push(format!("{feeder}: {}", unavailable(feeder)?));
-    }
-    Some(reasons.join("; "))
+    signal.fed_by.iter().find_map(|feeder| unavailable(feeder).map(|why| format!("{feeder}: {why}")))
 }
 
 fn read(signal: &'static Signal, window: &Window, reading: &mut LayerReading) {
@@ -56,10 +53,14 @@ fn read(signal: &'static Signal, window: &Window, reading: &mut LayerReading) {
             let mut uses = Vec::new();
             rows(window, &mut uses);
             let mut meters: Vec<_> = uses.into_iter().map(|reading| meter(signal, reading)).collect();
-            meters.sort_by(|a, b| b.ratio.unwrap_or(-1.0).total_cmp(&a.ratio.unwrap_or(-1.0)));
+            let order = |a: &Meter, b: &Meter| {
+                let by_ratio = b.ratio.unwrap_or(-1.0).total_cmp(&a.ratio.unwrap_or(-1.0));
+                by_ratio.then_with(|| b.reading.used.total_cmp(&a.reading.used))
+            };
+            meters.sort_by(order);
             reading.meters.append(&mut meters);
         }
-        Read::Errors(rows) | Read::Traffic(rows) => {
+        Read::Errors(rows) | Read::Drops(rows) | Read::Traffic(rows) => {
             let mut amounts = Vec::new();
             rows(window, &mut amounts);
             let moved = amounts.into_iter().filter(|amount| amount.delta > 0);
@@ -71,7 +72,7 @@ fn read(signal: &'static Signal, window: &Window, reading: &mut LayerReading) {
 
 fn meter(signal: &'static Signal, reading: Use) -> Meter {
     let ratio = reading.capacity.filter(|capacity| *capacity > 0.0).map(|capacity| reading.used / capacity);
-    Meter { signal, reading, ratio, time_to_full_ns: None }
+    Meter { signal, reading, ratio }
 }
 
 fn latency(signal: &'static Signal, which: Latency, window: &Window) -> Option<LatencyReading> {

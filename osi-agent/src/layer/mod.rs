@@ -7,7 +7,7 @@ use osi_common::histogram::LatencyHistogram;
 use osi_common::layer::Layer;
 
 use crate::scope::{Scope, ScopeKind};
-use crate::snapshot::Blind;
+use crate::snapshot::{Blind, Gauge};
 
 mod drops;
 
@@ -25,7 +25,7 @@ pub mod l4_transport;
 
 pub use drops::DropRow;
 pub use fold::fold;
-pub use window::Window;
+pub use window::{PeerDelta, Window, address};
 
 /// One measured quantity; every output iterates the table of these.
 #[derive(Debug)]
@@ -40,7 +40,7 @@ pub struct Signal {
     pub source: Source,
     /// What a row of it is about.
     pub scope: ScopeKind,
-    /// Probes or readers that feed it; when all of them are blind, so is the signal.
+    /// Probes or readers that it can not do without; when one of them is blind, so is the signal.
     pub fed_by: &'static [&'static str],
     /// Oldest kernel that has it.
     pub since: &'static str,
@@ -57,8 +57,11 @@ pub enum Read {
     Capacity(fn(&Window, &mut Vec<Use>)),
     /// Shown and used as evidence, never in the bar.
     Indicator(fn(&Window, &mut Vec<Use>)),
-    /// Something lost or refused; counts in the layer's `errors`.
+    /// Something that went wrong; counts in the layer's `errors`.
     Errors(fn(&Window, &mut Vec<Amount>)),
+    /// Packets dropped, as a counter of the kernel tells. The drop probe sees the same packets, so the layer's `drops` is the
+    /// larger of the two and never their sum.
+    Drops(fn(&Window, &mut Vec<Amount>)),
     /// Plain traffic or activity.
     Traffic(fn(&Window, &mut Vec<Amount>)),
     /// A latency histogram with its in-flight twins.
@@ -146,6 +149,13 @@ pub struct Use {
     pub lower_bound: bool,
 }
 
+impl Use {
+    /// A gauge with its limit.
+    pub fn of_gauge(scope: Scope, gauge: Gauge) -> Self {
+        Self { scope, used: gauge.used as f64, capacity: Some(gauge.limit as f64), lower_bound: false }
+    }
+}
+
 /// One row of a counter: its growth in the window.
 #[derive(Clone, Debug)]
 pub struct Amount {
@@ -164,8 +174,6 @@ pub struct Meter {
     pub reading: Use,
     /// used / capacity, `None` where the capacity is not known.
     pub ratio: Option<f64>,
-    /// Time until it is full at the trend of the last windows; `None` when it is not filling.
-    pub time_to_full_ns: Option<u64>,
 }
 
 /// A counter row in the layer map.
@@ -242,6 +250,11 @@ impl LayerMap {
             .map(|row| &row.amount)
     }
 
+    /// Whether the signal could not be read in this window.
+    pub fn is_blind(&self, signal: &'static Signal) -> bool {
+        self.layer(signal.layer).blind.iter().any(|blind| blind.what == signal.id)
+    }
+
     /// Growth of one counter in a scope, 0 when it did not move.
     pub fn count(&self, signal: &'static Signal, scope: &Scope) -> u64 {
         self.counters(signal).filter(|row| row.scope == *scope).map(|row| row.delta).sum()
@@ -250,19 +263,31 @@ impl LayerMap {
 
 /// All signals, L1 first.
 pub fn signals() -> impl Iterator<Item = &'static Signal> {
-    [l1_physical::SIGNALS, l2_data_link::SIGNALS, l3_network::SIGNALS, l4_transport::SIGNALS]
+    [l1_physical::TOPICS, l2_data_link::TOPICS, l3_network::TOPICS, l4_transport::TOPICS]
         .into_iter()
         .flatten()
-        .copied()
+        .flat_map(|topic| topic.iter().copied())
 }
 
-/// Declares a layer's rows: each becomes a static that causes can name, and all of them become the layer's `SIGNALS`.
+/// Declares a topic's rows: each becomes a static that causes can name, and all of them become the topic's `SIGNALS`.
+///
+/// `SIGNALS` is private to the layer, so that a topic which its layer's `TOPICS` forgets is dead code to the compiler.
 macro_rules! rows {
-    ($( $(#[$meta:meta])* $name:ident = $row:expr; )*) => {
-        $( $(#[$meta])* pub static $name: $crate::layer::Signal = $row; )*
+    ($layer:expr; $( $name:ident: $help:literal { $($field:ident: $value:expr),* $(,)? } )*) => {
+        $(
+            #[doc = $help]
+            pub static $name: $crate::layer::Signal =
+                $crate::layer::Signal { layer: $layer, help: $help, $($field: $value),* };
+        )*
 
-        /// This layer's signals.
-        pub static SIGNALS: &[&$crate::layer::Signal] = &[$( &$name ),*];
+        /// This topic's signals.
+        pub(super) static SIGNALS: $crate::layer::Topic = &[$( &$name ),*];
     };
 }
 pub(crate) use rows;
+
+/// The signals of one topic: one file below its layer's folder.
+pub type Topic = &'static [&'static Signal];
+
+#[cfg(test)]
+mod tests;

@@ -1,11 +1,13 @@
 //! Two snapshots and the time between them.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::collections::BTreeMap;
 
 use osi_common::handshake::{Peer, PeerKey};
 use osi_common::occurrence::{Count, Kind};
 
-use crate::scope::Netns;
+use super::Amount;
+use crate::scope::{Netns, Scope};
 use crate::snapshot::{HostState, InterfaceMaps, Link, Mib, NetnsState, Qdisc, Snapshot};
 
 /// Two snapshots and the time between them. Counters that went backwards (a reset, a reused index) count as not moved.
@@ -15,6 +17,8 @@ pub struct Window<'a> {
     pub previous: &'a Snapshot,
     /// The window's end.
     pub now: &'a Snapshot,
+    /// Only one namespace is watched (`--netns NAME`): what belongs to the whole host is shown but is nobody's fault.
+    pub single_netns: bool,
 }
 
 /// What became of the connects to one peer in the window.
@@ -43,8 +47,9 @@ impl<'a> Window<'a> {
 
     /// Every namespace with its state at the window's start, where it existed then.
     pub fn namespaces(&self) -> impl Iterator<Item = (&'a NetnsState, Option<&'a NetnsState>)> + use<'a> {
-        let previous = self.previous;
-        self.now.namespaces.iter().map(move |now| (now, previous.namespaces.iter().find(|old| old.netns == now.netns)))
+        let previous = &self.previous.namespaces;
+        let all = self.now.namespaces.iter().enumerate();
+        all.map(move |(at, now)| (now, same(previous, at, |old| old.netns == now.netns)))
     }
 
     /// The namespace with this inode, if it is in scope.
@@ -55,8 +60,10 @@ impl<'a> Window<'a> {
     /// The namespaces' links with their state at the window's start.
     pub fn links(&self) -> impl Iterator<Item = (&'a Netns, &'a Link, &'a Link)> + use<'a> {
         self.namespaces().filter_map(|(now, old)| old.map(|old| (now, old))).flat_map(|(now, old)| {
-            now.links.iter().filter_map(move |link| {
-                let before = old.links.iter().find(|before| before.iface == link.iface && before.iface.name == link.iface.name)?;
+            now.links.iter().enumerate().filter_map(move |(at, link)| {
+                let before = same(&old.links, at, |before| {
+                    before.iface == link.iface && before.iface.name == link.iface.name
+                })?;
                 Some((&now.netns, link, before))
             })
         })
@@ -65,9 +72,10 @@ impl<'a> Window<'a> {
     /// The namespaces' queueing disciplines with their state at the window's start.
     pub fn qdiscs(&self) -> impl Iterator<Item = (&'a Netns, &'a Qdisc, &'a Qdisc)> + use<'a> {
         self.namespaces().filter_map(|(now, old)| old.map(|old| (now, old))).flat_map(|(now, old)| {
-            now.qdiscs.iter().filter_map(move |qdisc| {
-                let before = old.qdiscs.iter().find(|before| {
-                    before.iface == qdisc.iface && before.handle == qdisc.handle && before.parent == qdisc.parent && before.kind == qdisc.kind
+            now.qdiscs.iter().enumerate().filter_map(move |(at, qdisc)| {
+                let before = same(&old.qdiscs, at, |before| {
+                    let place = (before.handle, before.parent) == (qdisc.handle, qdisc.parent);
+                    place && before.iface == qdisc.iface && before.kind == qdisc.kind
                 })?;
                 Some((&now.netns, qdisc, before))
             })
@@ -102,20 +110,38 @@ impl<'a> Window<'a> {
         })
     }
 
+    /// An SNMP counter as the rows of a signal.
+    pub fn mib_rows(&self, mib: Mib) -> impl Iterator<Item = Amount> + use<'a> {
+        self.mib(mib).map(|(netns, delta)| Amount { scope: Scope::netns(netns), delta })
+    }
+
+    /// Occurrences of one kind with the wanted codes as the rows of a signal: one per namespace.
+    pub fn occurrence_rows(&self, kind: Kind, wanted: fn(u32) -> bool) -> impl Iterator<Item = Amount> + use<'a> {
+        let mut rows: BTreeMap<u32, Amount> = BTreeMap::new();
+        for (netns, _, count) in self.occurrences(kind).filter(|(_, code, _)| wanted(*code)) {
+            let row = rows.entry(netns.inode).or_insert_with(|| Amount { scope: Scope::netns(netns), delta: 0 });
+            row.delta += count.count;
+        }
+        rows.into_values()
+    }
+
     /// How often something of this kind happened in one namespace.
     pub fn occurred_in(&self, netns: &Netns, kind: Kind) -> u64 {
         self.occurrences(kind).filter(|(found, _, _)| *found == netns).map(|(_, _, count)| count.count).sum()
     }
 
-    /// Growth of every peer's connect outcomes that moved.
-    pub fn peers(&self) -> impl Iterator<Item = PeerDelta> + use<'a> {
-        let (previous, window) = (self.previous, *self);
-        self.now.kernel.peers.iter().filter_map(move |(key, now)| {
-            let before = previous.kernel.peers.get(key).copied().unwrap_or_default();
+    /// Growth of every peer's connect outcomes that moved, in the order of their keys.
+    pub fn peers(&self) -> Vec<PeerDelta> {
+        let mut moved: Vec<_> = self.now.kernel.peers.iter().filter_map(|(key, now)| {
+            let before = self.previous.kernel.peers.get(key).copied().unwrap_or_default();
             let delta = peer_growth(now, &before);
-            (delta != Peer::default()).then_some(())?;
-            Some(PeerDelta { netns: window.netns(key.netns)?.clone(), address: peer_address(key), port: key.port, delta })
-        })
+            (delta != Peer::default()).then_some((key, delta))
+        }).collect();
+        moved.sort_by_key(|(key, _)| **key);
+        moved.into_iter().filter_map(|(key, delta)| {
+            let netns = self.netns(key.netns)?.clone();
+            Some(PeerDelta { netns, address: peer_address(key), port: key.port, delta })
+        }).collect()
     }
 
     /// Programs' counters per interface, with the window's start.
@@ -134,6 +160,11 @@ impl<'a> Window<'a> {
     }
 }
 
+/// The element that was `at` this place before, or wherever it is now: lists seldom change between windows.
+fn same<T>(previous: &[T], at: usize, is_it: impl Fn(&T) -> bool) -> Option<&T> {
+    previous.get(at).filter(|old| is_it(old)).or_else(|| previous.iter().find(|old| is_it(old)))
+}
+
 fn peer_growth(now: &Peer, before: &Peer) -> Peer {
     let Peer { attempts, connected, refused, timed_out, unreachable, port_exhausted, abandoned, other, syn_retransmits } =
         before;
@@ -150,14 +181,17 @@ fn peer_growth(now: &Peer, before: &Peer) -> Peer {
     }
 }
 
+/// `AF_INET6`, the same on every architecture.
+const AF_INET6: u16 = 10;
+
 /// The address in a peer key.
-pub fn peer_address(key: &PeerKey) -> IpAddr {
+fn peer_address(key: &PeerKey) -> IpAddr {
     address(key.family, &key.address)
 }
 
 /// An address as the programs store it: IPv4 in the first four bytes.
 pub fn address(family: u16, bytes: &[u8; 16]) -> IpAddr {
-    if i32::from(family) == libc::AF_INET6 {
+    if family == AF_INET6 {
         IpAddr::V6(Ipv6Addr::from(*bytes))
     } else {
         let [a, b, c, d, ..] = *bytes;

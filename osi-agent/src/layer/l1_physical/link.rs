@@ -1,0 +1,169 @@
+//! Throughput against the speed of the link or of the shaper that caps it, bursts, errors, carrier.
+
+use osi_common::layer::Layer;
+
+use crate::layer::{Amount, Read, Source, Unit, Use, Window, rows};
+use crate::scope::{Iface, Netns, Scope, ScopeKind};
+use crate::snapshot::{Link, Qdisc};
+
+rows! { Layer::L1;
+    LINK_THROUGHPUT_RX: "Bits received per second against the speed of the link; null where a software device has none." {
+        id: "link_throughput_rx",
+        unit: Unit::BitsPerSecond,
+        source: Source::Netlink,
+        scope: ScopeKind::Iface,
+        fed_by: &["links"],
+        since: "5.10",
+        read: Read::Capacity(throughput_rx),
+    }
+    LINK_THROUGHPUT_TX: "Bits sent per second against the speed of the link, or against the rate of a shaper that is tighter." {
+        id: "link_throughput_tx",
+        unit: Unit::BitsPerSecond,
+        source: Source::Netlink,
+        scope: ScopeKind::Iface,
+        fed_by: &["links"],
+        since: "5.10",
+        read: Read::Capacity(throughput_tx),
+    }
+    BURST_PEAK_RX: "Bits per second in the busiest of the last 1024 milliseconds, received." {
+        id: "burst_peak_rx",
+        unit: Unit::BitsPerSecond,
+        source: Source::Map,
+        scope: ScopeKind::Iface,
+        fed_by: &["tc"],
+        since: "5.10",
+        read: Read::Indicator(burst_rx),
+    }
+    BURST_PEAK_TX: "Bits per second in the busiest of the last 1024 milliseconds, handed to the queue for sending." {
+        id: "burst_peak_tx",
+        unit: Unit::BitsPerSecond,
+        source: Source::Map,
+        scope: ScopeKind::Iface,
+        fed_by: &["tc"],
+        since: "5.10",
+        read: Read::Indicator(burst_tx),
+    }
+    LINK_ERRORS: "Frames that the device received or sent wrongly, or missed for lack of buffers." {
+        id: "link_errors",
+        unit: Unit::Packets,
+        source: Source::Netlink,
+        scope: ScopeKind::Iface,
+        fed_by: &["links"],
+        since: "5.10",
+        read: Read::Errors(link_errors),
+    }
+    CARRIER_CHANGES: "Times the carrier came or went." {
+        id: "carrier_changes",
+        unit: Unit::Events,
+        source: Source::Netlink,
+        scope: ScopeKind::Iface,
+        fed_by: &["links"],
+        since: "5.10",
+        read: Read::Errors(carrier_changes),
+    }
+}
+
+/// Preamble, start delimiter, checksum and gap that every Ethernet frame costs beyond the bytes that are counted.
+const ETHERNET_OVERHEAD_BYTES: u64 = 24;
+
+/// `TC_H_ROOT`: the discipline sits on the device itself.
+const ROOT: u32 = 0xffff_ffff;
+
+fn throughput_rx(window: &Window, rows: &mut Vec<Use>) {
+    for (netns, link, before) in up(window) {
+        let bytes = link.stats.rx_bytes.saturating_sub(before.stats.rx_bytes);
+        let frames = link.stats.rx_packets.saturating_sub(before.stats.rx_packets);
+        let used = window.per_second(on_the_wire(link, bytes, frames)) * 8.0;
+        rows.push(throughput(netns, &link.iface, used, link.speed_bits_per_s));
+    }
+}
+
+fn throughput_tx(window: &Window, rows: &mut Vec<Use>) {
+    for (netns, link, before) in up(window) {
+        let bytes = link.stats.tx_bytes.saturating_sub(before.stats.tx_bytes);
+        let frames = link.stats.tx_packets.saturating_sub(before.stats.tx_packets);
+        let used = window.per_second(on_the_wire(link, bytes, frames)) * 8.0;
+        let own = throughput(netns, &link.iface, used, link.speed_bits_per_s);
+        rows.push(match shaped(window, netns, link) {
+            Some(shaper) if fullness(&shaper) >= fullness(&own) => shaper,
+            Some(_) | None => own,
+        });
+    }
+}
+
+/// Throughput as a shaper at the root counts it, against its rate: its bytes are the ones that it lets wait.
+fn shaped(window: &Window, netns: &Netns, link: &Link) -> Option<Use> {
+    let (qdisc, before, rate) = window.qdiscs().find_map(|(found, qdisc, before)| {
+        let here = found == netns && qdisc.iface == link.iface && qdisc.parent == ROOT;
+        Some((qdisc, before, qdisc.rate_bits_per_s.filter(|_| here)?))
+    })?;
+    let bytes = qdisc.bytes.saturating_sub(before.bytes);
+    Some(throughput(netns, &link.iface, window.per_second(bytes) * 8.0, Some(rate)))
+}
+
+fn burst_rx(window: &Window, rows: &mut Vec<Use>) {
+    for (maps, _) in window.interfaces() {
+        let speed = link_of(window, &maps.netns, &maps.iface).and_then(|link| link.speed_bits_per_s);
+        rows.push(throughput(&maps.netns, &maps.iface, per_millisecond(maps.rx_peak_ms_bytes), speed));
+    }
+}
+
+fn burst_tx(window: &Window, rows: &mut Vec<Use>) {
+    for (maps, _) in window.interfaces() {
+        let speed = link_of(window, &maps.netns, &maps.iface).and_then(|link| link.speed_bits_per_s);
+        let rate = shaper_rate(window, &maps.netns, &maps.iface);
+        let capacity = speed.into_iter().chain(rate).min();
+        rows.push(throughput(&maps.netns, &maps.iface, per_millisecond(maps.tx_peak_ms_bytes), capacity));
+    }
+}
+
+fn link_errors(window: &Window, rows: &mut Vec<Amount>) {
+    rows.extend(window.links().map(|(netns, link, before)| {
+        // CRC, frame, length and fifo errors are parts of rx_errors; missed frames are not.
+        let total = |link: &Link| link.stats.rx_errors + link.stats.tx_errors + link.stats.rx_missed;
+        Amount { scope: scope(netns, &link.iface), delta: total(link).saturating_sub(total(before)) }
+    }));
+}
+
+fn carrier_changes(window: &Window, rows: &mut Vec<Amount>) {
+    rows.extend(window.links().map(|(netns, link, before)| Amount {
+        scope: scope(netns, &link.iface),
+        delta: link.carrier_changes.saturating_sub(before.carrier_changes),
+    }));
+}
+
+fn up<'a>(window: &Window<'a>) -> impl Iterator<Item = (&'a Netns, &'a Link, &'a Link)> {
+    window.links().filter(|(_, link, _)| link.admin_up && !link.loopback)
+}
+
+fn on_the_wire(link: &Link, bytes: u64, frames: u64) -> u64 {
+    if link.kind.is_none() { bytes + ETHERNET_OVERHEAD_BYTES * frames } else { bytes }
+}
+
+fn per_millisecond(bytes: u64) -> f64 {
+    bytes as f64 * 8.0 * 1000.0
+}
+
+fn throughput(netns: &Netns, iface: &Iface, used: f64, capacity: Option<u64>) -> Use {
+    let capacity = capacity.map(|bits| bits as f64);
+    Use { scope: scope(netns, iface), used, capacity, lower_bound: false }
+}
+
+fn fullness(reading: &Use) -> f64 {
+    reading.capacity.map_or(0.0, |capacity| reading.used / capacity)
+}
+
+fn shaper_rate(window: &Window, netns: &Netns, iface: &Iface) -> Option<u64> {
+    let state = window.now.namespaces.iter().find(|state| state.netns == *netns)?;
+    let on_root = |qdisc: &&Qdisc| qdisc.iface == *iface && qdisc.parent == ROOT;
+    state.qdiscs.iter().filter(on_root).find_map(|qdisc| qdisc.rate_bits_per_s)
+}
+
+fn link_of<'a>(window: &Window<'a>, netns: &Netns, iface: &Iface) -> Option<&'a Link> {
+    let state = window.now.namespaces.iter().find(|state| state.netns == *netns)?;
+    state.links.iter().find(|link| link.iface == *iface)
+}
+
+fn scope(netns: &Netns, iface: &Iface) -> Scope {
+    Scope::iface(netns, iface.ifindex, &iface.name)
+}

@@ -1,0 +1,12 @@
+//! L2: queues in front of devices, neighbours, frames as the tc and XDP programs count them.
+
+use super::Topic;
+
+pub mod frames;
+
+pub mod neighbour;
+
+pub mod qdisc;
+
+/// This layer's topics.
+pub(super) static TOPICS: &[Topic] = &[qdisc::SIGNALS, neighbour::SIGNALS, frames::SIGNALS];

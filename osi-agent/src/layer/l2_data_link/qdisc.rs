@@ -1,0 +1,93 @@
+//! Queueing disciplines: how full, and what they dropped.
+
+use std::collections::BTreeMap;
+
+use osi_common::layer::Layer;
+
+use crate::layer::{Amount, Read, Source, Unit, Use, Window, rows};
+use crate::scope::{Scope, ScopeKind};
+use crate::snapshot::Qdisc;
+
+rows! { Layer::L2;
+    QDISC_BACKLOG: "Packets waiting in an interface's fullest queue that is limited in packets; beyond the limit they are dropped." {
+        id: "qdisc_backlog",
+        unit: Unit::Packets,
+        source: Source::Netlink,
+        scope: ScopeKind::Iface,
+        fed_by: &["qdiscs"],
+        since: "5.10",
+        read: Read::Capacity(backlog_packets),
+    }
+    QDISC_BACKLOG_BYTES: "Bytes waiting in an interface's fullest queue that is limited in bytes; beyond the limit packets are dropped." {
+        id: "qdisc_backlog_bytes",
+        unit: Unit::Bytes,
+        source: Source::Netlink,
+        scope: ScopeKind::Iface,
+        fed_by: &["qdiscs"],
+        since: "5.10",
+        read: Read::Capacity(backlog_bytes),
+    }
+    QDISC_PACKETS: "Packets that left the queue of an interface." {
+        id: "qdisc_packets",
+        unit: Unit::Packets,
+        source: Source::Netlink,
+        scope: ScopeKind::Iface,
+        fed_by: &["qdiscs"],
+        since: "5.10",
+        read: Read::Traffic(packets),
+    }
+    QDISC_DROPS: "Packets that the queue of an interface dropped before they were sent." {
+        id: "qdisc_drops",
+        unit: Unit::Packets,
+        source: Source::Netlink,
+        scope: ScopeKind::Iface,
+        fed_by: &["qdiscs"],
+        since: "5.10",
+        read: Read::Drops(drops),
+    }
+}
+
+/// `TC_H_ROOT`: the discipline on the device itself, whose counters include those of its children.
+const ROOT: u32 = 0xffff_ffff;
+
+fn backlog_packets(window: &Window, rows: &mut Vec<Use>) {
+    fullest(window, rows, |qdisc| Some((qdisc.backlog_packets, qdisc.limit_packets?)));
+}
+
+fn backlog_bytes(window: &Window, rows: &mut Vec<Use>) {
+    fullest(window, rows, |qdisc| Some((qdisc.backlog_bytes, qdisc.limit_bytes?)));
+}
+
+/// One row per interface: a multi-queue device has a discipline per queue, and the fullest one decides.
+fn fullest(window: &Window, rows: &mut Vec<Use>, read: fn(&Qdisc) -> Option<(u64, u64)>) {
+    for state in &window.now.namespaces {
+        let mut by_iface: BTreeMap<u32, (f64, Use)> = BTreeMap::new();
+        for qdisc in &state.qdiscs {
+            let Some((used, limit)) = read(qdisc).filter(|(_, limit)| *limit > 0) else { continue };
+            let (used, limit) = (used as f64, limit as f64);
+            let scope = Scope::iface(&state.netns, qdisc.iface.ifindex, &qdisc.iface.name);
+            let row = (used / limit, Use { scope, used, capacity: Some(limit), lower_bound: false });
+            let worst = by_iface.entry(qdisc.iface.ifindex).or_insert_with(|| row.clone());
+            if row.0 > worst.0 {
+                *worst = row;
+            }
+        }
+        rows.extend(by_iface.into_values().map(|(_, row)| row));
+    }
+}
+
+fn packets(window: &Window, rows: &mut Vec<Amount>) {
+    growth(window, rows, |qdisc| qdisc.packets);
+}
+
+fn drops(window: &Window, rows: &mut Vec<Amount>) {
+    growth(window, rows, |qdisc| qdisc.drops);
+}
+
+fn growth(window: &Window, rows: &mut Vec<Amount>, field: fn(&Qdisc) -> u64) {
+    let roots = window.qdiscs().filter(|(_, qdisc, _)| qdisc.parent == ROOT);
+    rows.extend(roots.map(|(netns, qdisc, before)| Amount {
+        scope: Scope::iface(netns, qdisc.iface.ifindex, &qdisc.iface.name),
+        delta: field(qdisc).saturating_sub(field(before)),
+    }));
+}

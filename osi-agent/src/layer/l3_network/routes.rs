@@ -1,0 +1,109 @@
+//! Packets in, out and onward, and those that found no route.
+
+use osi_common::layer::Layer;
+
+use crate::layer::{Read, Source, Unit, rows};
+use crate::scope::ScopeKind;
+use crate::snapshot::Mib;
+
+rows! { Layer::L3;
+    IP_OUT_NO_ROUTES: "IPv4 packets that could not be sent for want of a route." {
+        id: "ip_out_no_routes",
+        unit: Unit::Packets,
+        source: Source::Proc,
+        scope: ScopeKind::Netns,
+        fed_by: &["mibs"],
+        since: "2.6",
+        read: Read::Errors(|window, rows| rows.extend(window.mib_rows(Mib::IpOutNoRoutes))),
+    }
+    IP6_OUT_NO_ROUTES: "IPv6 packets that could not be sent for want of a route; a host without IPv6 has them in normal life." {
+        id: "ip6_out_no_routes",
+        unit: Unit::Packets,
+        source: Source::Proc,
+        scope: ScopeKind::Netns,
+        fed_by: &["mibs"],
+        since: "2.6",
+        read: Read::Traffic(|window, rows| rows.extend(window.mib_rows(Mib::Ip6OutNoRoutes))),
+    }
+    IP_IN_NO_ROUTES: "IPv4 packets received that no route leads on." {
+        id: "ip_in_no_routes",
+        unit: Unit::Packets,
+        source: Source::Proc,
+        scope: ScopeKind::Netns,
+        fed_by: &["mibs"],
+        since: "2.6",
+        read: Read::Errors(|window, rows| rows.extend(window.mib_rows(Mib::IpInNoRoutes))),
+    }
+    IP6_IN_NO_ROUTES: "IPv6 packets received that no route leads on." {
+        id: "ip6_in_no_routes",
+        unit: Unit::Packets,
+        source: Source::Proc,
+        scope: ScopeKind::Netns,
+        fed_by: &["mibs"],
+        since: "2.6",
+        read: Read::Errors(|window, rows| rows.extend(window.mib_rows(Mib::Ip6InNoRoutes))),
+    }
+    IP_HEADER_ERRORS: "IPv4 packets received with a bad header." {
+        id: "ip_header_errors",
+        unit: Unit::Packets,
+        source: Source::Proc,
+        scope: ScopeKind::Netns,
+        fed_by: &["mibs"],
+        since: "2.6",
+        read: Read::Errors(|window, rows| rows.extend(window.mib_rows(Mib::IpInHdrErrors))),
+    }
+    IP_RECEIVED: "IPv4 packets received." {
+        id: "ip_received",
+        unit: Unit::Packets,
+        source: Source::Proc,
+        scope: ScopeKind::Netns,
+        fed_by: &["mibs"],
+        since: "2.6",
+        read: Read::Traffic(|window, rows| rows.extend(window.mib_rows(Mib::IpInReceives))),
+    }
+    IP_SENT: "IPv4 packets that this host asked to send." {
+        id: "ip_sent",
+        unit: Unit::Packets,
+        source: Source::Proc,
+        scope: ScopeKind::Netns,
+        fed_by: &["mibs"],
+        since: "2.6",
+        read: Read::Traffic(|window, rows| rows.extend(window.mib_rows(Mib::IpOutRequests))),
+    }
+    IP_FORWARDED: "IPv4 packets forwarded." {
+        id: "ip_forwarded",
+        unit: Unit::Packets,
+        source: Source::Proc,
+        scope: ScopeKind::Netns,
+        fed_by: &["mibs"],
+        since: "2.6",
+        read: Read::Traffic(|window, rows| rows.extend(window.mib_rows(Mib::IpForwDatagrams))),
+    }
+    IP6_RECEIVED: "IPv6 packets received." {
+        id: "ip6_received",
+        unit: Unit::Packets,
+        source: Source::Proc,
+        scope: ScopeKind::Netns,
+        fed_by: &["mibs"],
+        since: "2.6",
+        read: Read::Traffic(|window, rows| rows.extend(window.mib_rows(Mib::Ip6InReceives))),
+    }
+    IP6_SENT: "IPv6 packets that this host asked to send." {
+        id: "ip6_sent",
+        unit: Unit::Packets,
+        source: Source::Proc,
+        scope: ScopeKind::Netns,
+        fed_by: &["mibs"],
+        since: "2.6",
+        read: Read::Traffic(|window, rows| rows.extend(window.mib_rows(Mib::Ip6OutRequests))),
+    }
+    ICMP_UNREACHABLE_RECEIVED: "ICMP destination unreachable messages received." {
+        id: "icmp_unreachable_received",
+        unit: Unit::Events,
+        source: Source::Proc,
+        scope: ScopeKind::Netns,
+        fed_by: &["mibs"],
+        since: "2.6",
+        read: Read::Errors(|window, rows| rows.extend(window.mib_rows(Mib::IcmpInDestUnreachs))),
+    }
+}
