@@ -19,7 +19,8 @@ pub fn fold(window: &Window, unavailable: &dyn Fn(&str) -> Option<String>) -> La
             reading.blind.push(crate::snapshot::Blind { layer: signal.layer, what: signal.id.to_owned(), why });
             continue;
         }
-        reading.sighted = true;
+        // Traffic alone does not tell whether a layer is well.
+        reading.sighted |= !matches!(signal.read, Read::Traffic(_));
         read(signal, window, reading);
     }
     for row in drops(window) {

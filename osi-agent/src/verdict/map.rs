@@ -21,6 +21,8 @@ pub struct FaultMap {
     pub verdict: Verdict,
     /// Ids of all open findings, symptoms too.
     pub open_findings: Vec<String>,
+    /// Findings that could not be opened because too many are open.
+    pub findings_omitted: u64,
     /// Findings that opened, changed or were resolved in this window: lines of their own in the stream.
     #[serde(skip)]
     pub changes: Vec<Finding>,

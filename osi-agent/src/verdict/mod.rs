@@ -7,10 +7,12 @@ use serde::Serialize;
 
 use osi_common::layer::Layer;
 
-use crate::layer::{LayerMap, Window};
+use crate::layer::Signal;
 use crate::scope::Scope;
 
 mod causes;
+
+mod facts;
 
 mod graph;
 
@@ -18,11 +20,31 @@ mod history;
 
 mod judge;
 
+mod layers;
+
 mod map;
 
-pub use causes::causes;
+mod reach;
+
+mod rule;
+
+mod text;
+
+mod l1_physical;
+
+mod l2_data_link;
+
+mod l3_network;
+
+mod l4_transport;
+
+#[cfg(test)]
+mod tests;
+
+pub use causes::{cause, causes};
+pub use facts::{Facts, Sighting};
 pub use history::History;
-pub use judge::judge;
+pub use judge::{Circumstances, judge};
 pub use map::{
     BlindRow, Coverage, DropReason, FaultMap, LatencySummary, LayerFault, LayerState, MeterKind, MeterRow,
 };
@@ -36,18 +58,22 @@ pub struct Cause {
     pub layer: Layer,
     /// What kind of fault it is.
     pub class: CauseClass,
-    /// How soon it opens.
+    /// How soon it opens, unless a sighting says otherwise.
     pub onset: Onset,
-    /// Severity at the threshold.
+    /// Severity at the threshold, unless a sighting says otherwise.
     pub severity: Severity,
     /// One sentence for people: what it means.
     pub help: &'static str,
     /// Causes that may explain this one away, when their scope covers this one's.
-    pub explained_by: &'static [&'static str],
+    pub explained_by: &'static [&'static Cause],
+    /// Layers above that may press back on this one and that this version does not measure.
+    pub suspects: &'static [Layer],
+    /// Signals of its condition; when all of them are blind, so is the cause.
+    pub reads: &'static [&'static Signal],
     /// Named limits of its condition, overridable in the configuration file.
     pub thresholds: &'static [Threshold],
     /// Its condition: where it holds in this window, and the evidence.
-    pub detect: fn(&Facts) -> Vec<Sighting>,
+    pub detect: fn(&Facts, &mut Vec<Sighting>),
     /// What to do about it, read-only, with current values.
     pub advise: fn(&Finding) -> Vec<Advice>,
 }
@@ -88,6 +114,8 @@ pub enum Onset {
     Hard,
     /// When the condition held in 2 of 3 windows.
     Statistical,
+    /// When the condition held in 3 windows in a row.
+    Sustained,
 }
 
 /// How bad it is.
@@ -112,36 +140,6 @@ pub enum Confidence {
     Certain,
 }
 
-/// What a condition looks at: the window's values, its rates, and what earlier windows left.
-#[derive(Clone, Copy)]
-pub struct Facts<'a> {
-    /// Both snapshots.
-    pub window: &'a Window<'a>,
-    /// Rates, ratios, drops.
-    pub map: &'a LayerMap,
-    /// Baselines and what was seen before.
-    pub history: &'a History,
-    /// The cause's limits as configured, by name.
-    pub limits: &'a dyn Fn(&str) -> f64,
-}
-
-/// A condition that holds in this window.
-#[derive(Clone, Debug)]
-pub struct Sighting {
-    /// Where.
-    pub scope: Scope,
-    /// How sure.
-    pub confidence: Confidence,
-    /// How bad.
-    pub severity: Severity,
-    /// What was measured.
-    pub evidence: Vec<Evidence>,
-    /// Whom it hurts.
-    pub impact: Impact,
-    /// One sentence that names the fault and where it is.
-    pub summary: String,
-}
-
 /// One measured value behind a finding.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Evidence {
@@ -153,6 +151,13 @@ pub struct Evidence {
     pub unit: String,
     /// What it means here, one sentence.
     pub why: String,
+}
+
+impl Evidence {
+    /// A measured value and what it means.
+    pub fn new(signal: &str, value: f64, unit: &str, why: impl Into<String>) -> Self {
+        Self { signal: signal.to_owned(), value, unit: unit.to_owned(), why: why.into() }
+    }
 }
 
 /// Whom a fault hurts.

@@ -19,7 +19,7 @@ rows! { Layer::L3;
 }
 
 /// What every reason that stands for a rule's verdict begins with.
-const REASON: &str = "NETFILTER";
+pub const REASON: &str = "NETFILTER";
 
 fn dropped(window: &Window, rows: &mut Vec<Amount>) {
     let by_rules = drops(window).into_iter().filter(by_rule);

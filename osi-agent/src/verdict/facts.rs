@@ -1,0 +1,102 @@
+//! What a condition looks at, and what it says when it holds.
+
+use core::net::IpAddr;
+
+use osi_common::occurrence::{Kind, Sample};
+
+use super::{Confidence, Evidence, History, Impact, Onset, Severity, text};
+use crate::layer::{LayerMap, Meter, Signal, Window, address};
+use crate::scope::{Netns, Scope};
+
+/// What a condition looks at: the window's values, its rates, and what earlier windows left.
+#[derive(Clone, Copy)]
+pub struct Facts<'a> {
+    /// Both snapshots.
+    pub window: &'a Window<'a>,
+    /// Rates, ratios, drops.
+    pub map: &'a LayerMap,
+    /// Baselines and what was seen before.
+    pub history: &'a History,
+    /// The cause's limits as configured, by name.
+    pub limits: &'a dyn Fn(&str) -> f64,
+}
+
+/// A condition that holds in this window.
+#[derive(Clone, Debug)]
+pub struct Sighting {
+    /// Where.
+    pub scope: Scope,
+    /// How soon it opens a finding.
+    pub onset: Onset,
+    /// How sure.
+    pub confidence: Confidence,
+    /// How bad.
+    pub severity: Severity,
+    /// What was measured.
+    pub evidence: Vec<Evidence>,
+    /// Whom it hurts.
+    pub impact: Impact,
+    /// One sentence that names the fault and where it is.
+    pub summary: String,
+}
+
+/// A sample of the ring in words.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// Code of its key: reason, errno, phase.
+    pub code: u32,
+    /// Local address, where there is one.
+    pub local: Option<IpAddr>,
+    /// Remote address, where there is one.
+    pub remote: Option<IpAddr>,
+    /// Local port.
+    pub local_port: u16,
+    /// Remote port.
+    pub remote_port: u16,
+    /// `name (pid N)`, where the process is certain.
+    pub process: Option<String>,
+}
+
+impl<'a> Facts<'a> {
+    /// A limit of the cause as configured.
+    pub fn limit(&self, name: &str) -> f64 {
+        (self.limits)(name)
+    }
+
+    /// Growth of a counter in a namespace.
+    pub fn count_in(&self, signal: &'static Signal, netns: &Netns) -> u64 {
+        self.map.count(signal, &Scope::netns(netns))
+    }
+
+    /// The row of a meter in a scope.
+    pub fn meter(&self, signal: &'static Signal, scope: &Scope) -> Option<&'a Meter> {
+        self.map.meters(signal).find(|row| row.reading.scope == *scope)
+    }
+
+    /// The window's samples of drops with a reason that begins like this, in a namespace, oldest first.
+    pub fn dropped(&self, reason: &str, netns: &Netns) -> Vec<Seen> {
+        let reasons = &self.window.now.kernel.reasons;
+        let meant = |seen: &Seen| reasons.get(&seen.code).is_some_and(|name| name.starts_with(reason));
+        self.samples(Kind::Drop, netns).filter(meant).collect()
+    }
+
+    /// The window's samples of one kind in a namespace, oldest first.
+    pub fn samples(&self, kind: Kind, netns: &Netns) -> impl Iterator<Item = Seen> + use<'a> {
+        let inode = netns.inode;
+        let of_kind = move |sample: &&Sample| sample.key.kind == kind as u32 && sample.key.netns == inode;
+        self.window.now.samples.iter().filter(of_kind).map(seen)
+    }
+}
+
+fn seen(sample: &Sample) -> Seen {
+    let known = sample.family != 0;
+    let process = (sample.pid != 0).then(|| format!("{} (pid {})", text::name(&sample.comm), sample.pid));
+    Seen {
+        code: sample.key.code,
+        local: known.then(|| address(sample.family, &sample.local)),
+        remote: known.then(|| address(sample.family, &sample.remote)),
+        local_port: sample.local_port,
+        remote_port: sample.remote_port,
+        process,
+    }
+}

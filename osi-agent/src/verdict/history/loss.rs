@@ -1,0 +1,67 @@
+//! How much each namespace retransmits, and how much is usual there.
+
+use std::collections::BTreeMap;
+
+use crate::layer::Window;
+use crate::scope::Netns;
+use crate::snapshot::Mib;
+
+/// Fewer segments in a window teach nothing.
+const MIN_SEGMENTS: u64 = 200;
+
+/// No window with more than this is healthy, and no baseline is higher: loss that creeps in must not become usual.
+const MAX_BASELINE: f64 = 0.01;
+
+/// Weight of a new window in the mean.
+const WEIGHT: f64 = 1.0 / 16.0;
+
+/// Payload sent again in the window.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Loss {
+    /// Segments sent again, handshakes excluded.
+    pub(crate) again: u64,
+    /// Segments sent.
+    pub(crate) sent: u64,
+}
+
+impl Loss {
+    /// A namespace in a window. SYNs and SYN-ACKs are taken out: a peer that does not answer is no lossy path.
+    pub(crate) fn of(window: &Window, netns: &Netns) -> Self {
+        let again = window.mib_in(netns, Mib::TcpRetransSegs);
+        let handshakes = window.mib_in(netns, Mib::TcpSynRetrans);
+        Self { again: again.saturating_sub(handshakes), sent: window.mib_in(netns, Mib::TcpOutSegs) }
+    }
+
+    /// Sent again per segment sent.
+    pub(crate) fn ratio(self) -> f64 {
+        self.again as f64 / self.sent.max(1) as f64
+    }
+}
+
+/// Exponentially weighted mean loss of healthy windows by namespace.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Losses {
+    usual: BTreeMap<Netns, f64>,
+}
+
+impl Losses {
+    /// The usual loss, 0 where none has been learned.
+    pub(crate) fn usual(&self, netns: &Netns) -> f64 {
+        self.usual.get(netns).copied().unwrap_or(0.0)
+    }
+
+    pub(super) fn learn(&mut self, window: &Window) {
+        let mut known = std::mem::take(&mut self.usual);
+        for state in &window.now.namespaces {
+            let loss = Loss::of(window, &state.netns);
+            let before = known.remove(&state.netns);
+            let healthy = loss.sent >= MIN_SEGMENTS && loss.ratio() <= MAX_BASELINE;
+            let after = match before {
+                Some(mean) if healthy => Some(mean + WEIGHT * (loss.ratio() - mean)),
+                None if healthy => Some(loss.ratio()),
+                Some(_) | None => before,
+            };
+            self.usual.extend(after.map(|mean| (state.netns.clone(), mean)));
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! What outlives a window: baselines, memories of what was healthy, and the findings themselves.
+
+use crate::layer::{LayerMap, Window};
+
+mod links;
+
+mod loss;
+
+mod peers;
+
+mod routes;
+
+mod trend;
+
+pub(super) use links::Links;
+pub(super) use loss::{Loss, Losses};
+pub(super) use peers::Peers;
+pub(super) use routes::{Routes, covers, is_global};
+pub(super) use trend::Trends;
+
+use super::rule::Ledger;
+
+/// What outlives a window. Part of a recording, so that a replay from any point gives the same verdict.
+#[derive(Clone, Debug, Default)]
+pub struct History {
+    /// Windows judged so far, this one included.
+    pub(super) windows: u64,
+    /// How meters moved.
+    pub(super) trends: Trends,
+    /// What links were when they worked.
+    pub(super) links: Links,
+    /// Routes that went away.
+    pub(super) routes: Routes,
+    /// Connect outcomes by peer.
+    pub(super) peers: Peers,
+    /// How much each namespace usually loses.
+    pub(super) losses: Losses,
+    /// Findings, and conditions on their way to become one.
+    pub(super) ledger: Ledger,
+}
+
+impl History {
+    /// Takes in a window before it is judged.
+    pub(super) fn observe(&mut self, window: &Window, map: &LayerMap) {
+        self.windows += 1;
+        self.trends.observe(map);
+        self.routes.observe(self.windows, window);
+        self.links.observe(self.windows, window);
+        self.peers.observe(self.windows, window);
+    }
+
+    /// Takes in what may only be learned after the judgement: a window is no baseline for itself.
+    pub(super) fn learn(&mut self, window: &Window) {
+        self.losses.learn(window);
+    }
+}

@@ -1,0 +1,10 @@
+//! L1: what breaks on the wire.
+
+use super::Cause;
+
+pub(super) mod link_down;
+
+pub(super) mod link_saturated;
+
+/// This layer's causes.
+pub(super) static CAUSES: &[&Cause] = &[&link_down::LINK_DOWN, &link_saturated::LINK_SATURATED];

@@ -1,0 +1,10 @@
+//! L3: what breaks on the way from network to network.
+
+use super::Cause;
+
+pub(super) mod no_route;
+
+pub(super) mod packet_filtered;
+
+/// This layer's causes.
+pub(super) static CAUSES: &[&Cause] = &[&no_route::NO_ROUTE, &packet_filtered::PACKET_FILTERED];

@@ -1,0 +1,135 @@
+//! Seven layer entries of the fault map.
+
+use std::collections::BTreeMap;
+
+use osi_common::drop::Class;
+use osi_common::histogram::UpperBound;
+use osi_common::layer::Layer;
+
+use super::{
+    BlindRow, Coverage, DropReason, Finding, History, LatencySummary, LayerFault, LayerState, MeterKind, MeterRow,
+    Severity,
+};
+use crate::layer::{DropRow, LatencyReading, LayerMap, LayerReading, Meter, Read, Window};
+use crate::scope::ScopeKind;
+
+/// Rows of one meter that are shown; the others are counted.
+const ROWS_PER_METER: usize = 16;
+
+/// Functions that are named per drop reason.
+const FUNCTIONS_PER_REASON: usize = 4;
+
+/// The layers of the fault map, L7 first.
+pub(super) fn faults(window: &Window, map: &LayerMap, history: &History, open: &[Finding]) -> Vec<LayerFault> {
+    Layer::TOP_DOWN.iter().map(|layer| fault(window, map.layer(*layer), history, open)).collect()
+}
+
+fn fault(window: &Window, reading: &LayerReading, history: &History, open: &[Finding]) -> LayerFault {
+    let limiting = limiting(window, reading);
+    let (meters, meters_omitted) = meters(reading, history);
+    let (benign, harmful): (Vec<_>, Vec<_>) = reading.drops.iter().partition(|row| row.class == Class::Benign);
+    let dropped: u64 = harmful.iter().map(|row| row.packets).sum();
+    LayerFault {
+        layer: reading.layer.id().to_owned(),
+        name: reading.layer.name().to_owned(),
+        state: state(reading, open),
+        coverage: if reading.blind.is_empty() { Coverage::Full } else { Coverage::Partial },
+        saturation_ratio: limiting.and_then(|meter| meter.ratio),
+        limiting_meter: limiting.map(|meter| meter.signal.id.to_owned()),
+        limiting_scope: limiting.map(|meter| meter.reading.scope.clone()),
+        drops: dropped.max(counted(reading, |read| matches!(read, Read::Drops(_)))),
+        errors: counted(reading, |read| matches!(read, Read::Errors(_))),
+        benign_drops: benign.iter().map(|row| row.packets).sum(),
+        drops_by_reason: reading.drops.iter().map(reason).collect(),
+        blind: reading.blind.iter().map(|row| BlindRow { what: row.what.clone(), why: row.why.clone() }).collect(),
+        meters,
+        meters_omitted,
+        latency: reading.latencies.iter().map(|row| (row.signal.id.to_owned(), latency(row))).collect(),
+    }
+}
+
+fn state(reading: &LayerReading, open: &[Finding]) -> LayerState {
+    if !reading.sighted {
+        return LayerState::Blind;
+    }
+    let worst = open.iter().filter(|finding| finding.layer == reading.layer.id()).map(|finding| finding.severity).max();
+    match worst {
+        None => LayerState::Ok,
+        Some(Severity::Warn) => LayerState::Warn,
+        Some(Severity::Critical) => LayerState::Critical,
+    }
+}
+
+/// The fullest capacity meter. What belongs to the whole host does not limit the one namespace that is watched.
+fn limiting<'a>(window: &Window, reading: &'a LayerReading) -> Option<&'a Meter> {
+    let counts = |meter: &&Meter| {
+        let capacity = matches!(meter.signal.read, Read::Capacity(_)) && meter.ratio.is_some();
+        capacity && !(window.single_netns && meter.reading.scope.kind == ScopeKind::Host)
+    };
+    // The first of equals, so that the answer does not depend on the order of a search.
+    let fuller = |best: &'a Meter, next: &'a Meter| if next.ratio > best.ratio { next } else { best };
+    reading.meters.iter().filter(counts).reduce(fuller)
+}
+
+fn counted(reading: &LayerReading, wanted: fn(&Read) -> bool) -> u64 {
+    reading.counters.iter().filter(|row| wanted(&row.signal.read)).map(|row| row.amount.delta).sum()
+}
+
+fn meters(reading: &LayerReading, history: &History) -> (Vec<MeterRow>, u64) {
+    let (mut rows, mut omitted) = (Vec::new(), 0);
+    let mut of_signal: BTreeMap<&str, usize> = BTreeMap::new();
+    for meter in &reading.meters {
+        let shown = of_signal.entry(meter.signal.id).or_default();
+        if *shown == ROWS_PER_METER {
+            omitted += 1;
+            continue;
+        }
+        *shown += 1;
+        rows.push(row(meter, history));
+    }
+    (rows, omitted)
+}
+
+fn row(meter: &Meter, history: &History) -> MeterRow {
+    let capacity = matches!(meter.signal.read, Read::Capacity(_));
+    MeterRow {
+        id: meter.signal.id.to_owned(),
+        kind: if capacity { MeterKind::Capacity } else { MeterKind::Indicator },
+        used: meter.reading.used,
+        capacity: meter.reading.capacity,
+        unit: meter.signal.unit.name().to_owned(),
+        ratio: meter.ratio,
+        scope: meter.reading.scope.clone(),
+        time_to_full_ns: history.trends.time_to_full_ns(meter),
+        lower_bound: meter.reading.lower_bound,
+    }
+}
+
+fn reason(row: &DropRow) -> DropReason {
+    let DropRow { reason, functions, layer: _, class, scope, packets, segments, fragments } = row;
+    let named = functions.iter().filter(|(function, _)| !function.is_empty());
+    DropReason {
+        reason: reason.to_string(),
+        class: class.name().to_owned(),
+        packets: *packets,
+        segments: *segments,
+        fragments: *fragments,
+        functions: named.take(FUNCTIONS_PER_REASON).map(|(function, _)| function.to_string()).collect(),
+        scope: scope.clone(),
+    }
+}
+
+fn latency(row: &LatencyReading) -> LatencySummary {
+    let distribution = row.histogram.distribution();
+    let quantile = |share| distribution.quantile(share).map(UpperBound::ns);
+    LatencySummary {
+        count: distribution.count(),
+        p50_ns: quantile(5_000),
+        p90_ns: quantile(9_000),
+        p99_ns: quantile(9_900),
+        max_ns: distribution.max().map(UpperBound::ns),
+        in_flight: row.in_flight,
+        oldest_age_ns: row.oldest_age_ns,
+        unmeasured: row.unmeasured,
+    }
+}

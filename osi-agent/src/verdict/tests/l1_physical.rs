@@ -1,0 +1,122 @@
+//! Links: down, full.
+
+use super::builder::{CLIENT, World, finding, open, resolved, root, state, traffic};
+use crate::snapshot::{Link, Snapshot};
+use crate::verdict::{Severity, VerdictState};
+
+fn eth0(snapshot: &mut Snapshot) -> &mut Link {
+    &mut state(snapshot, CLIENT).links[0]
+}
+
+#[test]
+fn a_lost_carrier_is_named_at_once_and_as_long_as_it_lasts() {
+    let mut world = World::new();
+    let map = world.window(|s| eth0(s).carrier = false);
+    assert_eq!(root(&map), "link_down");
+    assert_eq!(map.verdict.state, VerdictState::Critical);
+    assert_eq!(map.verdict.layer.as_deref(), Some("L1"));
+    assert!(map.verdict.summary.contains("eth0") && map.verdict.summary.contains("client"), "{}", map.verdict.summary);
+    assert_eq!(map.verdict.advice[0].confirm, "ip netns exec client ip -s link show dev eth0");
+    assert_eq!(open(&world.windows(100, |_| {})), ["link_down"]);
+    assert_eq!(open(&world.windows(4, |s| eth0(s).carrier = true)), ["link_down"]);
+    let map = world.window(|_| {});
+    assert_eq!((open(&map).len(), resolved(&map)), (0, vec!["link_down"]));
+}
+
+#[test]
+fn nobody_misses_a_link_that_was_never_used() {
+    let mut world = World::new();
+    let mut spare = super::builder::link(3, "eth1");
+    spare.carrier = false;
+    world.window(|s| state(s, CLIENT).links.push(spare.clone()));
+    world.window(|s| state(s, CLIENT).links[1].carrier = true);
+    assert_eq!(open(&world.window(|s| state(s, CLIENT).links[1].carrier = false)), [""; 0]);
+}
+
+#[test]
+fn an_empty_bridge_and_a_stopped_container_are_normal_life() {
+    for (kind, master) in [("bridge", None), ("veth", Some(9)), ("tun", Some(9))] {
+        let mut world = World::new();
+        let mut software = super::builder::link(3, "soft0");
+        (software.kind, software.master) = (Some(kind.to_owned()), master);
+        world.window(|s| {
+            let network = crate::snapshot::Route { ifindex: Some(3), ..state(s, CLIENT).routes[0].clone() };
+            let state = state(s, CLIENT);
+            state.links.push(software.clone());
+            state.routes.extend(master.is_none().then_some(network));
+        });
+        world.windows(3, |s| state(s, CLIENT).links[1].stats.rx_packets += 100);
+        assert_eq!(open(&world.window(|s| state(s, CLIENT).links[1].carrier = false)), [""; 0], "{kind}");
+    }
+}
+
+#[test]
+fn a_link_set_down_is_missed_for_a_minute() {
+    let mut world = World::new();
+    let map = world.window(|s| {
+        eth0(s).admin_up = false;
+        eth0(s).carrier = false;
+        state(s, CLIENT).routes.clear();
+    });
+    assert_eq!(root(&map), "link_down");
+    assert!(map.verdict.summary.contains("was set down"));
+    assert_eq!(open(&world.windows(70, |_| {})), [""; 0]);
+}
+
+#[test]
+fn a_spare_member_of_a_bond_is_a_warning() {
+    let mut world = World::new();
+    world.window(|s| {
+        let mut bond = super::builder::link(9, "bond0");
+        bond.kind = Some("bond".to_owned());
+        state(s, CLIENT).links.push(bond);
+        eth0(s).master = Some(9);
+        eth0(s).stats.rx_packets += 100;
+    });
+    let map = world.window(|s| eth0(s).carrier = false);
+    assert_eq!(finding(&map, "link_down").severity, Severity::Warn);
+}
+
+/// Frames of 1000 bytes cost 24 more on the wire.
+fn frames_for(ratio: f64) -> u64 {
+    (ratio * 1e9 / 8.0 / 1024.0) as u64 + 1
+}
+
+#[test]
+fn a_full_link_is_named_after_two_of_three_windows() {
+    let mut world = World::new();
+    let full = |s: &mut Snapshot| traffic(s, CLIENT, frames_for(0.955));
+    assert_eq!(open(&world.window(full)), [""; 0]);
+    world.window(|_| {});
+    let map = world.window(full);
+    assert_eq!(root(&map), "link_saturated");
+    let l1 = map.layers.last().expect("L1");
+    let ratio = l1.saturation_ratio.expect("ratio");
+    assert!((0.95..0.96).contains(&ratio), "{ratio}");
+    assert_eq!(l1.limiting_meter.as_deref(), Some("link_throughput_rx"));
+    assert_eq!(world.until_calm(|_| {}), 5);
+}
+
+#[test]
+fn a_nearly_full_link_is_no_fault() {
+    let mut world = World::new();
+    let nearly = |s: &mut Snapshot| traffic(s, CLIENT, frames_for(0.945));
+    assert_eq!(open(&world.windows(10, nearly)), [""; 0]);
+}
+
+#[test]
+fn a_shaper_caps_a_link_without_a_speed() {
+    let mut world = World::new();
+    world.window(|s| {
+        (eth0(s).kind, eth0(s).speed_bits_per_s) = (Some("veth".to_owned()), None);
+        state(s, CLIENT).qdiscs[0].rate_bits_per_s = Some(8_000_000);
+    });
+    // What the shaper let through counts, not what the device saw.
+    let map = world.windows(2, |s| traffic(s, CLIENT, 1000));
+    assert_eq!(root(&map), "link_saturated");
+    assert!(map.verdict.summary.contains("sends 8.0 Mbit/s, 100 %"), "{}", map.verdict.summary);
+    let mut unshaped = World::new();
+    unshaped.window(|s| (eth0(s).kind, eth0(s).speed_bits_per_s) = (Some("veth".to_owned()), None));
+    let map = unshaped.windows(5, |s| traffic(s, CLIENT, 10_000_000));
+    assert_eq!((open(&map).len(), map.layers[6].saturation_ratio), (0, None));
+}

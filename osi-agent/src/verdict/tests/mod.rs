@@ -1,0 +1,21 @@
+//! Hand-made snapshots go in, verdicts come out. These are values, not a stand-in for a kernel.
+
+mod builder;
+
+mod cascades;
+
+mod engine;
+
+mod healthy;
+
+mod l1_physical;
+
+mod l2_data_link;
+
+mod l3_network;
+
+mod l4_transport;
+
+mod properties;
+
+mod table;
