@@ -3,3 +3,5 @@
 pub mod namespaces;
 
 pub mod processes;
+
+pub mod text;

@@ -1,1 +1,165 @@
-//! To be written.
+//! Who a process is: name, start time and cgroup, asked of `/proc` when something has to be named.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use super::text::clean;
+use crate::scope::Process;
+
+/// `TASK_COMM_LEN` is 16, but kernel threads and prctl names may be shown longer by `/proc/PID/stat`; escapes need room.
+const COMM_MAX: usize = 64;
+
+/// Longest cgroup path that is kept, in characters.
+const CGROUP_MAX: usize = 512;
+
+/// A search through the descriptors of all processes ends after this, whatever it found.
+const SEARCH: Duration = Duration::from_millis(50);
+
+/// The process with this id, `None` when there is none any more.
+pub fn describe(pid: u32) -> Option<Process> {
+    let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
+    let (comm, start_time) = parse_stat(&stat)?;
+    let cgroup = fs::read(format!("/proc/{pid}/cgroup"))
+        .ok()
+        .and_then(|text| parse_cgroup(&text));
+    Some(Process {
+        pid,
+        start_time,
+        comm,
+        cgroup,
+    })
+}
+
+/// The processes that hold the socket with this inode open, lowest pid first and at most `most` of them.
+///
+/// It reads `/proc/*/fd`, so it is for the few sockets that a finding names, not for every listener in every window;
+/// after 50 ms it returns what it has. Several processes may share a listener (a pre-forking server), and the first
+/// one is not always the one that serves.
+pub fn socket_holders(inode: u32, most: usize) -> Vec<Process> {
+    let started = Instant::now();
+    let link = format!("socket:[{inode}]");
+    let pids: BTreeSet<u32> = pids().collect();
+    let mut holders = Vec::new();
+    for pid in pids {
+        if holders.len() >= most || started.elapsed() > SEARCH {
+            break;
+        }
+        if holds(pid, &link) {
+            holders.extend(describe(pid));
+        }
+    }
+    holders
+}
+
+fn holds(pid: u32, link: &str) -> bool {
+    fs::read_dir(format!("/proc/{pid}/fd"))
+        .into_iter()
+        .flatten()
+        .flatten()
+        .any(|entry| fs::read_link(entry.path()).is_ok_and(|target| target == Path::new(link)))
+}
+
+/// Every process id that `/proc` lists now.
+pub(super) fn pids() -> impl Iterator<Item = u32> {
+    fs::read_dir("/proc")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+}
+
+/// Name (field 2) and start time (field 22) out of `/proc/PID/stat`. The name may hold spaces and brackets itself, so
+/// the last `)` ends it.
+fn parse_stat(stat: &[u8]) -> Option<(String, u64)> {
+    let open = stat.iter().position(|byte| *byte == b'(')?;
+    let close = stat.iter().rposition(|byte| *byte == b')')?;
+    let comm = clean(stat.get(open + 1..close)?, COMM_MAX);
+    let rest = std::str::from_utf8(stat.get(close + 1..)?).ok()?;
+    // Field 3 is the first after the name.
+    let start_time = rest.split_ascii_whitespace().nth(22 - 3)?.parse().ok()?;
+    Some((comm, start_time))
+}
+
+/// The cgroup path out of `/proc/PID/cgroup`: that of the unified hierarchy where it says something, else (hybrid
+/// hosts leave it at the root) the longest one of the others.
+fn parse_cgroup(text: &[u8]) -> Option<String> {
+    let paths = || {
+        text.split(|byte| *byte == b'\n').filter_map(|line| {
+            let mut fields = line.splitn(3, |byte| *byte == b':');
+            let (_, controllers, path) = (fields.next()?, fields.next()?, fields.next()?);
+            Some((controllers, path))
+        })
+    };
+    let unified = paths()
+        .find(|(controllers, path)| controllers.is_empty() && *path != b"/")
+        .map(|(_, path)| path);
+    let path = unified.or_else(|| paths().map(|(_, path)| path).max_by_key(|path| path.len()))?;
+    Some(clean(path, CGROUP_MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_name_may_look_like_the_rest_of_the_line() {
+        let stat = b"42 (a) R 1 (x) S 1 42 42 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 98765 1000 200 18446744073709551615";
+        assert_eq!(parse_stat(stat), Some(("a) R 1 (x".to_owned(), 98765)));
+        assert_eq!(parse_stat(b"42 (sleep"), None);
+        assert_eq!(parse_stat(b")("), None);
+    }
+
+    #[test]
+    fn the_unified_path_wins_unless_it_is_the_root() {
+        assert_eq!(
+            parse_cgroup(b"0::/system.slice/ssh.service\n").as_deref(),
+            Some("/system.slice/ssh.service")
+        );
+        assert_eq!(
+            parse_cgroup(b"4:memory:/jobs/a\n1:cpu:/\n0::/\n").as_deref(),
+            Some("/jobs/a")
+        );
+        assert_eq!(parse_cgroup(b"0::/\n").as_deref(), Some("/"));
+        assert_eq!(parse_cgroup(b""), None);
+    }
+
+    #[test]
+    fn this_process_is_found() {
+        let own = describe(std::process::id()).expect("own process");
+        assert!(own.start_time > 0);
+        assert!(!own.comm.is_empty());
+        assert_eq!(describe(u32::MAX), None);
+    }
+
+    #[test]
+    fn the_holder_of_a_socket_is_found() {
+        use std::os::fd::AsRawFd as _;
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("listener");
+        let link = fs::read_link(format!("/proc/self/fd/{}", listener.as_raw_fd())).expect("link");
+        let inode = link.to_str().and_then(|text| {
+            text.strip_prefix("socket:[")?
+                .strip_suffix(']')?
+                .parse()
+                .ok()
+        });
+        let holders = socket_holders(inode.expect("inode"), usize::MAX);
+        assert!(
+            holders
+                .iter()
+                .any(|process| process.pid == std::process::id()),
+            "{holders:?}"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn no_input_panics(bytes in proptest::collection::vec(any::<u8>(), 0..256)) {
+            let _ = parse_stat(&bytes);
+            let _ = parse_cgroup(&bytes);
+        }
+    }
+}

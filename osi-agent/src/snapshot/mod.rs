@@ -247,9 +247,9 @@ pub struct Route {
 /// The neighbour table of a namespace (`RTM_GETNEIGH`).
 #[derive(Clone, Debug, Default)]
 pub struct Neighbours {
-    /// All entries, IPv4.
+    /// Entries that count against `gc_thresh3`, IPv4: all but permanent and externally learned ones.
     pub entries_v4: u64,
-    /// All entries, IPv6.
+    /// The same, IPv6.
     pub entries_v6: u64,
     /// Entries in state FAILED or INCOMPLETE.
     pub unresolved: Vec<Neighbour>,
@@ -300,8 +300,11 @@ pub struct PortPool {
     pub used: u64,
     /// Of these, held by TIME_WAIT.
     pub time_wait: u64,
-    /// Ports of the range that can be used at all.
+    /// Ports of the range that can be used at all: neither reserved nor held by `bind()`.
     pub usable: u64,
+    /// The pool may be fuller than shown: the kernel hides sockets that are bound and idle (before 6.8), or there were too
+    /// many destinations to count them all.
+    pub lower_bound: bool,
 }
 
 /// Host-wide resources.

@@ -1,0 +1,138 @@
+//! Readers of what the host shows of itself by netlink, `sock_diag` and procfs.
+//!
+//! Each file reads one thing and knows nothing of the others. `readers` is the one list of them: the sampler runs its
+//! rows, and a row that fails or is late blinds exactly what it names.
+
+use std::collections::HashMap;
+
+use self::ethtool::Speeds;
+use self::link::Device;
+use self::sockets::Listening;
+
+mod decode;
+
+mod netlink;
+
+pub(crate) mod enter;
+
+mod procfs;
+
+mod link;
+
+mod ethtool;
+
+mod qdisc;
+
+mod queue;
+
+mod route;
+
+mod neighbour;
+
+mod mibs;
+
+mod diag;
+
+mod ports;
+
+mod sockets;
+
+mod gauges;
+
+mod softnet;
+
+pub(super) mod readers;
+
+/// Interfaces: state, kind, speed, counters.
+pub const LINKS: &str = "links";
+/// Queueing disciplines.
+pub const QDISCS: &str = "qdiscs";
+/// Routes of the main table.
+pub const ROUTES: &str = "routes";
+/// Neighbour entries, and the host's limit for them.
+pub const NEIGHBOURS: &str = "neighbours";
+/// SNMP counters.
+pub const MIBS: &str = "mibs";
+/// Listening TCP sockets.
+pub const LISTENERS: &str = "listeners";
+/// Local ports in use, and sockets in SYN_SENT.
+pub const PORTS: &str = "ports";
+/// Connection tracking entries.
+pub const CONNTRACK: &str = "conntrack";
+/// TIME_WAIT, fragments, TCP and UDP memory, orphans.
+pub const SOCKSTAT: &str = "sockstat";
+/// The receive backlog of each CPU.
+pub const SOFTNET: &str = "softnet";
+
+/// Rows up to a bound, and how many were beyond it.
+#[derive(Clone, Debug)]
+pub(super) struct Kept<T> {
+    /// The first ones.
+    rows: Vec<T>,
+    /// Number of the others.
+    omitted: u64,
+    bound: usize,
+}
+
+impl<T> Kept<T> {
+    fn new(bound: usize) -> Self {
+        Self {
+            rows: Vec::new(),
+            omitted: 0,
+            bound,
+        }
+    }
+
+    fn push(&mut self, row: T) {
+        if self.rows.len() < self.bound {
+            self.rows.push(row);
+        } else {
+            self.omitted += 1;
+        }
+    }
+
+    fn append(&mut self, other: Self) {
+        let Self {
+            rows,
+            omitted,
+            bound: _,
+        } = other;
+        for row in rows {
+            self.push(row);
+        }
+        self.omitted += omitted;
+    }
+
+    fn into_rows(self, to: &mut Vec<T>) -> u64 {
+        let Self {
+            rows,
+            omitted,
+            bound: _,
+        } = self;
+        *to = rows;
+        omitted
+    }
+}
+
+/// What a sampler thread keeps between readers: buffers, and what one reader of a pass leaves for the next.
+#[derive(Debug, Default)]
+pub(super) struct Scratch {
+    /// Netlink answers.
+    netlink: Vec<u8>,
+    /// Files.
+    text: String,
+    /// Interfaces of the namespace at hand, from the links reader.
+    devices: HashMap<u32, Device>,
+    /// Ports of the namespace at hand, from the listeners reader.
+    listening: Listening,
+    /// Link speeds of all namespaces.
+    speeds: Speeds,
+}
+
+impl Scratch {
+    /// Forgets what the previous namespace left.
+    pub(super) fn reset(&mut self) {
+        self.devices.clear();
+        self.listening.reset();
+    }
+}

@@ -1,0 +1,219 @@
+//! The list of readers, and where their readings belong in a snapshot.
+
+use std::io;
+
+use osi_common::layer::Layer;
+
+use super::gauges::{self, NamespaceGauges};
+use super::sockets::{self, PortUse};
+use super::{
+    CONNTRACK, Kept, LINKS, LISTENERS, MIBS, NEIGHBOURS, PORTS, QDISCS, ROUTES, SOCKSTAT, SOFTNET,
+    Scratch, link, mibs, neighbour, qdisc, route, softnet,
+};
+use crate::scope::Netns;
+use crate::snapshot::{
+    Gauge, HostState, Link, Listener, Mibs, Neighbours, NetnsState, Qdisc, Route, Softnet,
+};
+
+/// Which of the two sampler threads runs a reader. Route netlink may wait for the kernel's rtnl lock while somebody
+/// else reconfigures the network; the counters must not wait with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::snapshot) enum Group {
+    /// Route netlink.
+    Tables,
+    /// procfs and `sock_diag`.
+    Counters,
+}
+
+/// A reader: a row of [`READERS`].
+#[derive(Debug)]
+pub(in crate::snapshot) struct Reader {
+    /// Its name in `fed_by` and in what is blind.
+    pub(in crate::snapshot) id: &'static str,
+    /// The layers that see less without it.
+    pub(in crate::snapshot) layers: &'static [Layer],
+    /// Its thread.
+    pub(in crate::snapshot) group: Group,
+    /// How it reads.
+    pub(in crate::snapshot) read: Read,
+}
+
+/// How often a reader reads.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::snapshot) enum Read {
+    /// Once per namespace.
+    Namespace(fn(&Netns, &mut Scratch) -> io::Result<NamespaceReading>),
+    /// Once for the host.
+    Host(fn(&mut Scratch) -> io::Result<HostReading>),
+}
+
+/// All readers. Those of a group run in this order: links first, because they name the interfaces of the tables after
+/// them, and listeners before ports.
+pub(in crate::snapshot) static READERS: &[Reader] = &[
+    Reader {
+        id: LINKS,
+        layers: &[Layer::L1],
+        group: Group::Tables,
+        read: Read::Namespace(|netns, scratch| {
+            Ok(NamespaceReading::Links(link::read(netns, scratch)?))
+        }),
+    },
+    Reader {
+        id: QDISCS,
+        layers: &[Layer::L2],
+        group: Group::Tables,
+        read: Read::Namespace(|_, scratch| Ok(NamespaceReading::Qdiscs(qdisc::read(scratch)?))),
+    },
+    Reader {
+        id: NEIGHBOURS,
+        layers: &[Layer::L2],
+        group: Group::Tables,
+        read: Read::Namespace(|_, scratch| {
+            Ok(NamespaceReading::Neighbours(neighbour::read(scratch)?))
+        }),
+    },
+    Reader {
+        id: ROUTES,
+        layers: &[Layer::L3],
+        group: Group::Tables,
+        read: Read::Namespace(|_, scratch| Ok(NamespaceReading::Routes(route::read(scratch)?))),
+    },
+    Reader {
+        id: MIBS,
+        layers: &[Layer::L3, Layer::L4],
+        group: Group::Counters,
+        read: Read::Namespace(|_, scratch| {
+            Ok(NamespaceReading::Mibs(Box::new(mibs::read(scratch)?)))
+        }),
+    },
+    Reader {
+        id: SOCKSTAT,
+        layers: &[Layer::L3, Layer::L4],
+        group: Group::Counters,
+        read: Read::Namespace(|_, scratch| {
+            Ok(NamespaceReading::Sockstat(gauges::namespace(scratch)?))
+        }),
+    },
+    Reader {
+        id: CONNTRACK,
+        layers: &[Layer::L4],
+        group: Group::Counters,
+        read: Read::Namespace(|_, scratch| {
+            Ok(NamespaceReading::Conntrack(gauges::conntrack(scratch)?))
+        }),
+    },
+    Reader {
+        id: LISTENERS,
+        layers: &[Layer::L4],
+        group: Group::Counters,
+        read: Read::Namespace(|_, scratch| {
+            Ok(NamespaceReading::Listeners(sockets::listeners(scratch)?))
+        }),
+    },
+    Reader {
+        id: PORTS,
+        layers: &[Layer::L4],
+        group: Group::Counters,
+        read: Read::Namespace(|_, scratch| Ok(NamespaceReading::Ports(sockets::ports(scratch)?))),
+    },
+    Reader {
+        id: SOFTNET,
+        layers: &[Layer::L1],
+        group: Group::Counters,
+        read: Read::Host(|scratch| {
+            softnet::read(scratch).map(|(cpus, limit)| HostReading::Softnet(cpus, limit))
+        }),
+    },
+    Reader {
+        id: SOCKSTAT,
+        layers: &[Layer::L4],
+        group: Group::Counters,
+        read: Read::Host(|scratch| Ok(HostReading::Memory(gauges::host(scratch)?))),
+    },
+    Reader {
+        id: NEIGHBOURS,
+        layers: &[Layer::L2],
+        group: Group::Counters,
+        read: Read::Host(|scratch| {
+            gauges::neighbour_limits(scratch).map(|(v4, v6)| HostReading::NeighbourLimits(v4, v6))
+        }),
+    },
+];
+
+/// What one reader found in a namespace.
+#[derive(Debug)]
+pub(in crate::snapshot) enum NamespaceReading {
+    /// Of [`LINKS`].
+    Links(Kept<Link>),
+    /// Of [`QDISCS`].
+    Qdiscs(Kept<Qdisc>),
+    /// Of [`NEIGHBOURS`].
+    Neighbours(Neighbours),
+    /// Of [`ROUTES`].
+    Routes(Kept<Route>),
+    /// Of [`MIBS`].
+    Mibs(Box<Mibs>),
+    /// Of [`SOCKSTAT`].
+    Sockstat(NamespaceGauges),
+    /// Of [`CONNTRACK`].
+    Conntrack(Option<Gauge>),
+    /// Of [`LISTENERS`].
+    Listeners(Kept<Listener>),
+    /// Of [`PORTS`].
+    Ports(PortUse),
+}
+
+impl NamespaceReading {
+    /// Puts what was read where it belongs; answers how many rows were beyond the reader's bound.
+    pub(in crate::snapshot) fn apply(self, state: &mut NetnsState) -> u64 {
+        match self {
+            Self::Links(links) => return links.into_rows(&mut state.links),
+            Self::Qdiscs(qdiscs) => return qdiscs.into_rows(&mut state.qdiscs),
+            Self::Routes(routes) => return routes.into_rows(&mut state.routes),
+            Self::Listeners(listeners) => return listeners.into_rows(&mut state.listeners),
+            Self::Neighbours(neighbours) => state.neighbours = neighbours,
+            Self::Mibs(mibs) => state.mibs = *mibs,
+            Self::Conntrack(conntrack) => state.conntrack = conntrack,
+            Self::Sockstat(NamespaceGauges {
+                time_wait,
+                fragments,
+            }) => {
+                (state.time_wait, state.fragments) = (time_wait, fragments);
+            }
+            Self::Ports(PortUse {
+                pools,
+                range,
+                syn_sent,
+            }) => {
+                (state.pools, state.port_range, state.syn_sent) = (pools, range, Some(syn_sent));
+            }
+        }
+        0
+    }
+}
+
+/// What one reader found of the host.
+#[derive(Debug)]
+pub(in crate::snapshot) enum HostReading {
+    /// Of [`SOFTNET`].
+    Softnet(Vec<Softnet>, Option<u64>),
+    /// Of [`SOCKSTAT`].
+    Memory(gauges::Memory),
+    /// Of [`NEIGHBOURS`].
+    NeighbourLimits(Option<u64>, Option<u64>),
+}
+
+impl HostReading {
+    /// Puts what was read where it belongs.
+    pub(in crate::snapshot) fn apply(self, host: &mut HostState) {
+        match self {
+            Self::Softnet(cpus, limit) => (host.softnet, host.netdev_max_backlog) = (cpus, limit),
+            Self::Memory(gauges::Memory { tcp, udp, orphans }) => {
+                (host.tcp_memory, host.udp_memory, host.orphans) = (tcp, udp, orphans);
+            }
+            Self::NeighbourLimits(v4, v6) => {
+                (host.neighbour_limit_v4, host.neighbour_limit_v6) = (v4, v6);
+            }
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! The sampler's threads.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, SyncSender, TrySendError, sync_channel};
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use crate::host::namespaces::Handle;
+use crate::snapshot::host::Scratch;
+use crate::snapshot::host::enter::{Home, Visit};
+use crate::snapshot::host::readers::{Group, HostReading, NamespaceReading, READERS, Read, Reader};
+
+/// Orders that may wait while a thread is late; it takes the newest of them.
+const WAITING: usize = 8;
+
+/// A thread that runs the readers of one group.
+#[derive(Debug)]
+pub(super) struct Worker {
+    /// Its readers.
+    pub(super) group: Group,
+    orders: SyncSender<Order>,
+    thread: JoinHandle<()>,
+}
+
+/// What a thread is to do in a pass.
+#[derive(Debug)]
+pub(super) struct Order {
+    pub(super) pass: u64,
+    pub(super) handles: Arc<[Handle]>,
+    pub(super) deadline: Instant,
+}
+
+/// What a thread tells.
+#[derive(Debug)]
+pub(super) struct Answer {
+    /// Number of the pass that it belongs to.
+    pub(super) pass: u64,
+    pub(super) content: Content,
+}
+
+#[derive(Debug)]
+pub(super) enum Content {
+    /// One reader has read in a namespace, or why it could not; `place` is that of the namespace in the pass.
+    Namespace {
+        place: usize,
+        reader: &'static Reader,
+        result: Result<NamespaceReading, String>,
+    },
+    /// One reader has read of the host, or why it could not.
+    Host {
+        reader: &'static Reader,
+        result: Result<HostReading, String>,
+    },
+    /// The namespace could not be entered: gone (`None`), or the reason.
+    NotEntered {
+        place: usize,
+        group: Group,
+        why: Option<String>,
+    },
+    /// The thread has done what it could in this pass.
+    Finished(Group),
+    /// The thread can not go on.
+    Ended(Group, String),
+}
+
+impl Worker {
+    /// Starts a thread in the namespace of the calling one.
+    pub(super) fn spawn(group: Group, answers: &Sender<Answer>) -> std::io::Result<Self> {
+        let (orders, received) = sync_channel(WAITING);
+        let answers = answers.clone();
+        let name = match group {
+            Group::Tables => "osi-tables",
+            Group::Counters => "osi-counters",
+        };
+        let thread = std::thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(move || work(group, &received, &answers))?;
+        Ok(Self {
+            group,
+            orders,
+            thread,
+        })
+    }
+
+    /// Hands over an order; a thread that has ended is replaced.
+    pub(super) fn order(&mut self, order: Order, answers: &Sender<Answer>) -> Result<(), String> {
+        if self.thread.is_finished() {
+            *self = Self::spawn(self.group, answers)
+                .map_err(|error| format!("no thread to read with: {error}"))?;
+        }
+        match self.orders.try_send(order) {
+            Ok(()) => Ok(()),
+            Err(TrySendError::Full(_)) => {
+                Err("timed out: the kernel has not answered an earlier pass yet".to_owned())
+            }
+            Err(TrySendError::Disconnected(_)) => Err("the reading thread has ended".to_owned()),
+        }
+    }
+}
+
+/// A sampler thread: for each order the namespaces in turn, then the host.
+fn work(group: Group, orders: &Receiver<Order>, answers: &Sender<Answer>) {
+    let mut scratch = Scratch::default();
+    let mut home = None;
+    while let Ok(order) = orders.recv() {
+        let order = orders.try_iter().last().unwrap_or(order);
+        let end = run(group, &order, &mut home, &mut scratch, answers);
+        let (content, goes_on) = match end {
+            Ok(()) => (Content::Finished(group), true),
+            Err(why) => (Content::Ended(group, why), false),
+        };
+        if answers
+            .send(Answer {
+                pass: order.pass,
+                content,
+            })
+            .is_err()
+            || !goes_on
+        {
+            return;
+        }
+    }
+}
+
+/// One pass of one thread. An error means that the thread must not read any more.
+fn run(
+    group: Group,
+    order: &Order,
+    home: &mut Option<Home>,
+    scratch: &mut Scratch,
+    answers: &Sender<Answer>,
+) -> Result<(), String> {
+    let home = match home {
+        Some(home) => home,
+        None => home.insert(
+            Home::here().map_err(|error| format!("cannot read its own namespace: {error}"))?,
+        ),
+    };
+    let send = |content| {
+        // Nobody listens any more when the agent ends.
+        let _ = answers.send(Answer {
+            pass: order.pass,
+            content,
+        });
+    };
+    // The host first: it is short, and it must be read from the agent's own namespace.
+    for reader in READERS.iter().filter(|reader| reader.group == group) {
+        if let Read::Host(read) = reader.read {
+            let result = read(scratch).map_err(|error| error.to_string());
+            send(Content::Host { reader, result });
+        }
+    }
+    for (place, handle) in order.handles.iter().enumerate() {
+        if Instant::now() >= order.deadline {
+            break;
+        }
+        scratch.reset();
+        let visit = home.visit(handle, || {
+            for reader in READERS.iter().filter(|reader| reader.group == group) {
+                if let Read::Namespace(read) = reader.read {
+                    let result = read(&handle.netns, scratch).map_err(|error| error.to_string());
+                    send(Content::Namespace {
+                        place,
+                        reader,
+                        result,
+                    });
+                }
+            }
+        });
+        match visit {
+            Ok(Visit::Done(())) => {}
+            Ok(Visit::Gone) => send(Content::NotEntered {
+                place,
+                group,
+                why: None,
+            }),
+            Ok(Visit::Refused(error)) => {
+                let why = format!("cannot enter it ({error}): run as root or with CAP_SYS_ADMIN");
+                send(Content::NotEntered {
+                    place,
+                    group,
+                    why: Some(why),
+                });
+            }
+            Err(lost) => {
+                return Err(format!(
+                    "could not return from a namespace ({}); it is begun anew",
+                    lost.0
+                ));
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,290 @@
+//! SNMP counters, listeners, port pools, gauges.
+
+use std::fs;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::time::Duration;
+
+use osi_agent::host::processes::socket_holders;
+use osi_agent::snapshot::Mib;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket, socket_with};
+use serde_json::Value;
+
+use crate::pair::{DEADLINE, Pair, connect, number, run, sampler, state, within};
+
+#[test]
+fn counters_equal_what_nstat_shows() {
+    need_root!("counters_equal_what_nstat_shows");
+    let pair = Pair::new();
+    let refused = within(&pair.a, || TcpStream::connect("10.99.0.2:1").is_err());
+    let unrouted = within(&pair.a, || TcpStream::connect("192.0.2.1:1").is_err());
+    assert!(refused && unrouted);
+    let mibs = state(&pair.a).mibs;
+    let shown: Value =
+        serde_json::from_str(&run(&format!("ip netns exec {} nstat -a -z -s -j", pair.a)))
+            .expect("nstat");
+    for (mib, name) in [
+        (Mib::TcpActiveOpens, "TcpActiveOpens"),
+        (Mib::TcpAttemptFails, "TcpAttemptFails"),
+        (Mib::TcpOutSegs, "TcpOutSegs"),
+        (Mib::IpOutNoRoutes, "IpOutNoRoutes"),
+        (Mib::ListenOverflows, "TcpExtListenOverflows"),
+    ] {
+        assert_eq!(
+            mibs.get(mib),
+            Some(number(&shown["kernel"][name])),
+            "{name}"
+        );
+    }
+    assert_eq!(
+        (mibs.get(Mib::TcpAttemptFails), mibs.get(Mib::IpOutNoRoutes)),
+        (Some(1), Some(1))
+    );
+}
+
+#[test]
+fn a_listener_shows_its_queue_and_backlog() {
+    need_root!("a_listener_shows_its_queue_and_backlog");
+    let pair = Pair::new();
+    let held = within(&pair.b, || {
+        let listener = socket(AddressFamily::INET, SocketType::STREAM, None).expect("socket");
+        bind(
+            &listener,
+            &"10.99.0.2:8080".parse::<SocketAddr>().expect("address"),
+        )
+        .expect("bind");
+        listen(&listener, 5).expect("listen");
+        // Full at backlog + 1.
+        let clients: Vec<_> = (0..6)
+            .map(|_| TcpStream::connect("10.99.0.2:8080").expect("connect"))
+            .collect();
+        (listener, clients)
+    });
+    let seen = state(&pair.b);
+    let [shown] = seen.listeners.as_slice() else {
+        panic!("{:?}", seen.listeners)
+    };
+    assert_eq!(
+        (shown.address.to_string().as_str(), shown.port),
+        ("10.99.0.2", 8080)
+    );
+    assert_eq!((shown.queued, shown.backlog, shown.uid), (6, 5, 0));
+    let holders = socket_holders(shown.inode, 4);
+    assert_eq!(
+        holders.first().map(|process| process.pid),
+        Some(std::process::id())
+    );
+    drop(held);
+}
+
+#[test]
+fn a_pool_equals_what_ss_counts_up_to_exhaustion() {
+    need_root!("a_pool_equals_what_ss_counts_up_to_exhaustion");
+    let pair = Pair::new();
+    let (a, b) = (&pair.a, &pair.b);
+    run(&format!(
+        "ip netns exec {a} sysctl -qw net.ipv4.ip_local_port_range=30000\t30199"
+    ));
+    run(&format!(
+        "ip netns exec {a} sysctl -qw net.ipv4.ip_local_reserved_ports=30000-30009,30500"
+    ));
+    // A listener and a bound socket in the range hold a port each, towards every destination.
+    let (inside, bound) = within(a, || {
+        let bound = socket(AddressFamily::INET, SocketType::STREAM, None).expect("socket");
+        bind(
+            &bound,
+            &"10.99.0.1:30101".parse::<SocketAddr>().expect("address"),
+        )
+        .expect("bind");
+        (
+            TcpListener::bind("10.99.0.1:30100").expect("listener"),
+            bound,
+        )
+    });
+    let listener = within(b, || TcpListener::bind("10.99.0.2:80").expect("listener"));
+    let listener6 = within(b, || TcpListener::bind("[fd99::2]:80").expect("listener"));
+
+    // Accepted on the port in the range: sockets of the accepting side, no ports.
+    let accepted = connect(b, &inside, "10.99.0.1:30100", 5);
+    let mut first = connect(a, &listener, "10.99.0.2:80", 60);
+    let six = connect(a, &listener6, "[fd99::2]:80", 20);
+    // The side that closes first keeps the port in TIME_WAIT.
+    for (client, server) in first.drain(..25) {
+        drop(client);
+        std::thread::sleep(Duration::from_millis(1));
+        drop(server);
+    }
+    std::thread::sleep(Duration::from_millis(100));
+    let seen = state(a);
+    assert_eq!(seen.port_range, Some((30000, 30199, 10)));
+    let row = |pool: &osi_agent::snapshot::PortPool| {
+        (
+            pool.remote.to_string(),
+            pool.port,
+            pool.used,
+            pool.time_wait,
+        )
+    };
+    let rows: Vec<_> = seen.pools.iter().map(row).collect();
+    let count = |filter: &str| {
+        run(&format!("ip netns exec {a} ss -Htan dst {filter}"))
+            .lines()
+            .count() as u64
+    };
+    assert_eq!(
+        rows,
+        [
+            ("10.99.0.2".to_owned(), 80, 60, 25),
+            ("fd99::2".to_owned(), 80, 20, 0)
+        ]
+    );
+    assert_eq!((count("10.99.0.2:80"), count("[fd99::2]:80")), (60, 20));
+    let shows_bound = !seen.pools[0].lower_bound;
+    assert_eq!(seen.pools[0].usable, if shows_bound { 188 } else { 189 });
+    assert_eq!(seen.time_wait.map(|gauge| gauge.used), Some(25));
+
+    // Now to the end: the kernel refuses exactly when used reaches usable.
+    let (clients, error) = within(a, || {
+        let mut clients = Vec::new();
+        let error = loop {
+            match TcpStream::connect("10.99.0.2:80") {
+                Ok(client) => clients.push(client),
+                Err(error) => break error,
+            }
+            assert!(clients.len() < 1000);
+        };
+        (clients, error)
+    });
+    assert_eq!(error.kind(), std::io::ErrorKind::AddrNotAvailable);
+    let full = state(a);
+    assert_eq!(full.pools[0].used, count("10.99.0.2:80"));
+    assert_eq!((full.pools[0].used, full.syn_sent), (188, Some(0)));
+    assert!(
+        !shows_bound || full.pools[0].used == full.pools[0].usable,
+        "{:?}",
+        full.pools[0]
+    );
+    drop((accepted, first, six, bound, clients));
+}
+
+#[test]
+fn ipv4_through_an_ipv6_socket_is_the_same_pool() {
+    need_root!("ipv4_through_an_ipv6_socket_is_the_same_pool");
+    let pair = Pair::new();
+    run(&format!(
+        "ip netns exec {} sysctl -qw net.ipv4.ip_local_port_range=30000\t30199",
+        pair.a
+    ));
+    let listener = within(&pair.b, || {
+        TcpListener::bind("10.99.0.2:80").expect("listener")
+    });
+    let plain = connect(&pair.a, &listener, "10.99.0.2:80", 3);
+    let mapped = connect(&pair.a, &listener, "[::ffff:10.99.0.2]:80", 4);
+    let seen = state(&pair.a);
+    let [pool] = seen.pools.as_slice() else {
+        panic!("{:?}", seen.pools)
+    };
+    assert_eq!(
+        (
+            pool.local.to_string().as_str(),
+            pool.remote.to_string().as_str()
+        ),
+        ("10.99.0.1", "10.99.0.2")
+    );
+    assert_eq!((pool.used, pool.usable), (7, 200));
+    drop((plain, mapped));
+}
+
+#[test]
+fn handshakes_under_way_are_counted() {
+    need_root!("handshakes_under_way_are_counted");
+    let pair = Pair::new();
+    // Silence instead of a reset: the peer drops what it gets.
+    let b = &pair.b;
+    run(&format!("ip netns exec {b} nft add table ip osir"));
+    run(&format!(
+        "ip netns exec {b} nft add chain ip osir in {{ type filter hook input priority 0 ; policy drop ; }}"
+    ));
+    let sockets = within(&pair.a, || {
+        let address: SocketAddr = "10.99.0.2:80".parse().expect("address");
+        let begin = |_| {
+            let socket = socket_with(
+                AddressFamily::INET,
+                SocketType::STREAM,
+                SocketFlags::NONBLOCK,
+                None,
+            )
+            .expect("socket");
+            assert_eq!(
+                rustix::net::connect(&socket, &address),
+                Err(rustix::io::Errno::INPROGRESS)
+            );
+            socket
+        };
+        (0..9).map(begin).collect::<Vec<_>>()
+    });
+    assert_eq!(state(&pair.a).syn_sent, Some(9));
+    assert_eq!(state(b).syn_sent, Some(0));
+    drop(sockets);
+}
+
+#[test]
+fn gauges_and_host_wide_limits() {
+    need_root!("gauges_and_host_wide_limits");
+    let pair = Pair::new();
+    run(&format!(
+        "ip netns exec {} sysctl -qw net.ipv4.tcp_max_tw_buckets=77",
+        pair.a
+    ));
+    let sample = sampler(&pair.a).sample(DEADLINE);
+    assert_eq!(
+        sample.namespaces[0].time_wait.map(|gauge| gauge.limit),
+        Some(77)
+    );
+    let read = |path: &str, position: usize| {
+        let text = fs::read_to_string(path).ok()?;
+        text.split_ascii_whitespace()
+            .nth(position)?
+            .parse::<u64>()
+            .ok()
+    };
+    let conntrack = sample.namespaces[0].conntrack;
+    assert_eq!(
+        conntrack.map(|gauge| gauge.limit),
+        read("/proc/sys/net/netfilter/nf_conntrack_max", 0)
+    );
+    let fragments = sample.namespaces[0].fragments;
+    assert_eq!(
+        fragments.map(|gauge| gauge.limit),
+        read("/proc/sys/net/ipv4/ipfrag_high_thresh", 0)
+    );
+    let host = &sample.host;
+    assert_eq!(
+        host.tcp_memory.map(|gauge| gauge.limit),
+        read("/proc/sys/net/ipv4/tcp_mem", 2)
+    );
+    assert_eq!(
+        host.udp_memory.map(|gauge| gauge.limit),
+        read("/proc/sys/net/ipv4/udp_mem", 2)
+    );
+    assert_eq!(
+        host.orphans.map(|gauge| gauge.limit),
+        read("/proc/sys/net/ipv4/tcp_max_orphans", 0)
+    );
+    assert_eq!(
+        host.neighbour_limit_v4,
+        read("/proc/sys/net/ipv4/neigh/default/gc_thresh3", 0)
+    );
+    assert_eq!(
+        host.neighbour_limit_v6,
+        read("/proc/sys/net/ipv6/neigh/default/gc_thresh3", 0)
+    );
+    assert_eq!(
+        host.netdev_max_backlog,
+        read("/proc/sys/net/core/netdev_max_backlog", 0)
+    );
+    let cpus = fs::read_to_string("/proc/net/softnet_stat")
+        .expect("softnet")
+        .lines()
+        .count();
+    assert_eq!(host.softnet.len(), cpus);
+}
