@@ -129,7 +129,7 @@ pub(super) fn drops(window: &Window, names: &Names) -> Vec<Event> {
 
 /// Layer and class of drops that are events.
 fn told(reason: &str, function: &str) -> Option<(Layer, Class)> {
-    let (layer, class) = drop::classify(reason, function);
+    let drop::Blame { layer, class, .. } = drop::blame(reason, function);
     (class != Class::Benign && function != FRAGMENT_FUNCTION).then_some((layer, class))
 }
 

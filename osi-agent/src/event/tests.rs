@@ -92,7 +92,7 @@ fn counted(count: u64) -> Count {
     Count {
         count,
         segments: count,
-        sampled_ns: 0,
+        sampled: 0,
     }
 }
 

@@ -4,4 +4,6 @@ pub mod namespaces;
 
 pub mod processes;
 
+pub mod cgroups;
+
 pub mod text;

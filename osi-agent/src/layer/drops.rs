@@ -49,7 +49,7 @@ pub(super) fn drops(window: &Window) -> Vec<DropRow> {
             continue;
         }
         let segments = now.segments.saturating_sub(before.segments);
-        let (layer, class) = drop::classify(&key.reason, &key.function);
+        let drop::Blame { layer, class, .. } = drop::blame(&key.reason, &key.function);
         let place = (key.reason.clone(), netns.map(|netns| netns.inode), layer, class.name());
         let row = rows.entry(place).or_insert_with(|| {
             let scope = netns.map_or_else(Scope::host, Scope::netns);

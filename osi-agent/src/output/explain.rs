@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use osi_common::drop::{self, Class};
+use osi_common::drop::{self, Class, Reason};
 use osi_common::layer::Layer;
 
 use super::glyphs::Glyphs;
@@ -149,6 +149,8 @@ fn of_cause(cause: &Cause) -> String {
         help,
         explained_by,
         thresholds,
+        suspects: _,
+        reads: _,
         detect: _,
         advise,
     } = cause;
@@ -172,11 +174,13 @@ fn of_cause(cause: &Cause) -> String {
         match onset {
             Onset::Hard => "at once: the kernel names it",
             Onset::Statistical => "when its condition held in 2 of 3 windows",
+            Onset::Sustained => "when its condition held in 3 windows in a row",
         },
     );
     page.row("  closes    ", "after 5 windows without it");
     if !explained_by.is_empty() {
-        page.row("  symptom of", &format!(" {}", explained_by.join(", ")));
+        let explaining: Vec<_> = explained_by.iter().map(|cause| cause.id).collect();
+        page.row("  symptom of", &format!(" {}", explaining.join(", ")));
     }
     for threshold in *thresholds {
         page.row(
@@ -271,6 +275,7 @@ fn of_signal(signal: &Signal) -> String {
             Read::Indicator(_) => "indicator: evidence only, never in the bar",
             Read::Errors(_) => "errors: counted in the layer's errors",
             Read::Traffic(_) => "traffic",
+            Read::Drops(_) => "drops: counted in the layer's drops",
             Read::Latency(_) => "latency histogram, with what is in flight and its age",
         },
     );
@@ -281,17 +286,15 @@ fn of_signal(signal: &Signal) -> String {
     page.0
 }
 
-fn of_drop(reason: &str) -> Option<String> {
-    let (layer, class) = drop::classify(reason, "");
-    if class == Class::Unclassified {
-        return None;
-    }
+fn of_drop(name: &str) -> Option<String> {
+    let Reason { name, layer, class, meaning, advice } = drop::lookup(name)?;
     let mut page = Page(String::new());
     page.title(&format!(
-        "{reason}, a kernel drop reason on {} {}",
+        "{name}, a kernel drop reason on {} {}",
         layer.id(),
         layer.name().replace('_', " ")
     ));
+    page.row("", meaning);
     page.row(
         "  class     ",
         match class {
@@ -301,9 +304,10 @@ fn of_drop(reason: &str) -> Option<String> {
             Class::Corruption => "corruption: the packet was malformed",
             Class::Config => "configuration: something is set up wrongly",
             Class::Peer => "peer: the other side did not do its part",
-            Class::Unclassified => "unclassified",
+            Class::Unclassified => "unclassified: shown, never blamed",
         },
     );
+    page.row("  advice    ", advice);
     page.command("  confirm   ", "perf trace -e skb:kfree_skb");
     Some(page.0)
 }

@@ -8,8 +8,9 @@ use aya::programs::xdp::XdpLinkId;
 use aya::programs::{LinkOrder, SchedClassifier, TcAttachType, Xdp, XdpMode as AyaXdpMode};
 use osi_common::interface::{MAX_IFINDEX, SLOTS};
 
-use super::attach::{ProbeOptions, XdpMode, refusal};
+use super::attach::{ProbeOptions, refusal};
 use super::{ProbeState, ProbeStatus, clsact};
+use crate::config::XdpMode;
 use crate::host::namespaces::Handle;
 use crate::scope::{Iface, Netns};
 use crate::snapshot::host::enter::{Home, Lost, Visit};

@@ -70,9 +70,12 @@ impl Names {
         self.drop_reasons.get(&code).cloned().unwrap_or_else(|| format!("reason#{code}").into())
     }
 
-    /// A reset reason's name; `reason#N` where the kernel has none for it.
-    pub fn reset_reason(&self, code: u32) -> Arc<str> {
-        self.reset_reasons.get(&code).cloned().unwrap_or_else(|| format!("reason#{code}").into())
+    /// A reset reason's name; `reason#N` where the kernel has none for it, `None` where it gives no reasons at all.
+    pub fn reset_reason(&self, code: u32) -> Option<Arc<str>> {
+        if self.reset_reasons.is_empty() {
+            return None;
+        }
+        Some(self.reset_reasons.get(&code).cloned().unwrap_or_else(|| format!("reason#{code}").into()))
     }
 
     /// The function that an address lies in; empty where symbols can not be read.

@@ -1,6 +1,6 @@
 //! `osi-agent doctor`: tries everything for a moment, tells what happened, leaves nothing.
 
-use aya::programs::{ProgramType, SchedClassifier, TcAttachType, loaded_programs};
+use aya::programs::{SchedClassifier, TcAttachType, loaded_programs};
 
 use super::session::Session;
 use crate::config::{DoctorArgs, Exit, Settings};
@@ -84,11 +84,12 @@ fn foreign(session: &Session, links: &[Link]) -> Option<Vec<ForeignProgram>> {
     }
     for program in loaded_programs() {
         let program = program.ok()?;
-        let hook = match program.program_type() {
-            Ok(ProgramType::Xdp) => "xdp",
-            Ok(ProgramType::SchedClassifier) => "tc",
-            Ok(ProgramType::SockOps) => "sock_ops",
-            Ok(_) | Err(_) => continue,
+        // Numbers of the kernel's own interface (`enum bpf_prog_type`), which the library does not export by name.
+        let hook = match program.program_type() as u32 {
+            3 => "tc",
+            6 => "xdp",
+            13 => "sock_ops",
+            _ => continue,
         };
         let known = own.contains(&program.id()) || found.iter().any(|other| other.id == program.id());
         if !known {

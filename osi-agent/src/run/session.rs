@@ -17,7 +17,7 @@ use crate::snapshot::maps::Maps;
 use crate::snapshot::sampler::Sampler;
 use crate::scope::Netns;
 use crate::snapshot::{Blind, Link, Snapshot};
-use crate::verdict::{FaultMap, History, Judge};
+use crate::verdict::{Circumstances, FaultMap, History, judge};
 
 /// Readers may take this part of a window, and never longer than [`READERS_AT_MOST`].
 const READERS_SHARE: f64 = 0.5;
@@ -146,7 +146,7 @@ impl Session {
 
     /// What can not be seen right now.
     pub(crate) fn blind(&self) -> Vec<Blind> {
-        let window = Window { previous: &self.previous, now: &self.previous };
+        let window = Window { previous: &self.previous, now: &self.previous, single_netns: self.limited() };
         let layers = layer::fold(&window, &self.unavailable()).layers;
         layers.into_iter().flat_map(|reading| reading.blind).collect()
     }
@@ -156,16 +156,15 @@ impl Session {
         let now = self.snapshot();
         self.windows += 1;
         let clock = Clock::now();
-        let window = Window { previous: &self.previous, now: &now };
+        let window = Window { previous: &self.previous, now: &now, single_netns: self.limited() };
         let layers = layer::fold(&window, &self.unavailable());
-        let judge = Judge {
+        let circumstances = Circumstances {
             boot_id: &self.boot_id,
             seq: self.windows,
             at: &clock.rfc3339(now.boot_ns),
             limits: &|cause, name| self.settings.limits.get(cause, name),
-            limited: self.limited(),
         };
-        let map = judge.judge(&window, &layers, &mut self.history);
+        let map = judge(&window, &layers, &mut self.history, &circumstances);
         let events = self.events(&window, clock);
         let stats = probe::own::stats(&now.kernel, dropped_lines);
         self.probes.flush_log();
