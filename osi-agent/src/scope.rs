@@ -107,7 +107,16 @@ pub struct Scope {
 
 impl Scope {
     const fn empty(kind: ScopeKind) -> Self {
-        Self { kind, netns: None, iface: None, local: None, remote: None, port: None, proto: None, process: None }
+        Self {
+            kind,
+            netns: None,
+            iface: None,
+            local: None,
+            remote: None,
+            port: None,
+            proto: None,
+            process: None,
+        }
     }
 
     /// The whole machine.
@@ -117,19 +126,35 @@ impl Scope {
 
     /// One namespace.
     pub fn netns(netns: &Netns) -> Self {
-        Self { netns: Some(netns.clone()), ..Self::empty(ScopeKind::Netns) }
+        Self {
+            netns: Some(netns.clone()),
+            ..Self::empty(ScopeKind::Netns)
+        }
     }
 
     /// One interface.
     pub fn iface(netns: &Netns, ifindex: u32, name: &str) -> Self {
-        let iface = Iface { ifindex, name: name.to_owned() };
-        Self { netns: Some(netns.clone()), iface: Some(iface), ..Self::empty(ScopeKind::Iface) }
+        let iface = Iface {
+            ifindex,
+            name: name.to_owned(),
+        };
+        Self {
+            netns: Some(netns.clone()),
+            iface: Some(iface),
+            ..Self::empty(ScopeKind::Iface)
+        }
     }
 
     /// A remote address, with the port where one service is meant.
     pub fn peer(netns: &Netns, remote: IpAddr, port: Option<u16>) -> Self {
         let proto = port.map(|_| Proto::Tcp);
-        Self { netns: Some(netns.clone()), remote: Some(remote), port, proto, ..Self::empty(ScopeKind::Peer) }
+        Self {
+            netns: Some(netns.clone()),
+            remote: Some(remote),
+            port,
+            proto,
+            ..Self::empty(ScopeKind::Peer)
+        }
     }
 
     /// The local ports usable from one source address to one destination.
@@ -157,7 +182,10 @@ impl Scope {
 
     /// A neighbour: an address on one interface.
     pub fn neighbour(netns: &Netns, iface: &Iface, remote: IpAddr) -> Self {
-        Self { iface: Some(iface.clone()), ..Self::peer(netns, remote, None) }
+        Self {
+            iface: Some(iface.clone()),
+            ..Self::peer(netns, remote, None)
+        }
     }
 
     /// Whether everything in `narrow` also lies in `self`: host ⊇ namespace ⊇ interface, listener, process; peers by address.
@@ -168,31 +196,55 @@ impl Scope {
         match self.kind {
             ScopeKind::Host => true,
             ScopeKind::Netns => same_netns,
-            ScopeKind::Iface => same_netns && (narrow.iface.is_none() || self.iface == narrow.iface),
+            ScopeKind::Iface => {
+                same_netns && (narrow.iface.is_none() || self.iface == narrow.iface)
+            }
             ScopeKind::Peer => {
-                let same_port = self.port.is_none() || narrow.port.is_none() || narrow.port == self.port;
+                let same_port =
+                    self.port.is_none() || narrow.port.is_none() || narrow.port == self.port;
                 same_netns && self.remote.is_some() && narrow.remote == self.remote && same_port
             }
-            ScopeKind::Pool | ScopeKind::Listener | ScopeKind::Process | ScopeKind::Resolver => self == narrow,
+            ScopeKind::Pool | ScopeKind::Listener | ScopeKind::Process | ScopeKind::Resolver => {
+                self == narrow
+            }
         }
     }
 
     /// The identity in one stable line of text, for hashes: names are not part of it.
     pub fn key(&self) -> String {
-        let Self { kind, netns, iface, local, remote, port, proto, process } = self;
+        let Self {
+            kind,
+            netns,
+            iface,
+            local,
+            remote,
+            port,
+            proto,
+            process,
+        } = self;
         let mut key = format!("{kind:?}");
         let mut part = |name: char, value: Option<String>| {
             if let Some(value) = value {
                 let _infallible = write!(key, "|{name}{value}");
             }
         };
-        part('n', netns.as_ref().map(|netns| format!("{}:{}", netns.inode, netns.cookie)));
+        part(
+            'n',
+            netns
+                .as_ref()
+                .map(|netns| format!("{}:{}", netns.inode, netns.cookie)),
+        );
         part('i', iface.as_ref().map(|iface| iface.ifindex.to_string()));
         part('l', local.map(|local| local.to_string()));
         part('r', remote.map(|remote| remote.to_string()));
         part('p', port.map(|port| port.to_string()));
         part('t', proto.map(|proto| format!("{proto:?}")));
-        part('x', process.as_ref().map(|process| format!("{}:{}", process.pid, process.start_time)));
+        part(
+            'x',
+            process
+                .as_ref()
+                .map(|process| format!("{}:{}", process.pid, process.start_time)),
+        );
         key
     }
 }

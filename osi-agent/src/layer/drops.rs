@@ -33,13 +33,22 @@ pub struct DropRow {
 /// Frees of a fragment list's members go through here: they are parts of a packet that was counted already.
 const FRAGMENT_FUNCTION: &str = "skb_release_data";
 
+/// Reason, namespace where it is known, layer and class.
+type Place = (Arc<str>, Option<u32>, Layer, &'static str);
+
 /// Drops of the window, one row per reason, namespace, layer and class, most packets first.
 ///
 /// Where only one namespace is watched, drops of others and of no known one are left out.
 pub(super) fn drops(window: &Window) -> Vec<DropRow> {
-    let mut rows: BTreeMap<(Arc<str>, Option<u32>, Layer, &'static str), DropRow> = BTreeMap::new();
+    let mut rows: BTreeMap<Place, DropRow> = BTreeMap::new();
     for (key, now) in &window.now.kernel.drops {
-        let before = window.previous.kernel.drops.get(key).copied().unwrap_or_default();
+        let before = window
+            .previous
+            .kernel
+            .drops
+            .get(key)
+            .copied()
+            .unwrap_or_default();
         let packets = now.count.saturating_sub(before.count);
         if packets == 0 {
             continue;
@@ -49,12 +58,26 @@ pub(super) fn drops(window: &Window) -> Vec<DropRow> {
             continue;
         }
         let segments = now.segments.saturating_sub(before.segments);
-        let drop::Blame { layer, class, .. } = drop::blame(&key.reason, &key.function);
-        let place = (key.reason.clone(), netns.map(|netns| netns.inode), layer, class.name());
+        let (layer, class) = drop::classify(&key.reason, &key.function);
+        let place = (
+            key.reason.clone(),
+            netns.map(|netns| netns.inode),
+            layer,
+            class.name(),
+        );
         let row = rows.entry(place).or_insert_with(|| {
             let scope = netns.map_or_else(Scope::host, Scope::netns);
             let reason = key.reason.clone();
-            DropRow { reason, functions: Vec::new(), layer, class, scope, packets: 0, segments: 0, fragments: 0 }
+            DropRow {
+                reason,
+                functions: Vec::new(),
+                layer,
+                class,
+                scope,
+                packets: 0,
+                segments: 0,
+                fragments: 0,
+            }
         });
         if &*key.function == FRAGMENT_FUNCTION {
             row.fragments += packets;

@@ -4,7 +4,8 @@ use osi_common::layer::Layer;
 use osi_common::occurrence::Kind;
 
 use super::{
-    Counter, LatencyReading, LayerMap, LayerReading, Meter, Read, Signal, Use, Window, drops::drops, signals,
+    Counter, LatencyReading, LayerMap, LayerReading, Meter, Read, Signal, Use, Window,
+    drops::drops, signals,
 };
 use osi_common::handshake::Latency;
 use osi_common::histogram::LatencyHistogram;
@@ -16,7 +17,11 @@ pub fn fold(window: &Window, unavailable: &dyn Fn(&str) -> Option<String>) -> La
     for signal in signals() {
         let reading = &mut layers[signal.layer.index()];
         if let Some(why) = blindness(signal, unavailable) {
-            reading.blind.push(crate::snapshot::Blind { layer: signal.layer, what: signal.id.to_owned(), why });
+            reading.blind.push(crate::snapshot::Blind {
+                layer: signal.layer,
+                what: signal.id.to_owned(),
+                why,
+            });
             continue;
         }
         // Traffic alone does not tell whether a layer is well.
@@ -31,21 +36,43 @@ pub fn fold(window: &Window, unavailable: &dyn Fn(&str) -> Option<String>) -> La
     }
     for reading in layers.iter_mut().filter(|reading| !reading.sighted) {
         if reading.blind.is_empty() {
-            let (what, why) = ("all signals".to_owned(), "this version measures L1 to L4 only".to_owned());
-            reading.blind.push(crate::snapshot::Blind { layer: reading.layer, what, why });
+            let (what, why) = (
+                "all signals".to_owned(),
+                "this version measures L1 to L4 only".to_owned(),
+            );
+            reading.blind.push(crate::snapshot::Blind {
+                layer: reading.layer,
+                what,
+                why,
+            });
         }
     }
-    LayerMap { boot_ns: window.now.boot_ns, elapsed_ns: window.elapsed_ns(), layers }
+    LayerMap {
+        boot_ns: window.now.boot_ns,
+        elapsed_ns: window.elapsed_ns(),
+        layers,
+    }
 }
 
 fn empty(layer: Layer) -> LayerReading {
     let (meters, counters, latencies, drops, blind) = Default::default();
-    LayerReading { layer, meters, counters, latencies, drops, blind, sighted: false }
+    LayerReading {
+        layer,
+        meters,
+        counters,
+        latencies,
+        drops,
+        blind,
+        sighted: false,
+    }
 }
 
 /// A signal is blind when a feeder of it is.
 fn blindness(signal: &Signal, unavailable: &dyn Fn(&str) -> Option<String>) -> Option<String> {
-    signal.fed_by.iter().find_map(|feeder| unavailable(feeder).map(|why| format!("{feeder}: {why}")))
+    signal
+        .fed_by
+        .iter()
+        .find_map(|feeder| unavailable(feeder).map(|why| format!("{feeder}: {why}")))
 }
 
 fn read(signal: &'static Signal, window: &Window, reading: &mut LayerReading) {
@@ -53,7 +80,10 @@ fn read(signal: &'static Signal, window: &Window, reading: &mut LayerReading) {
         Read::Capacity(rows) | Read::Indicator(rows) => {
             let mut uses = Vec::new();
             rows(window, &mut uses);
-            let mut meters: Vec<_> = uses.into_iter().map(|reading| meter(signal, reading)).collect();
+            let mut meters: Vec<_> = uses
+                .into_iter()
+                .map(|reading| meter(signal, reading))
+                .collect();
             let order = |a: &Meter, b: &Meter| {
                 let by_ratio = b.ratio.unwrap_or(-1.0).total_cmp(&a.ratio.unwrap_or(-1.0));
                 by_ratio.then_with(|| b.reading.used.total_cmp(&a.reading.used))
@@ -65,28 +95,56 @@ fn read(signal: &'static Signal, window: &Window, reading: &mut LayerReading) {
             let mut amounts = Vec::new();
             rows(window, &mut amounts);
             let moved = amounts.into_iter().filter(|amount| amount.delta > 0);
-            reading.counters.extend(moved.map(|amount| Counter { signal, amount }));
+            reading
+                .counters
+                .extend(moved.map(|amount| Counter { signal, amount }));
         }
         Read::Latency(which) => reading.latencies.extend(latency(signal, *which, window)),
     }
 }
 
 fn meter(signal: &'static Signal, reading: Use) -> Meter {
-    let ratio = reading.capacity.filter(|capacity| *capacity > 0.0).map(|capacity| reading.used / capacity);
-    Meter { signal, reading, ratio }
+    let ratio = reading
+        .capacity
+        .filter(|capacity| *capacity > 0.0)
+        .map(|capacity| reading.used / capacity);
+    Meter {
+        signal,
+        reading,
+        ratio,
+    }
 }
 
 fn latency(signal: &'static Signal, which: Latency, window: &Window) -> Option<LatencyReading> {
     let now = window.now.kernel.latencies.get(which as usize)?;
-    let before = window.previous.kernel.latencies.get(which as usize).copied().unwrap_or(LatencyHistogram::EMPTY);
+    let before = window
+        .previous
+        .kernel
+        .latencies
+        .get(which as usize)
+        .copied()
+        .unwrap_or(LatencyHistogram::EMPTY);
     let (in_flight, oldest_age_ns, unmeasured) = match which {
-        Latency::HandshakeClient => {
-            (window.now.kernel.handshakes_in_flight, window.now.kernel.oldest_handshake_ns, 0)
-        }
-        Latency::HandshakeServer => {
-            (0, 0, window.occurrences(Kind::AcceptedUnmeasured).map(|(_, _, count)| count.count).sum())
-        }
+        Latency::HandshakeClient => (
+            window.now.kernel.handshakes_in_flight,
+            window.now.kernel.oldest_handshake_ns,
+            0,
+        ),
+        Latency::HandshakeServer => (
+            0,
+            0,
+            window
+                .occurrences(Kind::AcceptedUnmeasured)
+                .map(|(_, _, count)| count.count)
+                .sum(),
+        ),
         Latency::PortSearch => (0, 0, 0),
     };
-    Some(LatencyReading { signal, histogram: now.delta(&before), in_flight, oldest_age_ns, unmeasured })
+    Some(LatencyReading {
+        signal,
+        histogram: now.delta(&before),
+        in_flight,
+        oldest_age_ns,
+        unmeasured,
+    })
 }

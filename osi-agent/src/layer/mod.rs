@@ -152,7 +152,12 @@ pub struct Use {
 impl Use {
     /// A gauge with its limit.
     pub fn of_gauge(scope: Scope, gauge: Gauge) -> Self {
-        Self { scope, used: gauge.used as f64, capacity: Some(gauge.limit as f64), lower_bound: false }
+        Self {
+            scope,
+            used: gauge.used as f64,
+            capacity: Some(gauge.limit as f64),
+            lower_bound: false,
+        }
     }
 }
 
@@ -238,7 +243,10 @@ impl LayerMap {
 
     /// The rows of one meter.
     pub fn meters(&self, signal: &'static Signal) -> impl Iterator<Item = &Meter> {
-        self.layer(signal.layer).meters.iter().filter(move |row| std::ptr::eq(row.signal, signal))
+        self.layer(signal.layer)
+            .meters
+            .iter()
+            .filter(move |row| std::ptr::eq(row.signal, signal))
     }
 
     /// The rows of one counter that moved in the window.
@@ -252,21 +260,32 @@ impl LayerMap {
 
     /// Whether the signal could not be read in this window.
     pub fn is_blind(&self, signal: &'static Signal) -> bool {
-        self.layer(signal.layer).blind.iter().any(|blind| blind.what == signal.id)
+        self.layer(signal.layer)
+            .blind
+            .iter()
+            .any(|blind| blind.what == signal.id)
     }
 
     /// Growth of one counter in a scope, 0 when it did not move.
     pub fn count(&self, signal: &'static Signal, scope: &Scope) -> u64 {
-        self.counters(signal).filter(|row| row.scope == *scope).map(|row| row.delta).sum()
+        self.counters(signal)
+            .filter(|row| row.scope == *scope)
+            .map(|row| row.delta)
+            .sum()
     }
 }
 
 /// All signals, L1 first.
 pub fn signals() -> impl Iterator<Item = &'static Signal> {
-    [l1_physical::TOPICS, l2_data_link::TOPICS, l3_network::TOPICS, l4_transport::TOPICS]
-        .into_iter()
-        .flatten()
-        .flat_map(|topic| topic.iter().copied())
+    [
+        l1_physical::TOPICS,
+        l2_data_link::TOPICS,
+        l3_network::TOPICS,
+        l4_transport::TOPICS,
+    ]
+    .into_iter()
+    .flatten()
+    .flat_map(|topic| topic.iter().copied())
 }
 
 /// Declares a topic's rows: each becomes a static that causes can name, and all of them become the topic's `SIGNALS`.

@@ -6,8 +6,25 @@ use super::{Read, signals};
 
 /// Readers and probes that exist.
 const FEEDERS: [&str; 19] = [
-    "links", "qdiscs", "routes", "neighbours", "mibs", "listeners", "ports", "conntrack", "sockstat", "softnet", "tc",
-    "xdp", "tcp_connect", "tcp_state", "drops", "retransmits", "synack_retransmits", "resets_sent", "resets_received",
+    "links",
+    "qdiscs",
+    "routes",
+    "neighbours",
+    "mibs",
+    "listeners",
+    "ports",
+    "conntrack",
+    "sockstat",
+    "softnet",
+    "tc",
+    "xdp",
+    "tcp_connect",
+    "tcp_state",
+    "drops",
+    "retransmits",
+    "synack_retransmits",
+    "resets_sent",
+    "resets_received",
 ];
 
 #[test]
@@ -15,7 +32,10 @@ fn ids_are_unique_words() {
     let mut seen = BTreeSet::new();
     for signal in signals() {
         assert!(seen.insert(signal.id), "{} is there twice", signal.id);
-        let snake = signal.id.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
+        let snake = signal
+            .id
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
         assert!(snake, "{} is not snake case", signal.id);
     }
 }
@@ -23,7 +43,12 @@ fn ids_are_unique_words() {
 #[test]
 fn every_row_has_its_help() {
     for signal in signals() {
-        assert!(signal.help.ends_with('.') && signal.help.len() > 10, "{}: {}", signal.id, signal.help);
+        assert!(
+            signal.help.ends_with('.') && signal.help.len() > 10,
+            "{}: {}",
+            signal.id,
+            signal.help
+        );
         assert!(!signal.since.is_empty(), "{}", signal.id);
     }
 }
@@ -33,13 +58,27 @@ fn every_signal_is_fed() {
     for signal in signals() {
         assert!(!signal.fed_by.is_empty(), "{} is fed by nobody", signal.id);
         for feeder in signal.fed_by {
-            assert!(FEEDERS.contains(feeder), "{} is fed by {feeder}, which does not exist", signal.id);
+            assert!(
+                FEEDERS.contains(feeder),
+                "{} is fed by {feeder}, which does not exist",
+                signal.id
+            );
         }
     }
 }
 
 #[test]
 fn latencies_keep_the_names_of_the_stream() {
-    let ids: Vec<_> = signals().filter(|signal| matches!(signal.read, Read::Latency(_))).map(|s| s.id).collect();
-    assert_eq!(ids, ["tcp_handshake_client", "tcp_handshake_server", "tcp_port_search"]);
+    let ids: Vec<_> = signals()
+        .filter(|signal| matches!(signal.read, Read::Latency(_)))
+        .map(|s| s.id)
+        .collect();
+    assert_eq!(
+        ids,
+        [
+            "tcp_handshake_client",
+            "tcp_handshake_server",
+            "tcp_port_search"
+        ]
+    );
 }

@@ -37,7 +37,10 @@ pub struct PeerDelta {
 impl<'a> Window<'a> {
     /// Length in nanoseconds, at least 1.
     pub fn elapsed_ns(&self) -> u64 {
-        self.now.boot_ns.saturating_sub(self.previous.boot_ns).max(1)
+        self.now
+            .boot_ns
+            .saturating_sub(self.previous.boot_ns)
+            .max(1)
     }
 
     /// A growth in the window as a rate per second.
@@ -46,7 +49,9 @@ impl<'a> Window<'a> {
     }
 
     /// Every namespace with its state at the window's start, where it existed then.
-    pub fn namespaces(&self) -> impl Iterator<Item = (&'a NetnsState, Option<&'a NetnsState>)> + use<'a> {
+    pub fn namespaces(
+        &self,
+    ) -> impl Iterator<Item = (&'a NetnsState, Option<&'a NetnsState>)> + use<'a> {
         let previous = &self.previous.namespaces;
         let all = self.now.namespaces.iter().enumerate();
         all.map(move |(at, now)| (now, same(previous, at, |old| old.netns == now.netns)))
@@ -54,32 +59,44 @@ impl<'a> Window<'a> {
 
     /// The namespace with this inode, if it is in scope.
     pub fn netns(&self, inode: u32) -> Option<&'a Netns> {
-        self.now.namespaces.iter().map(|state| &state.netns).find(|netns| netns.inode == inode)
+        self.now
+            .namespaces
+            .iter()
+            .map(|state| &state.netns)
+            .find(|netns| netns.inode == inode)
     }
 
     /// The namespaces' links with their state at the window's start.
     pub fn links(&self) -> impl Iterator<Item = (&'a Netns, &'a Link, &'a Link)> + use<'a> {
-        self.namespaces().filter_map(|(now, old)| old.map(|old| (now, old))).flat_map(|(now, old)| {
-            now.links.iter().enumerate().filter_map(move |(at, link)| {
-                let before = same(&old.links, at, |before| {
-                    before.iface == link.iface && before.iface.name == link.iface.name
-                })?;
-                Some((&now.netns, link, before))
+        self.namespaces()
+            .filter_map(|(now, old)| old.map(|old| (now, old)))
+            .flat_map(|(now, old)| {
+                now.links.iter().enumerate().filter_map(move |(at, link)| {
+                    let before = same(&old.links, at, |before| {
+                        before.iface == link.iface && before.iface.name == link.iface.name
+                    })?;
+                    Some((&now.netns, link, before))
+                })
             })
-        })
     }
 
     /// The namespaces' queueing disciplines with their state at the window's start.
     pub fn qdiscs(&self) -> impl Iterator<Item = (&'a Netns, &'a Qdisc, &'a Qdisc)> + use<'a> {
-        self.namespaces().filter_map(|(now, old)| old.map(|old| (now, old))).flat_map(|(now, old)| {
-            now.qdiscs.iter().enumerate().filter_map(move |(at, qdisc)| {
-                let before = same(&old.qdiscs, at, |before| {
-                    let place = (before.handle, before.parent) == (qdisc.handle, qdisc.parent);
-                    place && before.iface == qdisc.iface && before.kind == qdisc.kind
-                })?;
-                Some((&now.netns, qdisc, before))
+        self.namespaces()
+            .filter_map(|(now, old)| old.map(|old| (now, old)))
+            .flat_map(|(now, old)| {
+                now.qdiscs
+                    .iter()
+                    .enumerate()
+                    .filter_map(move |(at, qdisc)| {
+                        let before = same(&old.qdiscs, at, |before| {
+                            let place =
+                                (before.handle, before.parent) == (qdisc.handle, qdisc.parent);
+                            place && before.iface == qdisc.iface && before.kind == qdisc.kind
+                        })?;
+                        Some((&now.netns, qdisc, before))
+                    })
             })
-        })
     }
 
     /// Growth of an SNMP counter per namespace that has it.
@@ -92,34 +109,59 @@ impl<'a> Window<'a> {
 
     /// Growth of an SNMP counter in one namespace; 0 when it is not kept or not known yet.
     pub fn mib_in(&self, netns: &Netns, mib: Mib) -> u64 {
-        self.mib(mib).find(|(found, _)| *found == netns).map_or(0, |(_, delta)| delta)
+        self.mib(mib)
+            .find(|(found, _)| *found == netns)
+            .map_or(0, |(_, delta)| delta)
     }
 
     /// Growth of every occurrence key of one kind, in namespaces in scope.
-    pub fn occurrences(&self, kind: Kind) -> impl Iterator<Item = (&'a Netns, u32, Count)> + use<'a> {
+    pub fn occurrences(
+        &self,
+        kind: Kind,
+    ) -> impl Iterator<Item = (&'a Netns, u32, Count)> + use<'a> {
         let (previous, window) = (self.previous, *self);
-        self.now.kernel.occurrences.iter().filter(move |(key, _)| key.kind == kind as u32).filter_map(move |(key, count)| {
-            let netns = window.netns(key.netns)?;
-            let before = previous.kernel.occurrences.get(key).copied().unwrap_or_default();
-            let delta = Count {
-                count: count.count.saturating_sub(before.count),
-                segments: count.segments.saturating_sub(before.segments),
-                sampled: 0,
-            };
-            (delta.count > 0).then_some((netns, key.code, delta))
-        })
+        self.now
+            .kernel
+            .occurrences
+            .iter()
+            .filter(move |(key, _)| key.kind == kind as u32)
+            .filter_map(move |(key, count)| {
+                let netns = window.netns(key.netns)?;
+                let before = previous
+                    .kernel
+                    .occurrences
+                    .get(key)
+                    .copied()
+                    .unwrap_or_default();
+                let delta = Count {
+                    count: count.count.saturating_sub(before.count),
+                    segments: count.segments.saturating_sub(before.segments),
+                    sampled_ns: count.sampled_ns,
+                };
+                (delta.count > 0).then_some((netns, key.code, delta))
+            })
     }
 
     /// An SNMP counter as the rows of a signal.
     pub fn mib_rows(&self, mib: Mib) -> impl Iterator<Item = Amount> + use<'a> {
-        self.mib(mib).map(|(netns, delta)| Amount { scope: Scope::netns(netns), delta })
+        self.mib(mib).map(|(netns, delta)| Amount {
+            scope: Scope::netns(netns),
+            delta,
+        })
     }
 
     /// Occurrences of one kind with the wanted codes as the rows of a signal: one per namespace.
-    pub fn occurrence_rows(&self, kind: Kind, wanted: fn(u32) -> bool) -> impl Iterator<Item = Amount> + use<'a> {
+    pub fn occurrence_rows(
+        &self,
+        kind: Kind,
+        wanted: fn(u32) -> bool,
+    ) -> impl Iterator<Item = Amount> + use<'a> {
         let mut rows: BTreeMap<u32, Amount> = BTreeMap::new();
         for (netns, _, count) in self.occurrences(kind).filter(|(_, code, _)| wanted(*code)) {
-            let row = rows.entry(netns.inode).or_insert_with(|| Amount { scope: Scope::netns(netns), delta: 0 });
+            let row = rows.entry(netns.inode).or_insert_with(|| Amount {
+                scope: Scope::netns(netns),
+                delta: 0,
+            });
             row.delta += count.count;
         }
         rows.into_values()
@@ -127,29 +169,57 @@ impl<'a> Window<'a> {
 
     /// How often something of this kind happened in one namespace.
     pub fn occurred_in(&self, netns: &Netns, kind: Kind) -> u64 {
-        self.occurrences(kind).filter(|(found, _, _)| *found == netns).map(|(_, _, count)| count.count).sum()
+        self.occurrences(kind)
+            .filter(|(found, _, _)| *found == netns)
+            .map(|(_, _, count)| count.count)
+            .sum()
     }
 
     /// Growth of every peer's connect outcomes that moved, in the order of their keys.
     pub fn peers(&self) -> Vec<PeerDelta> {
-        let mut moved: Vec<_> = self.now.kernel.peers.iter().filter_map(|(key, now)| {
-            let before = self.previous.kernel.peers.get(key).copied().unwrap_or_default();
-            let delta = peer_growth(now, &before);
-            (delta != Peer::default()).then_some((key, delta))
-        }).collect();
+        let mut moved: Vec<_> = self
+            .now
+            .kernel
+            .peers
+            .iter()
+            .filter_map(|(key, now)| {
+                let before = self
+                    .previous
+                    .kernel
+                    .peers
+                    .get(key)
+                    .copied()
+                    .unwrap_or_default();
+                let delta = peer_growth(now, &before);
+                (delta != Peer::default()).then_some((key, delta))
+            })
+            .collect();
         moved.sort_by_key(|(key, _)| **key);
-        moved.into_iter().filter_map(|(key, delta)| {
-            let netns = self.netns(key.netns)?.clone();
-            Some(PeerDelta { netns, address: peer_address(key), port: key.port, delta })
-        }).collect()
+        moved
+            .into_iter()
+            .filter_map(|(key, delta)| {
+                let netns = self.netns(key.netns)?.clone();
+                Some(PeerDelta {
+                    netns,
+                    address: peer_address(key),
+                    port: key.port,
+                    delta,
+                })
+            })
+            .collect()
     }
 
     /// Programs' counters per interface, with the window's start.
-    pub fn interfaces(&self) -> impl Iterator<Item = (&'a InterfaceMaps, &'a InterfaceMaps)> + use<'a> {
+    pub fn interfaces(
+        &self,
+    ) -> impl Iterator<Item = (&'a InterfaceMaps, &'a InterfaceMaps)> + use<'a> {
         let previous = self.previous;
         self.now.kernel.interfaces.iter().filter_map(move |now| {
-            let before =
-                previous.kernel.interfaces.iter().find(|old| old.netns == now.netns && old.iface == now.iface)?;
+            let before = previous
+                .kernel
+                .interfaces
+                .iter()
+                .find(|old| old.netns == now.netns && old.iface == now.iface)?;
             Some((now, before))
         })
     }
@@ -162,12 +232,24 @@ impl<'a> Window<'a> {
 
 /// The element that was `at` this place before, or wherever it is now: lists seldom change between windows.
 fn same<T>(previous: &[T], at: usize, is_it: impl Fn(&T) -> bool) -> Option<&T> {
-    previous.get(at).filter(|old| is_it(old)).or_else(|| previous.iter().find(|old| is_it(old)))
+    previous
+        .get(at)
+        .filter(|old| is_it(old))
+        .or_else(|| previous.iter().find(|old| is_it(old)))
 }
 
 fn peer_growth(now: &Peer, before: &Peer) -> Peer {
-    let Peer { attempts, connected, refused, timed_out, unreachable, port_exhausted, abandoned, other, syn_retransmits } =
-        before;
+    let Peer {
+        attempts,
+        connected,
+        refused,
+        timed_out,
+        unreachable,
+        port_exhausted,
+        abandoned,
+        other,
+        syn_retransmits,
+    } = before;
     Peer {
         attempts: now.attempts.saturating_sub(*attempts),
         connected: now.connected.saturating_sub(*connected),

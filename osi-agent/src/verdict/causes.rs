@@ -4,10 +4,15 @@ use super::{Cause, l1_physical, l2_data_link, l3_network, l4_transport};
 
 /// All causes, L1 first.
 pub fn causes() -> impl Iterator<Item = &'static Cause> {
-    [l1_physical::CAUSES, l2_data_link::CAUSES, l3_network::CAUSES, l4_transport::CAUSES]
-        .into_iter()
-        .flatten()
-        .copied()
+    [
+        l1_physical::CAUSES,
+        l2_data_link::CAUSES,
+        l3_network::CAUSES,
+        l4_transport::CAUSES,
+    ]
+    .into_iter()
+    .flatten()
+    .copied()
 }
 
 /// The cause with this id.

@@ -70,27 +70,35 @@ impl<'a> Facts<'a> {
 
     /// The row of a meter in a scope.
     pub fn meter(&self, signal: &'static Signal, scope: &Scope) -> Option<&'a Meter> {
-        self.map.meters(signal).find(|row| row.reading.scope == *scope)
+        self.map
+            .meters(signal)
+            .find(|row| row.reading.scope == *scope)
     }
 
     /// The window's samples of drops with a reason that begins like this, in a namespace, oldest first.
     pub fn dropped(&self, reason: &str, netns: &Netns) -> Vec<Seen> {
         let reasons = &self.window.now.kernel.reasons;
-        let meant = |seen: &Seen| reasons.get(&seen.code).is_some_and(|name| name.starts_with(reason));
+        let meant = |seen: &Seen| {
+            reasons
+                .get(&seen.code)
+                .is_some_and(|name| name.starts_with(reason))
+        };
         self.samples(Kind::Drop, netns).filter(meant).collect()
     }
 
     /// The window's samples of one kind in a namespace, oldest first.
     pub fn samples(&self, kind: Kind, netns: &Netns) -> impl Iterator<Item = Seen> + use<'a> {
         let inode = netns.inode;
-        let of_kind = move |sample: &&Sample| sample.key.kind == kind as u32 && sample.key.netns == inode;
+        let of_kind =
+            move |sample: &&Sample| sample.key.kind == kind as u32 && sample.key.netns == inode;
         self.window.now.samples.iter().filter(of_kind).map(seen)
     }
 }
 
 fn seen(sample: &Sample) -> Seen {
     let known = sample.family != 0;
-    let process = (sample.pid != 0).then(|| format!("{} (pid {})", text::name(&sample.comm), sample.pid));
+    let process =
+        (sample.pid != 0).then(|| format!("{} (pid {})", text::name(&sample.comm), sample.pid));
     Seen {
         code: sample.key.code,
         local: known.then(|| address(sample.family, &sample.local)),

@@ -9,16 +9,30 @@ use super::{Cause, Severity};
 /// Notes for every open finding which others explain it, whichever opened first.
 /// A finding that was resolved in the last windows still explains: the tail of an incident is no new one.
 pub(super) fn explain(ledger: &mut Ledger, reach: &Reach, window: u64) {
-    let fresh = ledger.resolved.iter().filter(|(at, _)| at + CLEAR_WINDOWS > window).map(|(_, entry)| entry);
+    let fresh = ledger
+        .resolved
+        .iter()
+        .filter(|(at, _)| at + CLEAR_WINDOWS > window)
+        .map(|(_, entry)| entry);
     let mut by_cause: BTreeMap<&str, Vec<&Entry>> = BTreeMap::new();
     for entry in ledger.open.values().chain(fresh) {
         by_cause.entry(entry.cause.id).or_default().push(entry);
     }
     let mut answers = Vec::new();
     for felt in ledger.open.values() {
-        let faults = felt.cause.explained_by.iter().filter_map(|cause| by_cause.get(cause.id)).flatten();
-        let covering = faults.filter(|fault| reach.covers(&fault.finding.scope, &felt.finding.scope));
-        answers.push(covering.map(|fault| fault.finding.id.clone()).collect::<BTreeSet<_>>());
+        let faults = felt
+            .cause
+            .explained_by
+            .iter()
+            .filter_map(|cause| by_cause.get(cause.id))
+            .flatten();
+        let covering =
+            faults.filter(|fault| reach.covers(&fault.finding.scope, &felt.finding.scope));
+        answers.push(
+            covering
+                .map(|fault| fault.finding.id.clone())
+                .collect::<BTreeSet<_>>(),
+        );
     }
     for (entry, ids) in ledger.open.values_mut().zip(answers) {
         entry.finding.explained_by = ids.into_iter().collect();
@@ -30,10 +44,18 @@ pub(super) fn explain(ledger: &mut Ledger, reach: &Reach, window: u64) {
 /// While only the tail of an incident is open, its resolved root stays the root.
 pub(super) fn roots(ledger: &Ledger) -> Vec<Root<'_>> {
     let open: Vec<&Entry> = ledger.open.values().collect();
-    let unexplained = open.iter().copied().filter(|entry| entry.finding.explained_by.is_empty());
-    let mut roots: Vec<_> = unexplained.map(|entry| Root::new(entry, &open, true)).collect();
+    let unexplained = open
+        .iter()
+        .copied()
+        .filter(|entry| entry.finding.explained_by.is_empty());
+    let mut roots: Vec<_> = unexplained
+        .map(|entry| Root::new(entry, &open, true))
+        .collect();
     if roots.is_empty() {
-        let gone = ledger.resolved.iter().map(|(_, entry)| Root::new(entry, &open, false));
+        let gone = ledger
+            .resolved
+            .iter()
+            .map(|(_, entry)| Root::new(entry, &open, false));
         roots = gone.filter(|root| !root.symptoms.is_empty()).collect();
     }
     roots.sort_by(|a, b| b.rank(a));
@@ -56,7 +78,8 @@ impl<'a> Root<'a> {
         loop {
             let explained = |other: &&&Entry| {
                 let by = &other.finding.explained_by;
-                !ids.contains(other.finding.id.as_str()) && by.iter().any(|id| ids.contains(id.as_str()))
+                !ids.contains(other.finding.id.as_str())
+                    && by.iter().any(|id| ids.contains(id.as_str()))
             };
             let more: Vec<&Entry> = open.iter().filter(explained).copied().collect();
             if more.is_empty() {
@@ -65,13 +88,22 @@ impl<'a> Root<'a> {
             ids.extend(more.iter().map(|other| other.finding.id.as_str()));
             symptoms.extend(more);
         }
-        symptoms.sort_by_key(|symptom| (std::cmp::Reverse(symptom.cause.layer), &symptom.finding.id));
-        Self { entry, symptoms, open: is_open }
+        symptoms
+            .sort_by_key(|symptom| (std::cmp::Reverse(symptom.cause.layer), &symptom.finding.id));
+        Self {
+            entry,
+            symptoms,
+            open: is_open,
+        }
     }
 
     /// Its own severity, or that of its worst symptom.
     pub(super) fn severity(&self) -> Severity {
-        let worst = self.symptoms.iter().map(|symptom| symptom.finding.severity).max();
+        let worst = self
+            .symptoms
+            .iter()
+            .map(|symptom| symptom.finding.severity)
+            .max();
         let own = self.open.then_some(self.entry.finding.severity);
         worst.max(own).unwrap_or(Severity::Warn)
     }

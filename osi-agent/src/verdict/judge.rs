@@ -8,7 +8,8 @@ use super::graph::{self, Root};
 use super::reach::Reach;
 use super::rule::Entry;
 use super::{
-    Cause, Facts, FaultMap, Finding, FindingRef, History, Severity, Sighting, Verdict, VerdictState, causes, layers,
+    Cause, Facts, FaultMap, Finding, FindingRef, History, Severity, Sighting, Verdict,
+    VerdictState, causes, layers,
 };
 use crate::layer::{LayerMap, Window};
 use crate::scope::{Scope, ScopeKind};
@@ -29,18 +30,36 @@ pub struct Circumstances<'a> {
 type Seen = BTreeMap<(&'static str, Scope), (&'static Cause, Sighting)>;
 
 /// Judges a window.
-pub fn judge(window: &Window, map: &LayerMap, history: &mut History, now: &Circumstances) -> FaultMap {
+pub fn judge(
+    window: &Window,
+    map: &LayerMap,
+    history: &mut History,
+    now: &Circumstances,
+) -> FaultMap {
     history.observe(window, map);
-    let blind: BTreeSet<_> = causes().filter(|cause| is_blind(map, cause)).map(|cause| cause.id).collect();
+    let blind: BTreeSet<_> = causes()
+        .filter(|cause| is_blind(map, cause))
+        .map(|cause| cause.id)
+        .collect();
     let seen = sightings(window, map, history, now);
     let mut changes = history.ledger.step(history.windows, seen, &blind, now);
-    let History { ledger, routes, windows, .. } = history;
+    let History {
+        ledger,
+        routes,
+        windows,
+        ..
+    } = history;
     graph::explain(ledger, &Reach::new(window, routes), *windows);
     changes.extend(ledger.open.values_mut().filter_map(Entry::news));
     history.learn(window);
 
     let roots = graph::roots(&history.ledger);
-    let mut open: Vec<Finding> = history.ledger.open.values().map(|entry| entry.finding.clone()).collect();
+    let mut open: Vec<Finding> = history
+        .ledger
+        .open
+        .values()
+        .map(|entry| entry.finding.clone())
+        .collect();
     open.sort_by(|a, b| (b.severity, b.confidence, &a.id).cmp(&(a.severity, a.confidence, &b.id)));
     FaultMap {
         window_ns: map.elapsed_ns,
@@ -64,11 +83,27 @@ fn sightings(window: &Window, map: &LayerMap, history: &History, now: &Circumsta
     let mut seen = Seen::new();
     for cause in causes() {
         let limits = |name: &str| {
-            let default = || cause.thresholds.iter().find(|limit| limit.name == name).map(|limit| limit.default);
-            (now.limits)(cause.id, name).or_else(default).unwrap_or(f64::INFINITY)
+            let default = || {
+                cause
+                    .thresholds
+                    .iter()
+                    .find(|limit| limit.name == name)
+                    .map(|limit| limit.default)
+            };
+            (now.limits)(cause.id, name)
+                .or_else(default)
+                .unwrap_or(f64::INFINITY)
         };
         let mut found = Vec::new();
-        (cause.detect)(&Facts { window, map, history, limits: &limits }, &mut found);
+        (cause.detect)(
+            &Facts {
+                window,
+                map,
+                history,
+                limits: &limits,
+            },
+            &mut found,
+        );
         for sighting in found {
             // What belongs to the whole host is not the fault of the one namespace that is watched.
             if window.single_netns && sighting.scope.kind == ScopeKind::Host {
@@ -85,8 +120,19 @@ fn sightings(window: &Window, map: &LayerMap, history: &History, now: &Circumsta
 }
 
 fn verdict(roots: &[Root], map: &LayerMap, blind: &BTreeSet<&'static str>) -> Verdict {
-    let Some((worst, others)) = roots.split_first() else { return all_is_well(map, blind) };
-    let Finding { id, opened_at, scope, confidence, impact, evidence, summary, .. } = &worst.entry.finding;
+    let Some((worst, others)) = roots.split_first() else {
+        return all_is_well(map, blind);
+    };
+    let Finding {
+        id,
+        opened_at,
+        scope,
+        confidence,
+        impact,
+        evidence,
+        summary,
+        ..
+    } = &worst.entry.finding;
     let cause = worst.entry.cause;
     let state = match worst.severity() {
         Severity::Warn => VerdictState::Warn,
@@ -98,25 +144,44 @@ fn verdict(roots: &[Root], map: &LayerMap, blind: &BTreeSet<&'static str>) -> Ve
         cause: Some(cause.id.to_owned()),
         finding_id: Some(id.clone()),
         since: Some(opened_at.clone()),
-        summary: if worst.open { summary.clone() } else { format!("Over, its symptoms are fading: {summary}") },
+        summary: if worst.open {
+            summary.clone()
+        } else {
+            format!("Over, its symptoms are fading: {summary}")
+        },
         confidence: Some(*confidence),
         scope: Some(scope.clone()),
         impact: Some(*impact),
         evidence: evidence.clone(),
-        symptoms: worst.symptoms.iter().map(|symptom| reference(&symptom.finding)).collect(),
-        other_roots: others.iter().map(|root| reference(&root.entry.finding)).collect(),
+        symptoms: worst
+            .symptoms
+            .iter()
+            .map(|symptom| reference(&symptom.finding))
+            .collect(),
+        other_roots: others
+            .iter()
+            .map(|root| reference(&root.entry.finding))
+            .collect(),
         cannot_rule_out: cannot_rule_out(cause, map, blind),
         advice: (cause.advise)(&worst.entry.finding),
     }
 }
 
 fn reference(finding: &Finding) -> FindingRef {
-    let Finding { layer, cause, id, .. } = finding;
-    FindingRef { layer: layer.clone(), cause: cause.clone(), finding_id: id.clone() }
+    let Finding {
+        layer, cause, id, ..
+    } = finding;
+    FindingRef {
+        layer: layer.clone(),
+        cause: cause.clone(),
+        finding_id: id.clone(),
+    }
 }
 
 fn all_is_well(map: &LayerMap, blind: &BTreeSet<&'static str>) -> Verdict {
-    let unseen = causes().filter(|cause| blind.contains(cause.id)).map(|cause| cause.layer);
+    let unseen = causes()
+        .filter(|cause| blind.contains(cause.id))
+        .map(|cause| cause.layer);
     let cannot_rule_out = ids(unseen.chain(unsighted(map)));
     let summary = if cannot_rule_out.is_empty() {
         "No layer is broken.".to_owned()
@@ -144,19 +209,32 @@ fn all_is_well(map: &LayerMap, blind: &BTreeSet<&'static str>) -> Verdict {
 
 /// Layers that could still hold the true root: those of a blind cause that may explain this one, those below that show
 /// nothing at all, and blind ones above that may press back on it.
-fn cannot_rule_out(cause: &'static Cause, map: &LayerMap, blind: &BTreeSet<&'static str>) -> Vec<String> {
+fn cannot_rule_out(
+    cause: &'static Cause,
+    map: &LayerMap,
+    blind: &BTreeSet<&'static str>,
+) -> Vec<String> {
     let may_explain = graph::ancestors(cause);
-    let unseen = may_explain.values().filter(|above| blind.contains(above.id)).map(|above| above.layer);
+    let unseen = may_explain
+        .values()
+        .filter(|above| blind.contains(above.id))
+        .map(|above| above.layer);
     let below = unsighted(map).filter(|layer| *layer < cause.layer);
     let pressing = unsighted(map).filter(|layer| cause.suspects.contains(layer));
     ids(unseen.chain(below).chain(pressing))
 }
 
 fn unsighted(map: &LayerMap) -> impl Iterator<Item = Layer> {
-    map.layers.iter().filter(|reading| !reading.sighted).map(|reading| reading.layer)
+    map.layers
+        .iter()
+        .filter(|reading| !reading.sighted)
+        .map(|reading| reading.layer)
 }
 
 fn ids(layers: impl Iterator<Item = Layer>) -> Vec<String> {
     let sorted: BTreeSet<Layer> = layers.collect();
-    sorted.into_iter().map(|layer| layer.id().to_owned()).collect()
+    sorted
+        .into_iter()
+        .map(|layer| layer.id().to_owned())
+        .collect()
 }

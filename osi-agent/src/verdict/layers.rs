@@ -7,8 +7,8 @@ use osi_common::histogram::UpperBound;
 use osi_common::layer::Layer;
 
 use super::{
-    BlindRow, Coverage, DropReason, Finding, History, LatencySummary, LayerFault, LayerState, MeterKind, MeterRow,
-    Severity,
+    BlindRow, Coverage, DropReason, Finding, History, LatencySummary, LayerFault, LayerState,
+    MeterKind, MeterRow, Severity,
 };
 use crate::layer::{DropRow, LatencyReading, LayerMap, LayerReading, Meter, Read, Window};
 use crate::scope::ScopeKind;
@@ -20,20 +20,40 @@ const ROWS_PER_METER: usize = 16;
 const FUNCTIONS_PER_REASON: usize = 4;
 
 /// The layers of the fault map, L7 first.
-pub(super) fn faults(window: &Window, map: &LayerMap, history: &History, open: &[Finding]) -> Vec<LayerFault> {
-    Layer::TOP_DOWN.iter().map(|layer| fault(window, map.layer(*layer), history, open)).collect()
+pub(super) fn faults(
+    window: &Window,
+    map: &LayerMap,
+    history: &History,
+    open: &[Finding],
+) -> Vec<LayerFault> {
+    Layer::TOP_DOWN
+        .iter()
+        .map(|layer| fault(window, map.layer(*layer), history, open))
+        .collect()
 }
 
-fn fault(window: &Window, reading: &LayerReading, history: &History, open: &[Finding]) -> LayerFault {
+fn fault(
+    window: &Window,
+    reading: &LayerReading,
+    history: &History,
+    open: &[Finding],
+) -> LayerFault {
     let limiting = limiting(window, reading);
     let (meters, meters_omitted) = meters(reading, history);
-    let (benign, harmful): (Vec<_>, Vec<_>) = reading.drops.iter().partition(|row| row.class == Class::Benign);
+    let (benign, harmful): (Vec<_>, Vec<_>) = reading
+        .drops
+        .iter()
+        .partition(|row| row.class == Class::Benign);
     let dropped: u64 = harmful.iter().map(|row| row.packets).sum();
     LayerFault {
         layer: reading.layer.id().to_owned(),
         name: reading.layer.name().to_owned(),
         state: state(reading, open),
-        coverage: if reading.blind.is_empty() { Coverage::Full } else { Coverage::Partial },
+        coverage: if reading.blind.is_empty() {
+            Coverage::Full
+        } else {
+            Coverage::Partial
+        },
         saturation_ratio: limiting.and_then(|meter| meter.ratio),
         limiting_meter: limiting.map(|meter| meter.signal.id.to_owned()),
         limiting_scope: limiting.map(|meter| meter.reading.scope.clone()),
@@ -41,10 +61,21 @@ fn fault(window: &Window, reading: &LayerReading, history: &History, open: &[Fin
         errors: counted(reading, |read| matches!(read, Read::Errors(_))),
         benign_drops: benign.iter().map(|row| row.packets).sum(),
         drops_by_reason: reading.drops.iter().map(reason).collect(),
-        blind: reading.blind.iter().map(|row| BlindRow { what: row.what.clone(), why: row.why.clone() }).collect(),
+        blind: reading
+            .blind
+            .iter()
+            .map(|row| BlindRow {
+                what: row.what.clone(),
+                why: row.why.clone(),
+            })
+            .collect(),
         meters,
         meters_omitted,
-        latency: reading.latencies.iter().map(|row| (row.signal.id.to_owned(), latency(row))).collect(),
+        latency: reading
+            .latencies
+            .iter()
+            .map(|row| (row.signal.id.to_owned(), latency(row)))
+            .collect(),
     }
 }
 
@@ -52,7 +83,11 @@ fn state(reading: &LayerReading, open: &[Finding]) -> LayerState {
     if !reading.sighted {
         return LayerState::Blind;
     }
-    let worst = open.iter().filter(|finding| finding.layer == reading.layer.id()).map(|finding| finding.severity).max();
+    let worst = open
+        .iter()
+        .filter(|finding| finding.layer == reading.layer.id())
+        .map(|finding| finding.severity)
+        .max();
     match worst {
         None => LayerState::Ok,
         Some(Severity::Warn) => LayerState::Warn,
@@ -67,12 +102,18 @@ fn limiting<'a>(window: &Window, reading: &'a LayerReading) -> Option<&'a Meter>
         capacity && !(window.single_netns && meter.reading.scope.kind == ScopeKind::Host)
     };
     // The first of equals, so that the answer does not depend on the order of a search.
-    let fuller = |best: &'a Meter, next: &'a Meter| if next.ratio > best.ratio { next } else { best };
+    let fuller =
+        |best: &'a Meter, next: &'a Meter| if next.ratio > best.ratio { next } else { best };
     reading.meters.iter().filter(counts).reduce(fuller)
 }
 
 fn counted(reading: &LayerReading, wanted: fn(&Read) -> bool) -> u64 {
-    reading.counters.iter().filter(|row| wanted(&row.signal.read)).map(|row| row.amount.delta).sum()
+    reading
+        .counters
+        .iter()
+        .filter(|row| wanted(&row.signal.read))
+        .map(|row| row.amount.delta)
+        .sum()
 }
 
 fn meters(reading: &LayerReading, history: &History) -> (Vec<MeterRow>, u64) {
@@ -94,7 +135,11 @@ fn row(meter: &Meter, history: &History) -> MeterRow {
     let capacity = matches!(meter.signal.read, Read::Capacity(_));
     MeterRow {
         id: meter.signal.id.to_owned(),
-        kind: if capacity { MeterKind::Capacity } else { MeterKind::Indicator },
+        kind: if capacity {
+            MeterKind::Capacity
+        } else {
+            MeterKind::Indicator
+        },
         used: meter.reading.used,
         capacity: meter.reading.capacity,
         unit: meter.signal.unit.name().to_owned(),
@@ -106,15 +151,29 @@ fn row(meter: &Meter, history: &History) -> MeterRow {
 }
 
 fn reason(row: &DropRow) -> DropReason {
-    let DropRow { reason, functions, layer: _, class, scope, packets, segments, fragments } = row;
-    let named = functions.iter().filter(|(function, _)| !function.is_empty());
+    let DropRow {
+        reason,
+        functions,
+        layer: _,
+        class,
+        scope,
+        packets,
+        segments,
+        fragments,
+    } = row;
+    let named = functions
+        .iter()
+        .filter(|(function, _)| !function.is_empty());
     DropReason {
         reason: reason.to_string(),
         class: class.name().to_owned(),
         packets: *packets,
         segments: *segments,
         fragments: *fragments,
-        functions: named.take(FUNCTIONS_PER_REASON).map(|(function, _)| function.to_string()).collect(),
+        functions: named
+            .take(FUNCTIONS_PER_REASON)
+            .map(|(function, _)| function.to_string())
+            .collect(),
         scope: scope.clone(),
     }
 }

@@ -46,7 +46,8 @@ pub use facts::{Facts, Sighting};
 pub use history::History;
 pub use judge::{Circumstances, judge};
 pub use map::{
-    BlindRow, Coverage, DropReason, FaultMap, LatencySummary, LayerFault, LayerState, MeterKind, MeterRow,
+    BlindRow, Coverage, DropReason, FaultMap, LatencySummary, LayerFault, LayerState, MeterKind,
+    MeterRow,
 };
 
 /// A named fault; every output and document iterates the table of these.
@@ -156,7 +157,12 @@ pub struct Evidence {
 impl Evidence {
     /// A measured value and what it means.
     pub fn new(signal: &str, value: f64, unit: &str, why: impl Into<String>) -> Self {
-        Self { signal: signal.to_owned(), value, unit: unit.to_owned(), why: why.into() }
+        Self {
+            signal: signal.to_owned(),
+            value,
+            unit: unit.to_owned(),
+            why: why.into(),
+        }
     }
 }
 

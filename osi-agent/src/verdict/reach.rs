@@ -23,7 +23,9 @@ impl<'a> Reach<'a> {
     pub(super) fn covers(&self, fault: &Scope, felt: &Scope) -> bool {
         match fault.kind {
             ScopeKind::Iface => self.link_covers(fault, felt),
-            ScopeKind::Peer if fault.iface.is_some() => fault.covers(felt) || self.gateway_covers(fault, felt),
+            ScopeKind::Peer if fault.iface.is_some() => {
+                fault.covers(felt) || self.gateway_covers(fault, felt)
+            }
             ScopeKind::Listener => fault.covers(felt) || self.listener_covers(fault, felt),
             ScopeKind::Host
             | ScopeKind::Netns
@@ -40,8 +42,15 @@ impl<'a> Reach<'a> {
             return felt.kind != ScopeKind::Host && self.carries(fault, felt);
         }
         let over_it = |remote| {
-            let egress = self.state(felt).map(|state| self.routes.egress(state, remote)).unwrap_or_default();
-            egress.is_empty() || fault.iface.as_ref().is_some_and(|iface| egress.contains(&iface.ifindex))
+            let egress = self
+                .state(felt)
+                .map(|state| self.routes.egress(state, remote))
+                .unwrap_or_default();
+            egress.is_empty()
+                || fault
+                    .iface
+                    .as_ref()
+                    .is_some_and(|iface| egress.contains(&iface.ifindex))
         };
         fault.covers(felt) && (felt.iface.is_some() || felt.remote.is_none_or(over_it))
     }
@@ -49,22 +58,35 @@ impl<'a> Reach<'a> {
     fn carries(&self, fault: &Scope, felt: &Scope) -> bool {
         let hardware = |link: &Link| link.kind.is_none() && !link.loopback;
         let is_hardware = self.state(fault).is_some_and(|state| {
-            state.links.iter().any(|link| hardware(link) && Some(&link.iface) == fault.iface.as_ref())
+            state
+                .links
+                .iter()
+                .any(|link| hardware(link) && Some(&link.iface) == fault.iface.as_ref())
         });
-        is_hardware && self.state(felt).is_some_and(|state| !state.links.iter().any(hardware))
+        is_hardware
+            && self
+                .state(felt)
+                .is_some_and(|state| !state.links.iter().any(hardware))
     }
 
     /// A neighbour that is no longer there is felt by everybody behind it: peers over its interface that are not on its network.
     fn gateway_covers(&self, fault: &Scope, felt: &Scope) -> bool {
-        let (Some(gateway), Some(peer), Some(iface)) = (fault.remote, felt.remote, &fault.iface) else { return false };
-        let Some(state) = self.state(felt).filter(|_| fault.netns == felt.netns) else { return false };
+        let (Some(gateway), Some(peer), Some(iface)) = (fault.remote, felt.remote, &fault.iface)
+        else {
+            return false;
+        };
+        let Some(state) = self.state(felt).filter(|_| fault.netns == felt.netns) else {
+            return false;
+        };
         let behind = self.routes.egress(state, peer).contains(&iface.ifindex);
         behind && gateway.is_ipv4() == peer.is_ipv4() && !self.same_network(state, gateway, peer)
     }
 
     /// An overflowing listener is felt by those who connect to it, also from other namespaces of this host.
     fn listener_covers(&self, fault: &Scope, felt: &Scope) -> bool {
-        let (Some(local), Some(peer)) = (fault.local, felt.remote) else { return false };
+        let (Some(local), Some(peer)) = (fault.local, felt.remote) else {
+            return false;
+        };
         if fault.port != felt.port {
             return false;
         }
@@ -76,11 +98,17 @@ impl<'a> Reach<'a> {
     fn same_network(&self, state: &NetnsState, a: IpAddr, b: IpAddr) -> bool {
         let routes = state.routes.iter().chain(self.routes.lost(&state.netns));
         let covers = super::history::covers;
-        routes.filter(|route| route.destination.is_some()).any(|route| covers(route, a) && covers(route, b))
+        routes
+            .filter(|route| route.destination.is_some())
+            .any(|route| covers(route, a) && covers(route, b))
     }
 
     fn state(&self, scope: &Scope) -> Option<&'a NetnsState> {
         let netns: &Netns = scope.netns.as_ref()?;
-        self.window.now.namespaces.iter().find(|state| state.netns == *netns)
+        self.window
+            .now
+            .namespaces
+            .iter()
+            .find(|state| state.netns == *netns)
     }
 }

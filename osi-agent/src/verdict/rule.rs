@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Cause, Confidence, Finding, FindingState, Onset, Severity, Sighting, judge::Circumstances};
+use super::{
+    Cause, Confidence, Finding, FindingState, Onset, Severity, Sighting, judge::Circumstances,
+};
 use crate::scope::Scope;
 
 /// Clear windows after which a finding is resolved, and windows that its symptoms stay explained afterwards.
@@ -90,7 +92,14 @@ impl Ledger {
         }
     }
 
-    fn open(&mut self, window: u64, key: (&'static str, Scope), cause: &'static Cause, sighting: Sighting, now: &Circumstances) {
+    fn open(
+        &mut self,
+        window: u64,
+        key: (&'static str, Scope),
+        cause: &'static Cause,
+        sighting: Sighting,
+        now: &Circumstances,
+    ) {
         if self.open.len() >= MAX_OPEN {
             self.omitted += 1;
             return;
@@ -100,7 +109,12 @@ impl Ledger {
         self.open.insert(key, entry);
     }
 
-    fn close(&mut self, window: u64, blind: &BTreeSet<&'static str>, now: &Circumstances) -> Vec<Finding> {
+    fn close(
+        &mut self,
+        window: u64,
+        blind: &BTreeSet<&'static str>,
+        now: &Circumstances,
+    ) -> Vec<Finding> {
         let mut over = Vec::new();
         for (key, entry) in &mut self.open {
             entry.finding.age_windows = window - entry.opened;
@@ -126,7 +140,15 @@ impl Ledger {
 
 impl Entry {
     fn new(window: u64, cause: &'static Cause, sighting: Sighting, now: &Circumstances) -> Self {
-        let Sighting { scope, onset: _, confidence, severity, evidence, impact, summary } = sighting;
+        let Sighting {
+            scope,
+            onset: _,
+            confidence,
+            severity,
+            evidence,
+            impact,
+            summary,
+        } = sighting;
         let id = id(&[now.boot_id, cause.id, &scope.key(), now.at]);
         let finding = Finding {
             id,
@@ -145,34 +167,69 @@ impl Entry {
             age_windows: 0,
         };
         let hurt = u64::from(finding.impact.share_ratio > HURTS);
-        Self { cause, finding, opened: window, last_seen: window, worst: (window, severity), hurt, clear: 0, told: None }
+        Self {
+            cause,
+            finding,
+            opened: window,
+            last_seen: window,
+            worst: (window, severity),
+            hurt,
+            clear: 0,
+            told: None,
+        }
     }
 
     fn see(&mut self, window: u64, sighting: Sighting) {
         self.last_seen = window;
         self.clear = 0;
-        self.hurt = if sighting.impact.share_ratio > HURTS { self.hurt + 1 } else { 0 };
-        let grown = sighting.severity == Severity::Warn && self.cause.severity == Severity::Warn && self.hurt >= HURTS_WINDOWS;
-        let severity = if grown { Severity::Critical } else { sighting.severity };
+        self.hurt = if sighting.impact.share_ratio > HURTS {
+            self.hurt + 1
+        } else {
+            0
+        };
+        let grown = sighting.severity == Severity::Warn
+            && self.cause.severity == Severity::Warn
+            && self.hurt >= HURTS_WINDOWS;
+        let severity = if grown {
+            Severity::Critical
+        } else {
+            sighting.severity
+        };
         self.finding.confidence = self.finding.confidence.max(sighting.confidence);
         // Bad windows are remembered, so that a finding at the border does not change its mind each second.
         if severity < self.worst.1 && self.worst.0 + CLEAR_WINDOWS > window {
             return;
         }
         self.worst = (window, severity);
-        let Finding { severity: worst, evidence, impact, summary, scope, .. } = &mut self.finding;
+        let Finding {
+            severity: worst,
+            evidence,
+            impact,
+            summary,
+            scope,
+            ..
+        } = &mut self.finding;
         (*worst, *evidence, *impact) = (severity, sighting.evidence, sighting.impact);
         (*summary, *scope) = (sighting.summary, sighting.scope);
     }
 
     /// The finding, if there is anything new to tell about it.
     pub(super) fn news(&mut self) -> Option<Finding> {
-        let Finding { severity, confidence, explained_by, .. } = &self.finding;
+        let Finding {
+            severity,
+            confidence,
+            explained_by,
+            ..
+        } = &self.finding;
         let now = (*severity, *confidence, explained_by.clone());
         if self.told.as_ref() == Some(&now) {
             return None;
         }
-        self.finding.state = if self.told.is_none() { FindingState::Open } else { FindingState::Update };
+        self.finding.state = if self.told.is_none() {
+            FindingState::Open
+        } else {
+            FindingState::Update
+        };
         self.told = Some(now);
         Some(self.finding.clone())
     }

@@ -6,10 +6,18 @@ use crate::scope::{Netns, Scope};
 pub(super) fn inside(scope: &Scope, command: &str) -> String {
     match &scope.netns {
         None => command.to_owned(),
-        Some(Netns { name: Some(name), .. }) if name == HOST => command.to_owned(),
-        Some(Netns { name: Some(name), .. }) => format!("ip netns exec {} {command}", quoted(name)),
-        Some(Netns { name: None, inode, .. }) => {
-            format!("nsenter -t \"$(lsns -t net -n -o NS,PID | awk '$1=={inode}{{print $2}}')\" -n {command}")
+        Some(Netns {
+            name: Some(name), ..
+        }) if name == HOST => command.to_owned(),
+        Some(Netns {
+            name: Some(name), ..
+        }) => format!("ip netns exec {} {command}", quoted(name)),
+        Some(Netns {
+            name: None, inode, ..
+        }) => {
+            format!(
+                "nsenter -t \"$(lsns -t net -n -o NS,PID | awk '$1=={inode}{{print $2}}')\" -n {command}"
+            )
         }
     }
 }
@@ -18,9 +26,15 @@ pub(super) fn inside(scope: &Scope, command: &str) -> String {
 pub(super) fn place(scope: &Scope) -> String {
     match &scope.netns {
         None => String::new(),
-        Some(Netns { name: Some(name), .. }) if name == HOST => String::new(),
-        Some(Netns { name: Some(name), .. }) => format!(" in namespace {name}"),
-        Some(Netns { name: None, inode, .. }) => format!(" in namespace {inode}"),
+        Some(Netns {
+            name: Some(name), ..
+        }) if name == HOST => String::new(),
+        Some(Netns {
+            name: Some(name), ..
+        }) => format!(" in namespace {name}"),
+        Some(Netns {
+            name: None, inode, ..
+        }) => format!(" in namespace {inode}"),
     }
 }
 
@@ -46,34 +60,55 @@ pub(super) fn local(scope: &Scope) -> String {
 
 /// Name of a scope's interface.
 pub(super) fn iface(scope: &Scope) -> &str {
-    scope.iface.as_ref().map_or("an unknown interface", |iface| &iface.name)
+    scope
+        .iface
+        .as_ref()
+        .map_or("an unknown interface", |iface| &iface.name)
 }
 
 /// A rate with a unit that people read.
 pub(super) fn bits(per_second: f64) -> String {
     const UNITS: [(f64, &str); 3] = [(1e9, "Gbit/s"), (1e6, "Mbit/s"), (1e3, "kbit/s")];
     let unit = UNITS.into_iter().find(|(size, _)| per_second >= *size);
-    unit.map_or_else(|| format!("{per_second:.0} bit/s"), |(size, name)| format!("{:.1} {name}", per_second / size))
+    unit.map_or_else(
+        || format!("{per_second:.0} bit/s"),
+        |(size, name)| format!("{:.1} {name}", per_second / size),
+    )
 }
 
 /// A share as percentage: whole numbers from ten on.
 pub(super) fn percent(ratio: f64) -> String {
-    if ratio >= 0.1 { format!("{:.0} %", ratio * 100.0) } else { format!("{:.1} %", ratio * 100.0) }
+    if ratio >= 0.1 {
+        format!("{:.0} %", ratio * 100.0)
+    } else {
+        format!("{:.1} %", ratio * 100.0)
+    }
 }
 
 /// `a / (a + b)`, 0 when both are.
 pub(super) fn share(part: u64, rest: u64) -> f64 {
-    if part == 0 { 0.0 } else { part as f64 / (part + rest) as f64 }
+    if part == 0 {
+        0.0
+    } else {
+        part as f64 / (part + rest) as f64
+    }
 }
 
 /// A NUL-padded name from the kernel, lossy and without control characters.
 pub(super) fn name(bytes: &[u8]) -> String {
-    let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
+    let end = bytes
+        .iter()
+        .position(|byte| *byte == 0)
+        .unwrap_or(bytes.len());
     String::from_utf8_lossy(&bytes[..end]).replace(char::is_control, "?")
 }
 
 /// A word for a POSIX shell.
 pub(super) fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "._-/:@%+".contains(c);
-    if !word.is_empty() && word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', "'\\''")) }
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', "'\\''"))
+    }
 }

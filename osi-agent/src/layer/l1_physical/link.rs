@@ -72,7 +72,10 @@ const ROOT: u32 = 0xffff_ffff;
 fn throughput_rx(window: &Window, rows: &mut Vec<Use>) {
     for (netns, link, before) in up(window) {
         let bytes = link.stats.rx_bytes.saturating_sub(before.stats.rx_bytes);
-        let frames = link.stats.rx_packets.saturating_sub(before.stats.rx_packets);
+        let frames = link
+            .stats
+            .rx_packets
+            .saturating_sub(before.stats.rx_packets);
         let used = window.per_second(on_the_wire(link, bytes, frames)) * 8.0;
         rows.push(throughput(netns, &link.iface, used, link.speed_bits_per_s));
     }
@@ -81,7 +84,10 @@ fn throughput_rx(window: &Window, rows: &mut Vec<Use>) {
 fn throughput_tx(window: &Window, rows: &mut Vec<Use>) {
     for (netns, link, before) in up(window) {
         let bytes = link.stats.tx_bytes.saturating_sub(before.stats.tx_bytes);
-        let frames = link.stats.tx_packets.saturating_sub(before.stats.tx_packets);
+        let frames = link
+            .stats
+            .tx_packets
+            .saturating_sub(before.stats.tx_packets);
         let used = window.per_second(on_the_wire(link, bytes, frames)) * 8.0;
         let own = throughput(netns, &link.iface, used, link.speed_bits_per_s);
         rows.push(match shaped(window, netns, link) {
@@ -98,30 +104,51 @@ fn shaped(window: &Window, netns: &Netns, link: &Link) -> Option<Use> {
         Some((qdisc, before, qdisc.rate_bits_per_s.filter(|_| here)?))
     })?;
     let bytes = qdisc.bytes.saturating_sub(before.bytes);
-    Some(throughput(netns, &link.iface, window.per_second(bytes) * 8.0, Some(rate)))
+    Some(throughput(
+        netns,
+        &link.iface,
+        window.per_second(bytes) * 8.0,
+        Some(rate),
+    ))
 }
 
 fn burst_rx(window: &Window, rows: &mut Vec<Use>) {
     for (maps, _) in window.interfaces() {
-        let speed = link_of(window, &maps.netns, &maps.iface).and_then(|link| link.speed_bits_per_s);
-        rows.push(throughput(&maps.netns, &maps.iface, per_millisecond(maps.rx_peak_ms_bytes), speed));
+        let speed =
+            link_of(window, &maps.netns, &maps.iface).and_then(|link| link.speed_bits_per_s);
+        rows.push(throughput(
+            &maps.netns,
+            &maps.iface,
+            per_millisecond(maps.rx_peak_ms_bytes),
+            speed,
+        ));
     }
 }
 
 fn burst_tx(window: &Window, rows: &mut Vec<Use>) {
     for (maps, _) in window.interfaces() {
-        let speed = link_of(window, &maps.netns, &maps.iface).and_then(|link| link.speed_bits_per_s);
+        let speed =
+            link_of(window, &maps.netns, &maps.iface).and_then(|link| link.speed_bits_per_s);
         let rate = shaper_rate(window, &maps.netns, &maps.iface);
         let capacity = speed.into_iter().chain(rate).min();
-        rows.push(throughput(&maps.netns, &maps.iface, per_millisecond(maps.tx_peak_ms_bytes), capacity));
+        rows.push(throughput(
+            &maps.netns,
+            &maps.iface,
+            per_millisecond(maps.tx_peak_ms_bytes),
+            capacity,
+        ));
     }
 }
 
 fn link_errors(window: &Window, rows: &mut Vec<Amount>) {
     rows.extend(window.links().map(|(netns, link, before)| {
         // CRC, frame, length and fifo errors are parts of rx_errors; missed frames are not.
-        let total = |link: &Link| link.stats.rx_errors + link.stats.tx_errors + link.stats.rx_missed;
-        Amount { scope: scope(netns, &link.iface), delta: total(link).saturating_sub(total(before)) }
+        let total =
+            |link: &Link| link.stats.rx_errors + link.stats.tx_errors + link.stats.rx_missed;
+        Amount {
+            scope: scope(netns, &link.iface),
+            delta: total(link).saturating_sub(total(before)),
+        }
     }));
 }
 
@@ -133,11 +160,17 @@ fn carrier_changes(window: &Window, rows: &mut Vec<Amount>) {
 }
 
 fn up<'a>(window: &Window<'a>) -> impl Iterator<Item = (&'a Netns, &'a Link, &'a Link)> {
-    window.links().filter(|(_, link, _)| link.admin_up && !link.loopback)
+    window
+        .links()
+        .filter(|(_, link, _)| link.admin_up && !link.loopback)
 }
 
 fn on_the_wire(link: &Link, bytes: u64, frames: u64) -> u64 {
-    if link.kind.is_none() { bytes + ETHERNET_OVERHEAD_BYTES * frames } else { bytes }
+    if link.kind.is_none() {
+        bytes + ETHERNET_OVERHEAD_BYTES * frames
+    } else {
+        bytes
+    }
 }
 
 fn per_millisecond(bytes: u64) -> f64 {
@@ -146,21 +179,40 @@ fn per_millisecond(bytes: u64) -> f64 {
 
 fn throughput(netns: &Netns, iface: &Iface, used: f64, capacity: Option<u64>) -> Use {
     let capacity = capacity.map(|bits| bits as f64);
-    Use { scope: scope(netns, iface), used, capacity, lower_bound: false }
+    Use {
+        scope: scope(netns, iface),
+        used,
+        capacity,
+        lower_bound: false,
+    }
 }
 
 fn fullness(reading: &Use) -> f64 {
-    reading.capacity.map_or(0.0, |capacity| reading.used / capacity)
+    reading
+        .capacity
+        .map_or(0.0, |capacity| reading.used / capacity)
 }
 
 fn shaper_rate(window: &Window, netns: &Netns, iface: &Iface) -> Option<u64> {
-    let state = window.now.namespaces.iter().find(|state| state.netns == *netns)?;
+    let state = window
+        .now
+        .namespaces
+        .iter()
+        .find(|state| state.netns == *netns)?;
     let on_root = |qdisc: &&Qdisc| qdisc.iface == *iface && qdisc.parent == ROOT;
-    state.qdiscs.iter().filter(on_root).find_map(|qdisc| qdisc.rate_bits_per_s)
+    state
+        .qdiscs
+        .iter()
+        .filter(on_root)
+        .find_map(|qdisc| qdisc.rate_bits_per_s)
 }
 
 fn link_of<'a>(window: &Window<'a>, netns: &Netns, iface: &Iface) -> Option<&'a Link> {
-    let state = window.now.namespaces.iter().find(|state| state.netns == *netns)?;
+    let state = window
+        .now
+        .namespaces
+        .iter()
+        .find(|state| state.netns == *netns)?;
     state.links.iter().find(|link| link.iface == *iface)
 }
 

@@ -37,7 +37,12 @@ rows! { Layer::L1;
 }
 
 fn backlog(window: &Window, rows: &mut Vec<Use>) {
-    let fullest = window.host().softnet.iter().filter_map(|cpu| cpu.backlog).max();
+    let fullest = window
+        .host()
+        .softnet
+        .iter()
+        .filter_map(|cpu| cpu.backlog)
+        .max();
     rows.extend(fullest.map(|used| Use {
         scope: Scope::host(),
         used: used as f64,
@@ -60,5 +65,8 @@ fn growth(window: &Window, field: fn(&Softnet) -> u64) -> Amount {
         let old = before.iter().find(|old| old.cpu == now.cpu)?;
         Some(field(now).saturating_sub(field(old)))
     });
-    Amount { scope: Scope::host(), delta: cpus.sum() }
+    Amount {
+        scope: Scope::host(),
+        delta: cpus.sum(),
+    }
 }

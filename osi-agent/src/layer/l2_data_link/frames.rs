@@ -81,16 +81,25 @@ fn bytes_tx(window: &Window, rows: &mut Vec<Amount>) {
 }
 
 fn xdp_frames(window: &Window, rows: &mut Vec<Amount>) {
-    growth(window, rows, |maps| maps.frames.as_ref().map(|Frames { frames, .. }| *frames));
+    growth(window, rows, |maps| {
+        maps.frames.as_ref().map(|Frames { frames, .. }| *frames)
+    });
 }
 
 fn xdp_malformed(window: &Window, rows: &mut Vec<Amount>) {
-    growth(window, rows, |maps| maps.frames.as_ref().map(|Frames { malformed, .. }| *malformed));
+    growth(window, rows, |maps| {
+        maps.frames
+            .as_ref()
+            .map(|Frames { malformed, .. }| *malformed)
+    });
 }
 
 fn growth(window: &Window, rows: &mut Vec<Amount>, field: fn(&InterfaceMaps) -> Option<u64>) {
     rows.extend(window.interfaces().filter_map(|(now, before)| {
         let scope = Scope::iface(&now.netns, now.iface.ifindex, &now.iface.name);
-        Some(Amount { scope, delta: field(now)?.saturating_sub(field(before)?) })
+        Some(Amount {
+            scope,
+            delta: field(now)?.saturating_sub(field(before)?),
+        })
     }));
 }

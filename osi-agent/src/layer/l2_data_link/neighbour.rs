@@ -46,16 +46,36 @@ rows! { Layer::L2;
 }
 
 fn entries(window: &Window, rows: &mut Vec<Use>) {
-    table(window, rows, |table| table.entries_v4, window.host().neighbour_limit_v4);
+    table(
+        window,
+        rows,
+        |table| table.entries_v4,
+        window.host().neighbour_limit_v4,
+    );
 }
 
 fn entries_v6(window: &Window, rows: &mut Vec<Use>) {
-    table(window, rows, |table| table.entries_v6, window.host().neighbour_limit_v6);
+    table(
+        window,
+        rows,
+        |table| table.entries_v6,
+        window.host().neighbour_limit_v6,
+    );
 }
 
 /// The kernel has one table per family for all namespaces.
-fn table(window: &Window, rows: &mut Vec<Use>, entries: fn(&Neighbours) -> u64, limit: Option<u64>) {
-    let used: u64 = window.now.namespaces.iter().map(|state| entries(&state.neighbours)).sum();
+fn table(
+    window: &Window,
+    rows: &mut Vec<Use>,
+    entries: fn(&Neighbours) -> u64,
+    limit: Option<u64>,
+) {
+    let used: u64 = window
+        .now
+        .namespaces
+        .iter()
+        .map(|state| entries(&state.neighbours))
+        .sum();
     rows.push(Use {
         scope: Scope::host(),
         used: used as f64,
@@ -66,15 +86,32 @@ fn table(window: &Window, rows: &mut Vec<Use>, entries: fn(&Neighbours) -> u64, 
 
 fn incomplete(window: &Window, rows: &mut Vec<Use>) {
     rows.extend(window.now.namespaces.iter().map(|state| {
-        let waiting = state.neighbours.unresolved.iter().filter(|neighbour| !neighbour.failed).count();
-        Use { scope: Scope::netns(&state.netns), used: waiting as f64, capacity: None, lower_bound: false }
+        let waiting = state
+            .neighbours
+            .unresolved
+            .iter()
+            .filter(|neighbour| !neighbour.failed)
+            .count();
+        Use {
+            scope: Scope::netns(&state.netns),
+            used: waiting as f64,
+            capacity: None,
+            lower_bound: false,
+        }
     }));
 }
 
 fn failed(window: &Window, rows: &mut Vec<Amount>) {
     rows.extend(window.now.namespaces.iter().map(|state| {
-        let fresh = state.neighbours.unresolved.iter().filter(|neighbour| is_fresh(window, neighbour));
-        Amount { scope: Scope::netns(&state.netns), delta: fresh.count() as u64 }
+        let fresh = state
+            .neighbours
+            .unresolved
+            .iter()
+            .filter(|neighbour| is_fresh(window, neighbour));
+        Amount {
+            scope: Scope::netns(&state.netns),
+            delta: fresh.count() as u64,
+        }
     }));
 }
 

@@ -51,11 +51,15 @@ rows! { Layer::L2;
 const ROOT: u32 = 0xffff_ffff;
 
 fn backlog_packets(window: &Window, rows: &mut Vec<Use>) {
-    fullest(window, rows, |qdisc| Some((qdisc.backlog_packets, qdisc.limit_packets?)));
+    fullest(window, rows, |qdisc| {
+        Some((qdisc.backlog_packets, qdisc.limit_packets?))
+    });
 }
 
 fn backlog_bytes(window: &Window, rows: &mut Vec<Use>) {
-    fullest(window, rows, |qdisc| Some((qdisc.backlog_bytes, qdisc.limit_bytes?)));
+    fullest(window, rows, |qdisc| {
+        Some((qdisc.backlog_bytes, qdisc.limit_bytes?))
+    });
 }
 
 /// One row per interface: a multi-queue device has a discipline per queue, and the fullest one decides.
@@ -63,11 +67,23 @@ fn fullest(window: &Window, rows: &mut Vec<Use>, read: fn(&Qdisc) -> Option<(u64
     for state in &window.now.namespaces {
         let mut by_iface: BTreeMap<u32, (f64, Use)> = BTreeMap::new();
         for qdisc in &state.qdiscs {
-            let Some((used, limit)) = read(qdisc).filter(|(_, limit)| *limit > 0) else { continue };
+            let Some((used, limit)) = read(qdisc).filter(|(_, limit)| *limit > 0) else {
+                continue;
+            };
             let (used, limit) = (used as f64, limit as f64);
             let scope = Scope::iface(&state.netns, qdisc.iface.ifindex, &qdisc.iface.name);
-            let row = (used / limit, Use { scope, used, capacity: Some(limit), lower_bound: false });
-            let worst = by_iface.entry(qdisc.iface.ifindex).or_insert_with(|| row.clone());
+            let row = (
+                used / limit,
+                Use {
+                    scope,
+                    used,
+                    capacity: Some(limit),
+                    lower_bound: false,
+                },
+            );
+            let worst = by_iface
+                .entry(qdisc.iface.ifindex)
+                .or_insert_with(|| row.clone());
             if row.0 > worst.0 {
                 *worst = row;
             }

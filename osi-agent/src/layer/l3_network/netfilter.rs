@@ -23,7 +23,10 @@ pub const REASON: &str = "NETFILTER";
 
 fn dropped(window: &Window, rows: &mut Vec<Amount>) {
     let by_rules = drops(window).into_iter().filter(by_rule);
-    rows.extend(by_rules.map(|row| Amount { scope: row.scope, delta: row.packets }));
+    rows.extend(by_rules.map(|row| Amount {
+        scope: row.scope,
+        delta: row.packets,
+    }));
 }
 
 /// Whether the row stands for a verdict of a packet filter.

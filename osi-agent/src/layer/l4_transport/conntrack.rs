@@ -20,6 +20,7 @@ rows! { Layer::L4;
 fn entries(window: &Window, rows: &mut Vec<Use>) {
     let namespaces = window.now.namespaces.iter();
     rows.extend(
-        namespaces.filter_map(|state| Some(Use::of_gauge(Scope::netns(&state.netns), state.conntrack?))),
+        namespaces
+            .filter_map(|state| Some(Use::of_gauge(Scope::netns(&state.netns), state.conntrack?))),
     );
 }

@@ -104,6 +104,11 @@ rows! { Layer::L4;
 fn syn_sent(window: &Window, rows: &mut Vec<Use>) {
     rows.extend(window.now.namespaces.iter().filter_map(|state| {
         let used = state.syn_sent? as f64;
-        Some(Use { scope: Scope::netns(&state.netns), used, capacity: None, lower_bound: false })
+        Some(Use {
+            scope: Scope::netns(&state.netns),
+            used,
+            capacity: None,
+            lower_bound: false,
+        })
     }));
 }

@@ -55,20 +55,36 @@ rows! { Layer::L4;
 }
 
 fn tcp(window: &Window, rows: &mut Vec<Use>) {
-    rows.extend(window.host().tcp_memory.map(|gauge| Use::of_gauge(Scope::host(), gauge)));
+    rows.extend(
+        window
+            .host()
+            .tcp_memory
+            .map(|gauge| Use::of_gauge(Scope::host(), gauge)),
+    );
 }
 
 fn udp(window: &Window, rows: &mut Vec<Use>) {
-    rows.extend(window.host().udp_memory.map(|gauge| Use::of_gauge(Scope::host(), gauge)));
+    rows.extend(
+        window
+            .host()
+            .udp_memory
+            .map(|gauge| Use::of_gauge(Scope::host(), gauge)),
+    );
 }
 
 fn orphans(window: &Window, rows: &mut Vec<Use>) {
-    rows.extend(window.host().orphans.map(|gauge| Use::of_gauge(Scope::host(), gauge)));
+    rows.extend(
+        window
+            .host()
+            .orphans
+            .map(|gauge| Use::of_gauge(Scope::host(), gauge)),
+    );
 }
 
 fn time_wait(window: &Window, rows: &mut Vec<Use>) {
     let namespaces = window.now.namespaces.iter();
     rows.extend(
-        namespaces.filter_map(|state| Some(Use::of_gauge(Scope::netns(&state.netns), state.time_wait?))),
+        namespaces
+            .filter_map(|state| Some(Use::of_gauge(Scope::netns(&state.netns), state.time_wait?))),
     );
 }

@@ -68,7 +68,11 @@ fn accept_queue(window: &Window, rows: &mut Vec<Use>) {
 /// The kernel counts overflows among the drops too.
 fn listen_drops(window: &Window, rows: &mut Vec<Amount>) {
     rows.extend(window.mib_rows(Mib::ListenDrops).map(|mut row| {
-        let overflows = row.scope.netns.as_ref().map_or(0, |netns| window.mib_in(netns, Mib::ListenOverflows));
+        let overflows = row
+            .scope
+            .netns
+            .as_ref()
+            .map_or(0, |netns| window.mib_in(netns, Mib::ListenOverflows));
         row.delta = row.delta.saturating_sub(overflows);
         row
     }));

@@ -36,14 +36,26 @@ impl Links {
         let mut rows = std::mem::take(&mut self.rows);
         for (state, before) in window.namespaces() {
             let moved = before.map_or(0, |before| {
-                state.links.iter().filter(|link| !link.loopback).map(|link| packets(link, before)).sum()
+                state
+                    .links
+                    .iter()
+                    .filter(|link| !link.loopback)
+                    .map(|link| packets(link, before))
+                    .sum()
             });
             for link in state.links.iter().filter(|link| !link.loopback) {
                 let scope = Scope::iface(&state.netns, link.iface.ifindex, &link.iface.name);
                 let mut memory = rows.remove(&scope);
                 if link.admin_up && link.carrier && self.rows.len() < MAX_LINKS {
                     let own = before.map_or(0, |before| packets(link, before));
-                    remember(memory.get_or_insert_default(), windows, state, link, own, moved);
+                    remember(
+                        memory.get_or_insert_default(),
+                        windows,
+                        state,
+                        link,
+                        own,
+                        moved,
+                    );
                 }
                 self.rows.extend(memory.map(|memory| (scope, memory)));
             }
@@ -56,10 +68,24 @@ impl Links {
     }
 }
 
-fn remember(memory: &mut LinkMemory, windows: u64, state: &NetnsState, link: &Link, own: u64, all: u64) {
-    let over = |route: &&Route| route.ifindex == Some(link.iface.ifindex) || route.ifindex.is_some() && route.ifindex == link.master;
+fn remember(
+    memory: &mut LinkMemory,
+    windows: u64,
+    state: &NetnsState,
+    link: &Link,
+    own: u64,
+    all: u64,
+) {
+    let over = |route: &&Route| {
+        route.ifindex == Some(link.iface.ifindex)
+            || route.ifindex.is_some() && route.ifindex == link.master
+    };
     memory.last_up = windows;
-    memory.routed = state.routes.iter().filter(over).any(super::routes::is_global);
+    memory.routed = state
+        .routes
+        .iter()
+        .filter(over)
+        .any(super::routes::is_global);
     if own > IN_USE_PACKETS {
         memory.used = true;
         memory.share = own as f64 / all.max(own) as f64;

@@ -29,7 +29,10 @@ impl Loss {
     pub(crate) fn of(window: &Window, netns: &Netns) -> Self {
         let again = window.mib_in(netns, Mib::TcpRetransSegs);
         let handshakes = window.mib_in(netns, Mib::TcpSynRetrans);
-        Self { again: again.saturating_sub(handshakes), sent: window.mib_in(netns, Mib::TcpOutSegs) }
+        Self {
+            again: again.saturating_sub(handshakes),
+            sent: window.mib_in(netns, Mib::TcpOutSegs),
+        }
     }
 
     /// Sent again per segment sent.
@@ -61,7 +64,8 @@ impl Losses {
                 None if healthy => Some(loss.ratio()),
                 Some(_) | None => before,
             };
-            self.usual.extend(after.map(|mean| (state.netns.clone(), mean)));
+            self.usual
+                .extend(after.map(|mean| (state.netns.clone(), mean)));
         }
     }
 }

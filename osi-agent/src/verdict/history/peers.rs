@@ -46,36 +46,58 @@ impl Peers {
         for peer in window.peers() {
             let key = (peer.netns, peer.address, peer.port);
             if self.rows.len() < MAX_PEERS || self.rows.contains_key(&key) {
-                self.rows.entry(key).or_default().push_back((windows, peer.delta));
+                self.rows
+                    .entry(key)
+                    .or_default()
+                    .push_back((windows, peer.delta));
             }
         }
     }
 
     /// Every peer that was connected to in the last windows.
     pub(crate) fn records(&self, windows: u64) -> impl Iterator<Item = PeerRecord<'_>> {
-        self.rows.iter().map(move |((netns, address, port), outcomes)| {
-            let mut sum = Peer::default();
-            let mut last = 0;
-            for (at, outcome) in outcomes {
-                add(&mut sum, outcome);
-                if outcome.syn_retransmits > 0 || outcome.timed_out > 0 {
-                    last = *at;
+        self.rows
+            .iter()
+            .map(move |((netns, address, port), outcomes)| {
+                let mut sum = Peer::default();
+                let mut last = 0;
+                for (at, outcome) in outcomes {
+                    add(&mut sum, outcome);
+                    if outcome.syn_retransmits > 0 || outcome.timed_out > 0 {
+                        last = *at;
+                    }
                 }
-            }
-            PeerRecord { netns, address: *address, port: *port, sum, quiet_windows: windows.saturating_sub(last) }
-        })
+                PeerRecord {
+                    netns,
+                    address: *address,
+                    port: *port,
+                    sum,
+                    quiet_windows: windows.saturating_sub(last),
+                }
+            })
     }
 
     /// Connects begun in a namespace in the last windows.
     pub(crate) fn attempts_in(&self, netns: &Netns) -> u64 {
         let here = self.rows.iter().filter(|((found, _, _), _)| found == netns);
-        here.flat_map(|(_, outcomes)| outcomes).map(|(_, outcome)| outcome.attempts).sum()
+        here.flat_map(|(_, outcomes)| outcomes)
+            .map(|(_, outcome)| outcome.attempts)
+            .sum()
     }
 }
 
 fn add(sum: &mut Peer, more: &Peer) {
-    let Peer { attempts, connected, refused, timed_out, unreachable, port_exhausted, abandoned, other, syn_retransmits } =
-        more;
+    let Peer {
+        attempts,
+        connected,
+        refused,
+        timed_out,
+        unreachable,
+        port_exhausted,
+        abandoned,
+        other,
+        syn_retransmits,
+    } = more;
     sum.attempts += attempts;
     sum.connected += connected;
     sum.refused += refused;

@@ -22,7 +22,12 @@ pub(crate) struct Routes {
 impl Routes {
     pub(super) fn observe(&mut self, windows: u64, window: &Window) {
         // A reader that came too late shows no routes; that is not their loss.
-        if window.now.blind.iter().any(|blind| blind.what.starts_with("routes")) {
+        if window
+            .now
+            .blind
+            .iter()
+            .any(|blind| blind.what.starts_with("routes"))
+        {
             return;
         }
         let mut all = std::mem::take(&mut self.lost);
@@ -30,7 +35,10 @@ impl Routes {
             let mut lost = all.remove(&state.netns).unwrap_or_default();
             if let Some(before) = before.filter(|before| before.routes != state.routes) {
                 let now: BTreeSet<_> = state.routes.iter().map(identity).collect();
-                let gone = before.routes.iter().filter(|route| is_global(route) && !now.contains(&identity(route)));
+                let gone = before
+                    .routes
+                    .iter()
+                    .filter(|route| is_global(route) && !now.contains(&identity(route)));
                 lost.extend(gone.map(|route| (windows, route.clone())));
                 lost.retain(|(_, route)| !now.contains(&identity(route)));
             }
@@ -44,7 +52,11 @@ impl Routes {
 
     /// Routes that the namespace had and has no more.
     pub(crate) fn lost(&self, netns: &Netns) -> impl Iterator<Item = &Route> {
-        self.lost.get(netns).into_iter().flatten().map(|(_, route)| route)
+        self.lost
+            .get(netns)
+            .into_iter()
+            .flatten()
+            .map(|(_, route)| route)
     }
 
     /// Interfaces over which the address is reached, or was until the route was lost.
@@ -101,6 +113,12 @@ pub(crate) fn is_global(route: &Route) -> bool {
 }
 
 fn identity(route: &Route) -> (Option<IpAddr>, u8, Option<u32>, bool) {
-    let Route { destination, prefix, ifindex, v6, .. } = route;
+    let Route {
+        destination,
+        prefix,
+        ifindex,
+        v6,
+        ..
+    } = route;
     (*destination, *prefix, *ifindex, *v6)
 }

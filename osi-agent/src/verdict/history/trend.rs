@@ -35,7 +35,10 @@ impl Trends {
         for meter in meters.filter(|meter| matches!(meter.signal.read, Read::Capacity(_))) {
             let key = (meter.signal.id, meter.reading.scope.clone());
             let known = self.rows.contains_key(&key);
-            if !known && (self.rows.len() >= MAX_METERS || meter.ratio.is_none_or(|ratio| ratio < MIN_RATIO)) {
+            if !known
+                && (self.rows.len() >= MAX_METERS
+                    || meter.ratio.is_none_or(|ratio| ratio < MIN_RATIO))
+            {
                 continue;
             }
             let points = self.rows.entry(key).or_default();
@@ -44,16 +47,21 @@ impl Trends {
                 points.pop_front();
             }
         }
-        self.rows.retain(|_, points| points.back().is_some_and(|(at, _)| *at == map.boot_ns));
+        self.rows
+            .retain(|_, points| points.back().is_some_and(|(at, _)| *at == map.boot_ns));
     }
 
     /// Growth per second, if the meter is rising steadily.
     pub(crate) fn growth_per_s(&self, meter: &Meter) -> Option<f64> {
-        let points = self.rows.get(&(meter.signal.id, meter.reading.scope.clone()))?;
+        let points = self
+            .rows
+            .get(&(meter.signal.id, meter.reading.scope.clone()))?;
         (points.len() >= MIN_POINTS).then_some(())?;
         let (start, base) = *points.front()?;
         // Differences first: boot times in nanoseconds would cost the sums their precision.
-        let points = points.iter().map(|(at, used)| (at.saturating_sub(start) as f64 / 1e9, used - base));
+        let points = points
+            .iter()
+            .map(|(at, used)| (at.saturating_sub(start) as f64 / 1e9, used - base));
         let (slope, fit) = line(points)?;
         (slope > 0.0 && fit >= MIN_FIT).then_some(slope)
     }

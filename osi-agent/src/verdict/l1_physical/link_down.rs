@@ -4,7 +4,8 @@ use osi_common::layer::Layer;
 
 use super::super::text::{iface, inside, place, quoted};
 use super::super::{
-    Advice, Cause, CauseClass, Confidence, Evidence, Facts, Finding, Impact, Onset, Severity, Sighting, Threshold,
+    Advice, Cause, CauseClass, Confidence, Evidence, Facts, Finding, Impact, Onset, Severity,
+    Sighting, Threshold,
 };
 use crate::layer::l1_physical::link::{CARRIER_CHANGES, LINK_THROUGHPUT_RX};
 use crate::scope::Scope;
@@ -20,22 +21,38 @@ pub(in crate::verdict) static LINK_DOWN: Cause = Cause {
     explained_by: &[],
     suspects: &[],
     reads: &[&CARRIER_CHANGES, &LINK_THROUGHPUT_RX],
-    thresholds: &[Threshold { name: "admin_down_windows", default: 60.0 }],
+    thresholds: &[Threshold {
+        name: "admin_down_windows",
+        default: 60.0,
+    }],
     detect,
     advise,
 };
 
 /// Their carrier is that of their members or of the device below, which has a finding of its own;
 /// a bridge without members is normal life.
-const FOLLOWERS: [&str; 10] =
-    ["bridge", "bond", "team", "vrf", "dummy", "vlan", "macvlan", "macvtap", "ipvlan", "openvswitch"];
+const FOLLOWERS: [&str; 10] = [
+    "bridge",
+    "bond",
+    "team",
+    "vrf",
+    "dummy",
+    "vlan",
+    "macvlan",
+    "macvtap",
+    "ipvlan",
+    "openvswitch",
+];
 
 /// Their carrier comes and goes with a process or a container: without a route of their own nobody misses them.
 const EPHEMERAL: [&str; 3] = ["veth", "tun", "tap"];
 
 fn detect(facts: &Facts, found: &mut Vec<Sighting>) {
     for state in &facts.window.now.namespaces {
-        let lost = state.links.iter().filter(|link| !link.loopback && !(link.admin_up && link.carrier));
+        let lost = state
+            .links
+            .iter()
+            .filter(|link| !(link.loopback || link.admin_up && link.carrier));
         found.extend(lost.filter_map(|link| sighting(facts, state, link)));
     }
 }
@@ -43,30 +60,72 @@ fn detect(facts: &Facts, found: &mut Vec<Sighting>) {
 fn sighting(facts: &Facts, state: &NetnsState, link: &Link) -> Option<Sighting> {
     let scope = Scope::iface(&state.netns, link.iface.ifindex, &link.iface.name);
     let memory = facts.history.links.when_up(&scope)?;
-    let is = |kinds: &[&str]| link.kind.as_deref().is_some_and(|kind| kinds.contains(&kind));
+    let is = |kinds: &[&str]| {
+        link.kind
+            .as_deref()
+            .is_some_and(|kind| kinds.contains(&kind))
+    };
     // Watched alone, a namespace shows only the upper end of a macvlan.
-    let follows = is(&FOLLOWERS) && !(facts.window.single_netns && link.master.is_none() && !is(&["bridge", "bond", "team"]));
-    let missed = memory.routed && (!is(&EPHEMERAL) || link.master.is_none()) || memory.used && !is(&EPHEMERAL);
+    let follows = is(&FOLLOWERS)
+        && !(facts.window.single_netns
+            && link.master.is_none()
+            && !is(&["bridge", "bond", "team"]));
+    let missed = memory.routed && (!is(&EPHEMERAL) || link.master.is_none())
+        || memory.used && !is(&EPHEMERAL);
     let down_windows = facts.history.windows - memory.last_up;
     // Whoever sets a link down and leaves it so, means it.
     let meant = !link.admin_up && down_windows as f64 > facts.limit("admin_down_windows");
     if follows || !missed || meant {
         return None;
     }
-    let spared = link.master.and_then(|master| state.links.iter().find(|other| other.iface.ifindex == master));
+    let spared = link.master.and_then(|master| {
+        state
+            .links
+            .iter()
+            .find(|other| other.iface.ifindex == master)
+    });
     let spared = spared.is_some_and(|master| master.admin_up && master.carrier);
-    let what = if link.admin_up { "has no carrier" } else { "was set down" };
+    let what = if link.admin_up {
+        "has no carrier"
+    } else {
+        "was set down"
+    };
     let evidence = vec![
-        Evidence::new("carrier", 0.0, "state", format!("{} {what}, the other end or the cable is gone", link.iface.name)),
-        Evidence::new(CARRIER_CHANGES.id, link.carrier_changes as f64, "events", "carrier changes since the interface exists"),
+        Evidence::new(
+            "carrier",
+            0.0,
+            "state",
+            format!(
+                "{} {what}, the other end or the cable is gone",
+                link.iface.name
+            ),
+        ),
+        Evidence::new(
+            CARRIER_CHANGES.id,
+            link.carrier_changes as f64,
+            "events",
+            "carrier changes since the interface exists",
+        ),
     ];
     Some(Sighting {
         onset: Onset::Hard,
         confidence: Confidence::Certain,
-        severity: if spared { Severity::Warn } else { Severity::Critical },
+        severity: if spared {
+            Severity::Warn
+        } else {
+            Severity::Critical
+        },
         evidence,
-        impact: Impact { connections: 0, share_ratio: memory.share, peers: 0 },
-        summary: format!("Link {} {what}{}; it was in use.", link.iface.name, place(&scope)),
+        impact: Impact {
+            connections: 0,
+            share_ratio: memory.share,
+            peers: 0,
+        },
+        summary: format!(
+            "Link {} {what}{}; it was in use.",
+            link.iface.name,
+            place(&scope)
+        ),
         scope,
     })
 }

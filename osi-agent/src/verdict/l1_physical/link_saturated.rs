@@ -4,7 +4,8 @@ use osi_common::layer::Layer;
 
 use super::super::text::{bits, iface, inside, percent, place, quoted, share};
 use super::super::{
-    Advice, Cause, CauseClass, Confidence, Evidence, Facts, Finding, Impact, Onset, Severity, Sighting, Threshold,
+    Advice, Cause, CauseClass, Confidence, Evidence, Facts, Finding, Impact, Onset, Severity,
+    Sighting, Threshold,
 };
 use crate::layer::Meter;
 use crate::layer::l1_physical::link::{LINK_THROUGHPUT_RX, LINK_THROUGHPUT_TX};
@@ -20,26 +21,52 @@ pub(in crate::verdict) static LINK_SATURATED: Cause = Cause {
     explained_by: &[],
     suspects: &[],
     reads: &[&LINK_THROUGHPUT_RX, &LINK_THROUGHPUT_TX],
-    thresholds: &[Threshold { name: "ratio", default: 0.95 }],
+    thresholds: &[Threshold {
+        name: "ratio",
+        default: 0.95,
+    }],
     detect,
     advise,
 };
 
 fn detect(facts: &Facts, found: &mut Vec<Sighting>) {
-    for (signal, verb) in [(&LINK_THROUGHPUT_RX, "receives"), (&LINK_THROUGHPUT_TX, "sends")] {
-        let full = facts.map.meters(signal).filter(|meter| meter.ratio.is_some_and(|ratio| ratio >= facts.limit("ratio")));
+    for (signal, verb) in [
+        (&LINK_THROUGHPUT_RX, "receives"),
+        (&LINK_THROUGHPUT_TX, "sends"),
+    ] {
+        let full = facts.map.meters(signal).filter(|meter| {
+            meter
+                .ratio
+                .is_some_and(|ratio| ratio >= facts.limit("ratio"))
+        });
         found.extend(full.map(|meter| sighting(facts, meter, verb)));
     }
 }
 
 fn sighting(facts: &Facts, meter: &Meter, verb: &str) -> Sighting {
     let scope = &meter.reading.scope;
-    let (used, capacity) = (meter.reading.used, meter.reading.capacity.unwrap_or_default());
-    let (dropped, sent) = (facts.map.count(&QDISC_DROPS, scope), facts.map.count(&QDISC_PACKETS, scope));
+    let (used, capacity) = (
+        meter.reading.used,
+        meter.reading.capacity.unwrap_or_default(),
+    );
+    let (dropped, sent) = (
+        facts.map.count(&QDISC_DROPS, scope),
+        facts.map.count(&QDISC_PACKETS, scope),
+    );
     let why = format!("of {} that the link or its shaper allows", bits(capacity));
-    let mut evidence = vec![Evidence::new(meter.signal.id, used, meter.signal.unit.name(), why)];
+    let mut evidence = vec![Evidence::new(
+        meter.signal.id,
+        used,
+        meter.signal.unit.name(),
+        why,
+    )];
     if dropped > 0 {
-        evidence.push(Evidence::new(QDISC_DROPS.id, dropped as f64, "packets", "packets dropped in front of it"));
+        evidence.push(Evidence::new(
+            QDISC_DROPS.id,
+            dropped as f64,
+            "packets",
+            "packets dropped in front of it",
+        ));
     }
     let ratio = percent(meter.ratio.unwrap_or_default());
     Sighting {
@@ -48,18 +75,38 @@ fn sighting(facts: &Facts, meter: &Meter, verb: &str) -> Sighting {
         confidence: Confidence::Certain,
         severity: Severity::Warn,
         evidence,
-        impact: Impact { connections: 0, share_ratio: share(dropped, sent), peers: 0 },
-        summary: format!("Link {}{} {verb} {}, {ratio} of its capacity.", iface(scope), place(scope), bits(used)),
+        impact: Impact {
+            connections: 0,
+            share_ratio: share(dropped, sent),
+            peers: 0,
+        },
+        summary: format!(
+            "Link {}{} {verb} {}, {ratio} of its capacity.",
+            iface(scope),
+            place(scope),
+            bits(used)
+        ),
     }
 }
 
 fn advise(finding: &Finding) -> Vec<Advice> {
     let name = iface(&finding.scope);
-    let now = finding.evidence.first().map(|row| bits(row.value)).unwrap_or_default();
+    let now = finding
+        .evidence
+        .first()
+        .map(|row| bits(row.value))
+        .unwrap_or_default();
     vec![Advice {
-        text: format!("{name} moves {now}, all that it can: find the flows that fill it, or give it more capacity."),
-        confirm: inside(&finding.scope, &format!("tc -s qdisc show dev {}", quoted(name))),
-        change: format!("raise the shaper's rate (tc qdisc change dev {name} …) or move traffic to another link"),
+        text: format!(
+            "{name} moves {now}, all that it can: find the flows that fill it, or give it more capacity."
+        ),
+        confirm: inside(
+            &finding.scope,
+            &format!("tc -s qdisc show dev {}", quoted(name)),
+        ),
+        change: format!(
+            "raise the shaper's rate (tc qdisc change dev {name} …) or move traffic to another link"
+        ),
         trade_off: "A higher rate moves the queue to the next bottleneck of the path.".to_owned(),
     }]
 }

@@ -5,9 +5,12 @@ use osi_common::layer::Layer;
 use super::super::l1_physical::link_saturated::LINK_SATURATED;
 use super::super::text::{iface, inside, percent, place, quoted, share};
 use super::super::{
-    Advice, Cause, CauseClass, Confidence, Evidence, Facts, Finding, Impact, Onset, Severity, Sighting, Threshold,
+    Advice, Cause, CauseClass, Confidence, Evidence, Facts, Finding, Impact, Onset, Severity,
+    Sighting, Threshold,
 };
-use crate::layer::l2_data_link::qdisc::{QDISC_BACKLOG, QDISC_BACKLOG_BYTES, QDISC_DROPS, QDISC_PACKETS};
+use crate::layer::l2_data_link::qdisc::{
+    QDISC_BACKLOG, QDISC_BACKLOG_BYTES, QDISC_DROPS, QDISC_PACKETS,
+};
 
 pub(in crate::verdict) static EGRESS_QUEUE_OVERFLOW: Cause = Cause {
     id: "egress_queue_overflow",
@@ -19,7 +22,16 @@ pub(in crate::verdict) static EGRESS_QUEUE_OVERFLOW: Cause = Cause {
     explained_by: &[&LINK_SATURATED],
     suspects: &[],
     reads: &[&QDISC_DROPS],
-    thresholds: &[Threshold { name: "packets", default: 10.0 }, Threshold { name: "ratio", default: 0.001 }],
+    thresholds: &[
+        Threshold {
+            name: "packets",
+            default: 10.0,
+        },
+        Threshold {
+            name: "ratio",
+            default: 0.001,
+        },
+    ],
     detect,
     advise,
 };
@@ -31,8 +43,17 @@ fn detect(facts: &Facts, found: &mut Vec<Sighting>) {
         if dropped as f64 <= facts.limit("packets") || lost <= facts.limit("ratio") {
             continue;
         }
-        let why = format!("{} of the packets for {} were dropped by its queue", percent(lost), iface(scope));
-        let mut evidence = vec![Evidence::new(QDISC_DROPS.id, dropped as f64, "packets", why)];
+        let why = format!(
+            "{} of the packets for {} were dropped by its queue",
+            percent(lost),
+            iface(scope)
+        );
+        let mut evidence = vec![Evidence::new(
+            QDISC_DROPS.id,
+            dropped as f64,
+            "packets",
+            why,
+        )];
         for signal in [&QDISC_BACKLOG, &QDISC_BACKLOG_BYTES] {
             evidence.extend(facts.meter(signal, scope).map(|meter| {
                 let limit = meter.reading.capacity.unwrap_or_default();
@@ -46,7 +67,11 @@ fn detect(facts: &Facts, found: &mut Vec<Sighting>) {
             confidence: Confidence::Certain,
             severity: Severity::Warn,
             evidence,
-            impact: Impact { connections: 0, share_ratio: lost, peers: 0 },
+            impact: Impact {
+                connections: 0,
+                share_ratio: lost,
+                peers: 0,
+            },
             summary: format!(
                 "The queue of {}{} dropped {dropped} packets, {} of those to be sent.",
                 iface(scope),
@@ -61,9 +86,18 @@ fn advise(finding: &Finding) -> Vec<Advice> {
     let name = iface(&finding.scope);
     let dropped = finding.evidence.first().map_or(0.0, |row| row.value);
     vec![Advice {
-        text: format!("The queue of {name} drops {dropped} packets a window: it is too short for the bursts, or the link too slow."),
-        confirm: inside(&finding.scope, &format!("tc -s qdisc show dev {}", quoted(name))),
-        change: inside(&finding.scope, &format!("tc qdisc change dev {} root … limit N", quoted(name))),
-        trade_off: "A longer queue drops less and delays more; fq_codel keeps the delay short.".to_owned(),
+        text: format!(
+            "The queue of {name} drops {dropped} packets a window: it is too short for the bursts, or the link too slow."
+        ),
+        confirm: inside(
+            &finding.scope,
+            &format!("tc -s qdisc show dev {}", quoted(name)),
+        ),
+        change: inside(
+            &finding.scope,
+            &format!("tc qdisc change dev {} root … limit N", quoted(name)),
+        ),
+        trade_off: "A longer queue drops less and delays more; fq_codel keeps the delay short."
+            .to_owned(),
     }]
 }

@@ -9,12 +9,13 @@ use super::super::history::is_global;
 use super::super::l1_physical::link_down::LINK_DOWN;
 use super::super::text::{inside, place, share};
 use super::super::{
-    Advice, Cause, CauseClass, Confidence, Evidence, Facts, Finding, Impact, Onset, Severity, Sighting, Threshold,
+    Advice, Cause, CauseClass, Confidence, Evidence, Facts, Finding, Impact, Onset, Severity,
+    Sighting, Threshold,
 };
 use crate::layer::Signal;
 use crate::layer::l3_network::routes::{
-    IP_IN_NO_ROUTES, IP_OUT_NO_ROUTES, IP_RECEIVED, IP_SENT, IP6_IN_NO_ROUTES, IP6_OUT_NO_ROUTES, IP6_RECEIVED,
-    IP6_SENT,
+    IP_IN_NO_ROUTES, IP_OUT_NO_ROUTES, IP_RECEIVED, IP_SENT, IP6_IN_NO_ROUTES, IP6_OUT_NO_ROUTES,
+    IP6_RECEIVED, IP6_SENT,
 };
 use crate::scope::Scope;
 use crate::snapshot::NetnsState;
@@ -28,8 +29,22 @@ pub(in crate::verdict) static NO_ROUTE: Cause = Cause {
     help: "Packets are to be sent or forwarded to where no route leads.",
     explained_by: &[&LINK_DOWN],
     suspects: &[],
-    reads: &[&IP_OUT_NO_ROUTES, &IP_IN_NO_ROUTES, &IP6_OUT_NO_ROUTES, &IP6_IN_NO_ROUTES],
-    thresholds: &[Threshold { name: "packets", default: 3.0 }, Threshold { name: "ratio", default: 0.001 }],
+    reads: &[
+        &IP_OUT_NO_ROUTES,
+        &IP_IN_NO_ROUTES,
+        &IP6_OUT_NO_ROUTES,
+        &IP6_IN_NO_ROUTES,
+    ],
+    thresholds: &[
+        Threshold {
+            name: "packets",
+            default: 3.0,
+        },
+        Threshold {
+            name: "ratio",
+            default: 0.001,
+        },
+    ],
     detect,
     advise,
 };
@@ -43,61 +58,141 @@ struct Family {
 }
 
 static FAMILIES: [Family; 2] = [
-    Family { name: "IPv4", v6: false, lost: [&IP_OUT_NO_ROUTES, &IP_IN_NO_ROUTES], moved: [&IP_SENT, &IP_RECEIVED] },
-    Family { name: "IPv6", v6: true, lost: [&IP6_OUT_NO_ROUTES, &IP6_IN_NO_ROUTES], moved: [&IP6_SENT, &IP6_RECEIVED] },
+    Family {
+        name: "IPv4",
+        v6: false,
+        lost: [&IP_OUT_NO_ROUTES, &IP_IN_NO_ROUTES],
+        moved: [&IP_SENT, &IP_RECEIVED],
+    },
+    Family {
+        name: "IPv6",
+        v6: true,
+        lost: [&IP6_OUT_NO_ROUTES, &IP6_IN_NO_ROUTES],
+        moved: [&IP6_SENT, &IP6_RECEIVED],
+    },
 ];
 
 fn detect(facts: &Facts, found: &mut Vec<Sighting>) {
     for state in &facts.window.now.namespaces {
         // The family that loses most speaks for the namespace.
-        let sightings = FAMILIES.iter().filter(|family| is_expected(facts, state, family));
+        let sightings = FAMILIES
+            .iter()
+            .filter(|family| is_expected(facts, state, family));
         let worst = sightings.filter_map(|family| sighting(facts, state, family));
-        found.extend(worst.max_by(|a, b| a.severity.cmp(&b.severity).then(a.impact.share_ratio.total_cmp(&b.impact.share_ratio))));
+        found.extend(worst.max_by(|a, b| {
+            a.severity
+                .cmp(&b.severity)
+                .then(a.impact.share_ratio.total_cmp(&b.impact.share_ratio))
+        }));
     }
 }
 
 /// Whether anybody may expect the family to work here: it lost a route, or is the only one there is.
 /// A host without IPv6 counts `Ip6OutNoRoutes` whenever a program tries an AAAA answer first; that is no fault.
 fn is_expected(facts: &Facts, state: &NetnsState, family: &Family) -> bool {
-    let has = |v6: bool| state.routes.iter().any(|route| route.v6 == v6 && is_global(route));
-    let has_default = |v6: bool| state.routes.iter().any(|route| route.v6 == v6 && route.destination.is_none());
-    let lost = facts.history.routes.lost(&state.netns).any(|route| route.v6 == family.v6);
+    let has = |v6: bool| {
+        state
+            .routes
+            .iter()
+            .any(|route| route.v6 == v6 && is_global(route))
+    };
+    let has_default = |v6: bool| {
+        state
+            .routes
+            .iter()
+            .any(|route| route.v6 == v6 && route.destination.is_none())
+    };
+    let lost = facts
+        .history
+        .routes
+        .lost(&state.netns)
+        .any(|route| route.v6 == family.v6);
     lost || has_default(family.v6) || !has(!family.v6) || !family.v6 && has(false)
 }
 
 fn sighting(facts: &Facts, state: &NetnsState, family: &Family) -> Option<Sighting> {
     let scope = Scope::netns(&state.netns);
     let [out, into] = family.lost.map(|signal| facts.map.count(signal, &scope));
-    let moved = family.moved.iter().map(|signal| facts.map.count(signal, &scope)).sum();
+    let moved = family
+        .moved
+        .iter()
+        .map(|signal| facts.map.count(signal, &scope))
+        .sum();
     let (total, ratio) = (out + into, share(out + into, moved));
-    let gone = facts.history.routes.lost(&state.netns).any(|route| route.v6 == family.v6);
-    let default = state.routes.iter().any(|route| route.v6 == family.v6 && route.destination.is_none());
+    let gone = facts
+        .history
+        .routes
+        .lost(&state.netns)
+        .any(|route| route.v6 == family.v6);
+    let default = state
+        .routes
+        .iter()
+        .any(|route| route.v6 == family.v6 && route.destination.is_none());
     if total == 0 || ratio <= facts.limit("ratio") {
         return None;
     }
     let mut evidence = Vec::new();
-    for (signal, count) in family.lost.iter().zip([out, into]).filter(|(_, count)| *count > 0) {
-        evidence.push(Evidence::new(signal.id, count as f64, "packets", signal.help));
+    for (signal, count) in family
+        .lost
+        .iter()
+        .zip([out, into])
+        .filter(|(_, count)| *count > 0)
+    {
+        evidence.push(Evidence::new(
+            signal.id,
+            count as f64,
+            "packets",
+            signal.help,
+        ));
     }
-    let why = if default { "there is a default route" } else { "there is no default route" };
-    evidence.push(Evidence::new("default_routes", f64::from(u8::from(default)), "routes", why));
+    let why = if default {
+        "there is a default route"
+    } else {
+        "there is no default route"
+    };
+    evidence.push(Evidence::new(
+        "default_routes",
+        f64::from(u8::from(default)),
+        "routes",
+        why,
+    ));
     let destinations = destinations(facts, state);
-    let towards = destinations.first().map_or_else(String::new, |first| format!(", for example to {first}"));
+    let towards = destinations
+        .first()
+        .map_or_else(String::new, |first| format!(", for example to {first}"));
     Some(Sighting {
         // One stray packet is an event; a program that tries again and again is a fault, and so are many at once.
-        onset: if total as f64 > facts.limit("packets") { Onset::Hard } else { Onset::Statistical },
+        onset: if total as f64 > facts.limit("packets") {
+            Onset::Hard
+        } else {
+            Onset::Statistical
+        },
         confidence: Confidence::Certain,
-        severity: if gone || !default { Severity::Critical } else { Severity::Warn },
+        severity: if gone || !default {
+            Severity::Critical
+        } else {
+            Severity::Warn
+        },
         evidence,
-        impact: Impact { connections: out, share_ratio: ratio, peers: destinations.len() as u64 },
-        summary: format!("No {} route for {total} packets{}{towards}.", family.name, place(&scope)),
+        impact: Impact {
+            connections: out,
+            share_ratio: ratio,
+            peers: destinations.len() as u64,
+        },
+        summary: format!(
+            "No {} route for {total} packets{}{towards}.",
+            family.name,
+            place(&scope)
+        ),
         scope,
     })
 }
 
 /// Where dropped packets of this kind were going, as far as samples tell.
 fn destinations(facts: &Facts, state: &NetnsState) -> BTreeSet<IpAddr> {
-    let samples = REASONS.iter().flat_map(|reason| facts.dropped(reason, &state.netns));
+    let samples = REASONS
+        .iter()
+        .flat_map(|reason| facts.dropped(reason, &state.netns));
     samples.filter_map(|seen| seen.remote).collect()
 }
 
@@ -105,13 +200,20 @@ fn destinations(facts: &Facts, state: &NetnsState) -> BTreeSet<IpAddr> {
 const REASONS: [&str; 2] = ["IP_OUTNOROUTES", "IP_INNOROUTES"];
 
 fn advise(finding: &Finding) -> Vec<Advice> {
-    let v6 = finding.evidence.iter().any(|row| row.signal.starts_with("ip6"));
+    let v6 = finding
+        .evidence
+        .iter()
+        .any(|row| row.signal.starts_with("ip6"));
     let family = if v6 { "-6" } else { "-4" };
     let count = finding.evidence.first().map_or(0.0, |row| row.value);
     vec![Advice {
         text: format!("{count} packets a window find no route: look for the one that is missing."),
         confirm: inside(&finding.scope, &format!("ip {family} route show")),
-        change: inside(&finding.scope, &format!("ip {family} route add default via GATEWAY")),
-        trade_off: "A route set by hand is gone after a restart; mend what configures the network.".to_owned(),
+        change: inside(
+            &finding.scope,
+            &format!("ip {family} route add default via GATEWAY"),
+        ),
+        trade_off: "A route set by hand is gone after a restart; mend what configures the network."
+            .to_owned(),
     }]
 }

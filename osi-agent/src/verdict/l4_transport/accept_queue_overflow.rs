@@ -4,7 +4,8 @@ use osi_common::layer::Layer;
 
 use super::super::text::{inside, local, place, share};
 use super::super::{
-    Advice, Cause, CauseClass, Confidence, Evidence, Facts, Finding, Impact, Onset, Severity, Sighting, Threshold,
+    Advice, Cause, CauseClass, Confidence, Evidence, Facts, Finding, Impact, Onset, Severity,
+    Sighting, Threshold,
 };
 use crate::layer::Meter;
 use crate::layer::l4_transport::handshake::ACCEPTED;
@@ -22,7 +23,16 @@ pub(in crate::verdict) static ACCEPT_QUEUE_OVERFLOW: Cause = Cause {
     // A stopped or slow application, or one without descriptors, is the usual reason.
     suspects: &[Layer::L5, Layer::L7],
     reads: &[&ACCEPT_QUEUE, &LISTEN_OVERFLOWS],
-    thresholds: &[Threshold { name: "overflows", default: 3.0 }, Threshold { name: "ratio", default: 0.001 }],
+    thresholds: &[
+        Threshold {
+            name: "overflows",
+            default: 3.0,
+        },
+        Threshold {
+            name: "ratio",
+            default: 0.001,
+        },
+    ],
     detect,
     advise,
 };
@@ -38,12 +48,25 @@ fn detect_in(facts: &Facts, netns: &Netns, found: &mut Vec<Sighting>) {
     let accepted = facts.count_in(&ACCEPTED, netns);
     let here = |meter: &&Meter| meter.reading.scope.netns.as_ref() == Some(netns);
     let is_full = |meter: &&Meter| meter.ratio.is_some_and(|ratio| ratio >= 1.0);
-    let full: Vec<_> = facts.map.meters(&ACCEPT_QUEUE).filter(here).filter(is_full).collect();
-    found.extend(full.iter().map(|meter| full_listener(meter, overflows, accepted)));
-    let many = overflows as f64 > facts.limit("overflows") && share(overflows, accepted) > facts.limit("ratio");
+    let full: Vec<_> = facts
+        .map
+        .meters(&ACCEPT_QUEUE)
+        .filter(here)
+        .filter(is_full)
+        .collect();
+    found.extend(
+        full.iter()
+            .map(|meter| full_listener(meter, overflows, accepted)),
+    );
+    let many = overflows as f64 > facts.limit("overflows")
+        && share(overflows, accepted) > facts.limit("ratio");
     if full.is_empty() && many {
         // The queue has been emptied since: the fullest one is the likely one, and rows come worst first.
-        let fullest = facts.map.meters(&ACCEPT_QUEUE).filter(here).find(|meter| meter.reading.used > 0.0);
+        let fullest = facts
+            .map
+            .meters(&ACCEPT_QUEUE)
+            .filter(here)
+            .find(|meter| meter.reading.used > 0.0);
         found.push(emptied(netns, fullest, overflows, accepted));
     }
 }
@@ -53,16 +76,37 @@ fn full_listener(meter: &Meter, overflows: u64, accepted: u64) -> Sighting {
     let backlog = meter.reading.capacity.unwrap_or(1.0) - 1.0;
     let mut evidence = vec![queue(meter)];
     if overflows > 0 {
-        evidence.push(Evidence::new(LISTEN_OVERFLOWS.id, overflows as f64, "connections", "handshakes dropped because a queue was full"));
+        evidence.push(Evidence::new(
+            LISTEN_OVERFLOWS.id,
+            overflows as f64,
+            "connections",
+            "handshakes dropped because a queue was full",
+        ));
     }
     let refusing = overflows > 0;
     Sighting {
         // Full at one instant and nobody refused is no fault; full again and again is a listener that does not accept.
-        onset: if refusing { Onset::Hard } else { Onset::Sustained },
-        confidence: if refusing { Confidence::Certain } else { Confidence::Likely },
-        severity: if refusing { Severity::Critical } else { Severity::Warn },
+        onset: if refusing {
+            Onset::Hard
+        } else {
+            Onset::Sustained
+        },
+        confidence: if refusing {
+            Confidence::Certain
+        } else {
+            Confidence::Likely
+        },
+        severity: if refusing {
+            Severity::Critical
+        } else {
+            Severity::Warn
+        },
         evidence,
-        impact: Impact { connections: overflows, share_ratio: share(overflows, accepted), peers: 0 },
+        impact: Impact {
+            connections: overflows,
+            share_ratio: share(overflows, accepted),
+            peers: 0,
+        },
         summary: format!(
             "The accept queue of {}{} is full: {} connections wait, backlog {backlog}, {overflows} dropped.",
             local(&scope),
@@ -75,28 +119,53 @@ fn full_listener(meter: &Meter, overflows: u64, accepted: u64) -> Sighting {
 
 fn emptied(netns: &Netns, fullest: Option<&Meter>, overflows: u64, accepted: u64) -> Sighting {
     let scope = fullest.map_or_else(|| Scope::netns(netns), |meter| meter.reading.scope.clone());
-    let mut evidence = vec![Evidence::new(LISTEN_OVERFLOWS.id, overflows as f64, "connections", "handshakes dropped because a queue was full")];
+    let mut evidence = vec![Evidence::new(
+        LISTEN_OVERFLOWS.id,
+        overflows as f64,
+        "connections",
+        "handshakes dropped because a queue was full",
+    )];
     evidence.extend(fullest.map(queue));
     let listener = fullest.map_or_else(|| "a listener".to_owned(), |_| local(&scope));
     Sighting {
         onset: Onset::Hard,
-        confidence: if fullest.is_some() { Confidence::Likely } else { Confidence::Possible },
+        confidence: if fullest.is_some() {
+            Confidence::Likely
+        } else {
+            Confidence::Possible
+        },
         severity: Severity::Critical,
         evidence,
-        impact: Impact { connections: overflows, share_ratio: share(overflows, accepted), peers: 0 },
-        summary: format!("The accept queue of {listener}{} overflowed: {overflows} handshakes dropped.", place(&scope)),
+        impact: Impact {
+            connections: overflows,
+            share_ratio: share(overflows, accepted),
+            peers: 0,
+        },
+        summary: format!(
+            "The accept queue of {listener}{} overflowed: {overflows} handshakes dropped.",
+            place(&scope)
+        ),
         scope,
     }
 }
 
 fn queue(meter: &Meter) -> Evidence {
-    let why = format!("connections wait for accept(); {} is full", meter.reading.capacity.unwrap_or_default());
+    let why = format!(
+        "connections wait for accept(); {} is full",
+        meter.reading.capacity.unwrap_or_default()
+    );
     Evidence::new(ACCEPT_QUEUE.id, meter.reading.used, "connections", why)
 }
 
 fn advise(finding: &Finding) -> Vec<Advice> {
-    let port = finding.scope.port.map_or_else(String::new, |port| format!(" sport = :{port}"));
-    let row = finding.evidence.iter().find(|row| row.signal == ACCEPT_QUEUE.id);
+    let port = finding
+        .scope
+        .port
+        .map_or_else(String::new, |port| format!(" sport = :{port}"));
+    let row = finding
+        .evidence
+        .iter()
+        .find(|row| row.signal == ACCEPT_QUEUE.id);
     let now = row.map_or_else(String::new, |row| format!(" ({} wait now)", row.value));
     vec![
         Advice {

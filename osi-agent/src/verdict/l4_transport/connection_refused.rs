@@ -4,7 +4,8 @@ use osi_common::layer::Layer;
 
 use super::super::text::{inside, percent, place, remote};
 use super::super::{
-    Advice, Cause, CauseClass, Confidence, Evidence, Facts, Finding, Impact, Onset, Severity, Sighting, Threshold,
+    Advice, Cause, CauseClass, Confidence, Evidence, Facts, Finding, Impact, Onset, Severity,
+    Sighting, Threshold,
 };
 use crate::layer::PeerDelta;
 use crate::layer::l4_transport::handshake::{CONNECT_FAILURES, CONNECTS};
@@ -20,7 +21,16 @@ pub(in crate::verdict) static CONNECTION_REFUSED: Cause = Cause {
     explained_by: &[],
     suspects: &[],
     reads: &[&CONNECT_FAILURES],
-    thresholds: &[Threshold { name: "refused", default: 3.0 }, Threshold { name: "ratio", default: 0.05 }],
+    thresholds: &[
+        Threshold {
+            name: "refused",
+            default: 3.0,
+        },
+        Threshold {
+            name: "ratio",
+            default: 0.05,
+        },
+    ],
     detect,
     advise,
 };
@@ -28,7 +38,10 @@ pub(in crate::verdict) static CONNECTION_REFUSED: Cause = Cause {
 fn detect(facts: &Facts, found: &mut Vec<Sighting>) {
     let peers = facts.window.peers();
     for peer in &peers {
-        let (refused, attempts) = (peer.delta.refused, peer.delta.attempts.max(peer.delta.refused));
+        let (refused, attempts) = (
+            peer.delta.refused,
+            peer.delta.attempts.max(peer.delta.refused),
+        );
         let ratio = refused as f64 / attempts.max(1) as f64;
         if refused as f64 > facts.limit("refused") && ratio > facts.limit("ratio") {
             found.push(sighting(peer, &peers, refused, ratio));
@@ -39,19 +52,43 @@ fn detect(facts: &Facts, found: &mut Vec<Sighting>) {
 fn sighting(peer: &PeerDelta, peers: &[PeerDelta], refused: u64, ratio: f64) -> Sighting {
     let scope = Scope::peer(&peer.netns, peer.address, Some(peer.port));
     let here = peers.iter().filter(|other| other.netns == peer.netns);
-    let all: u64 = here.map(|other| other.delta.attempts.max(other.delta.refused)).sum();
-    let why = format!("of {} attempts to {} were refused", peer.delta.attempts, remote(&scope));
+    let all: u64 = here
+        .map(|other| other.delta.attempts.max(other.delta.refused))
+        .sum();
+    let why = format!(
+        "of {} attempts to {} were refused",
+        peer.delta.attempts,
+        remote(&scope)
+    );
     Sighting {
         // Where some get through, it may be a restart between two of the window's ends: it must go on.
-        onset: if peer.delta.connected == 0 { Onset::Hard } else { Onset::Sustained },
+        onset: if peer.delta.connected == 0 {
+            Onset::Hard
+        } else {
+            Onset::Sustained
+        },
         confidence: Confidence::Certain,
         severity: Severity::Warn,
         evidence: vec![
             Evidence::new(CONNECT_FAILURES.id, refused as f64, "connections", why),
-            Evidence::new(CONNECTS.id, peer.delta.attempts as f64, "connections", "attempts to this peer in the window"),
+            Evidence::new(
+                CONNECTS.id,
+                peer.delta.attempts as f64,
+                "connections",
+                "attempts to this peer in the window",
+            ),
         ],
-        impact: Impact { connections: refused, share_ratio: refused as f64 / all.max(1) as f64, peers: 1 },
-        summary: format!("{}{} refuses connections: {refused} in a window, {} of the attempts.", remote(&scope), place(&scope), percent(ratio)),
+        impact: Impact {
+            connections: refused,
+            share_ratio: refused as f64 / all.max(1) as f64,
+            peers: 1,
+        },
+        summary: format!(
+            "{}{} refuses connections: {refused} in a window, {} of the attempts.",
+            remote(&scope),
+            place(&scope),
+            percent(ratio)
+        ),
         scope,
     }
 }
@@ -64,9 +101,13 @@ fn advise(finding: &Finding) -> Vec<Advice> {
         (Some(_) | None, _) => "ss -tan state syn-sent".to_owned(),
     };
     vec![Advice {
-        text: format!("{refused} connects a window are refused: start the service on {}, or correct the address that clients use.", remote(&finding.scope)),
+        text: format!(
+            "{refused} connects a window are refused: start the service on {}, or correct the address that clients use.",
+            remote(&finding.scope)
+        ),
         confirm: inside(&finding.scope, &probe),
-        change: "start the service on the peer, or point the client at the right address and port".to_owned(),
+        change: "start the service on the peer, or point the client at the right address and port"
+            .to_owned(),
         trade_off: "none".to_owned(),
     }]
 }

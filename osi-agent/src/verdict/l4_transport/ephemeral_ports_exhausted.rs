@@ -7,7 +7,8 @@ use osi_common::occurrence::Kind;
 
 use super::super::text::{inside, percent, place, remote};
 use super::super::{
-    Advice, Cause, CauseClass, Confidence, Evidence, Facts, Finding, Impact, Onset, Severity, Sighting, Threshold,
+    Advice, Cause, CauseClass, Confidence, Evidence, Facts, Finding, Impact, Onset, Severity,
+    Sighting, Threshold,
 };
 use crate::layer::l4_transport::ports::{EPHEMERAL_PORTS, PORTS_EXHAUSTED};
 use crate::layer::{Meter, PeerDelta};
@@ -25,9 +26,18 @@ pub(in crate::verdict) static EPHEMERAL_PORTS_EXHAUSTED: Cause = Cause {
     suspects: &[],
     reads: &[&EPHEMERAL_PORTS, &PORTS_EXHAUSTED],
     thresholds: &[
-        Threshold { name: "warn_ratio", default: 0.8 },
-        Threshold { name: "trend_ratio", default: 0.5 },
-        Threshold { name: "full_within_s", default: 60.0 },
+        Threshold {
+            name: "warn_ratio",
+            default: 0.8,
+        },
+        Threshold {
+            name: "trend_ratio",
+            default: 0.5,
+        },
+        Threshold {
+            name: "full_within_s",
+            default: 60.0,
+        },
     ],
     detect,
     advise,
@@ -38,10 +48,16 @@ const TIME_WAIT_S: f64 = 60.0;
 
 fn detect(facts: &Facts, found: &mut Vec<Sighting>) {
     let peers = facts.window.peers();
-    let refused: Vec<_> = peers.iter().filter(|peer| peer.delta.port_exhausted > 0).collect();
+    let refused: Vec<_> = peers
+        .iter()
+        .filter(|peer| peer.delta.port_exhausted > 0)
+        .collect();
     found.extend(refused.iter().map(|peer| exhausted(facts, peer)));
     found.extend(unattributed(facts, &refused));
-    let filling = facts.map.meters(&EPHEMERAL_PORTS).filter(|meter| is_filling(facts, meter));
+    let filling = facts
+        .map
+        .meters(&EPHEMERAL_PORTS)
+        .filter(|meter| is_filling(facts, meter));
     found.extend(filling.map(|meter| warning(facts, meter)));
 }
 
@@ -49,7 +65,9 @@ fn detect(facts: &Facts, found: &mut Vec<Sighting>) {
 fn exhausted(facts: &Facts, peer: &PeerDelta) -> Sighting {
     let here = |meter: &&Meter| {
         let scope = &meter.reading.scope;
-        scope.netns.as_ref() == Some(&peer.netns) && scope.remote == Some(peer.address) && scope.port == Some(peer.port)
+        scope.netns.as_ref() == Some(&peer.netns)
+            && scope.remote == Some(peer.address)
+            && scope.port == Some(peer.port)
     };
     let pool = facts.map.meters(&EPHEMERAL_PORTS).find(here);
     let unknown_source = || Scope {
@@ -59,25 +77,46 @@ fn exhausted(facts: &Facts, peer: &PeerDelta) -> Sighting {
     };
     let scope = pool.map_or_else(unknown_source, |meter| meter.reading.scope.clone());
     let failed = peer.delta.port_exhausted;
-    let mut evidence = vec![Evidence::new(PORTS_EXHAUSTED.id, failed as f64, "connections", "connects that found no free port")];
+    let mut evidence = vec![Evidence::new(
+        PORTS_EXHAUSTED.id,
+        failed as f64,
+        "connections",
+        "connects that found no free port",
+    )];
     evidence.extend(pool.map(usage));
     let same = |remote: Option<IpAddr>, port| remote == Some(peer.address) && port == peer.port;
-    let samples = facts.samples(Kind::PortExhausted, &peer.netns).filter(|seen| same(seen.remote, seen.remote_port));
+    let samples = facts
+        .samples(Kind::PortExhausted, &peer.netns)
+        .filter(|seen| same(seen.remote, seen.remote_port));
     let process = samples.filter_map(|seen| seen.process).last();
     let who = process.map_or_else(String::new, |process| format!("; last refused: {process}"));
     let share = failed as f64 / peer.delta.attempts.max(failed) as f64;
     sighting(scope, failed, share, evidence, |scope| {
-        format!("No free local port for connections to {}{}: {failed} connects failed{who}.", remote(scope), place(scope))
+        format!(
+            "No free local port for connections to {}{}: {failed} connects failed{who}.",
+            remote(scope),
+            place(scope)
+        )
     })
 }
 
-fn sighting(scope: Scope, failed: u64, share_ratio: f64, evidence: Vec<Evidence>, say: impl Fn(&Scope) -> String) -> Sighting {
+fn sighting(
+    scope: Scope,
+    failed: u64,
+    share_ratio: f64,
+    evidence: Vec<Evidence>,
+    say: impl Fn(&Scope) -> String,
+) -> Sighting {
     Sighting {
         onset: Onset::Hard,
         confidence: Confidence::Certain,
         severity: Severity::Critical,
         evidence,
-        impact: Impact { connections: failed, share_ratio, peers: u64::from(scope.remote.is_some()) },
+        impact: Impact {
+            connections: failed,
+            share_ratio,
+            peers: u64::from(scope.remote.is_some()),
+        },
         summary: say(&scope),
         scope,
     }
@@ -86,73 +125,142 @@ fn sighting(scope: Scope, failed: u64, share_ratio: f64, evidence: Vec<Evidence>
 /// Exhaustion that no peer's row has: bind, listen, UDP, or peers beyond the bound.
 fn unattributed(facts: &Facts, refused: &[&PeerDelta]) -> Vec<Sighting> {
     let rows = facts.map.counters(&PORTS_EXHAUSTED);
-    rows.filter(|row| !refused.iter().any(|peer| row.scope.netns.as_ref() == Some(&peer.netns)))
-        .map(|row| {
-            let process = row.scope.netns.as_ref().and_then(|netns| facts.samples(Kind::PortExhausted, netns).last()?.process);
-            let who = process.map_or_else(String::new, |process| format!("; last refused: {process}"));
-            let scope = Scope { kind: ScopeKind::Pool, proto: Some(Proto::Tcp), ..row.scope.clone() };
-            let evidence = vec![Evidence::new(PORTS_EXHAUSTED.id, row.delta as f64, "connections", "binds or connects that found no free port")];
-            sighting(scope, row.delta, 1.0, evidence, |scope| {
-                format!("No free local port{}: {} binds or connects failed{who}.", place(scope), row.delta)
-            })
+    rows.filter(|row| {
+        !refused
+            .iter()
+            .any(|peer| row.scope.netns.as_ref() == Some(&peer.netns))
+    })
+    .map(|row| {
+        let process = row
+            .scope
+            .netns
+            .as_ref()
+            .and_then(|netns| facts.samples(Kind::PortExhausted, netns).last()?.process);
+        let who = process.map_or_else(String::new, |process| format!("; last refused: {process}"));
+        let scope = Scope {
+            kind: ScopeKind::Pool,
+            proto: Some(Proto::Tcp),
+            ..row.scope.clone()
+        };
+        let evidence = vec![Evidence::new(
+            PORTS_EXHAUSTED.id,
+            row.delta as f64,
+            "connections",
+            "binds or connects that found no free port",
+        )];
+        sighting(scope, row.delta, 1.0, evidence, |scope| {
+            format!(
+                "No free local port{}: {} binds or connects failed{who}.",
+                place(scope),
+                row.delta
+            )
         })
-        .collect()
+    })
+    .collect()
 }
 
 fn usage(meter: &Meter) -> Evidence {
-    let why = format!("ports in use of {} for this destination", meter.reading.capacity.unwrap_or_default());
+    let why = format!(
+        "ports in use of {} for this destination",
+        meter.reading.capacity.unwrap_or_default()
+    );
     Evidence::new(EPHEMERAL_PORTS.id, meter.reading.used, "ports", why)
 }
 
 fn is_filling(facts: &Facts, meter: &Meter) -> bool {
     meter.ratio.is_some_and(|ratio| {
-        ratio >= facts.limit("warn_ratio") || ratio >= facts.limit("trend_ratio") && is_full_soon(facts, meter)
+        ratio >= facts.limit("warn_ratio")
+            || ratio >= facts.limit("trend_ratio") && is_full_soon(facts, meter)
     })
 }
 
 /// Ports in TIME_WAIT come back after a minute: where they fill the pool, it ends up at a minute's growth and may never be full.
 fn is_full_soon(facts: &Facts, meter: &Meter) -> bool {
     let trends = &facts.history.trends;
-    let soon = trends.time_to_full_ns(meter).is_some_and(|ns| ns as f64 / 1e9 <= facts.limit("full_within_s"));
+    let soon = trends
+        .time_to_full_ns(meter)
+        .is_some_and(|ns| ns as f64 / 1e9 <= facts.limit("full_within_s"));
     let held = pool(facts, &meter.reading.scope).is_some_and(|pool| pool.time_wait * 2 < pool.used);
     let growth = trends.growth_per_s(meter).unwrap_or(0.0);
-    soon && (held || meter.reading.capacity.is_some_and(|usable| growth * TIME_WAIT_S >= usable))
+    soon && (held
+        || meter
+            .reading
+            .capacity
+            .is_some_and(|usable| growth * TIME_WAIT_S >= usable))
 }
 
 fn warning(facts: &Facts, meter: &Meter) -> Sighting {
     let scope = meter.reading.scope.clone();
     let mut evidence = vec![usage(meter)];
     evidence.extend(pool(facts, &scope).map(|pool| {
-        Evidence::new("time_wait", pool.time_wait as f64, "ports", "of these are held by closed connections in TIME_WAIT")
+        Evidence::new(
+            "time_wait",
+            pool.time_wait as f64,
+            "ports",
+            "of these are held by closed connections in TIME_WAIT",
+        )
     }));
     let left = facts.history.trends.time_to_full_ns(meter);
-    evidence.extend(left.map(|ns| Evidence::new("time_to_full", ns as f64, "ns", "until no port is left, at this rate")));
-    let when = left.map_or_else(String::new, |ns| format!(", full in {:.0} s at this rate", ns as f64 / 1e9));
+    evidence.extend(left.map(|ns| {
+        Evidence::new(
+            "time_to_full",
+            ns as f64,
+            "ns",
+            "until no port is left, at this rate",
+        )
+    }));
+    let when = left.map_or_else(String::new, |ns| {
+        format!(", full in {:.0} s at this rate", ns as f64 / 1e9)
+    });
     let ratio = percent(meter.ratio.unwrap_or_default());
     Sighting {
         onset: Onset::Hard,
         confidence: Confidence::Likely,
         severity: Severity::Warn,
         evidence,
-        impact: Impact { connections: 0, share_ratio: 0.0, peers: 1 },
-        summary: format!("{ratio} of the local ports to {}{} are in use{when}.", remote(&scope), place(&scope)),
+        impact: Impact {
+            connections: 0,
+            share_ratio: 0.0,
+            peers: 1,
+        },
+        summary: format!(
+            "{ratio} of the local ports to {}{} are in use{when}.",
+            remote(&scope),
+            place(&scope)
+        ),
         scope,
     }
 }
 
 fn pool<'a>(facts: &Facts<'a>, scope: &Scope) -> Option<&'a PortPool> {
     let netns = scope.netns.as_ref()?;
-    let state = facts.window.now.namespaces.iter().find(|state| state.netns == *netns)?;
+    let state = facts
+        .window
+        .now
+        .namespaces
+        .iter()
+        .find(|state| state.netns == *netns)?;
     let is_it = |pool: &&PortPool| {
-        (Some(pool.local), Some(pool.remote), Some(pool.port)) == (scope.local, scope.remote, scope.port)
+        (Some(pool.local), Some(pool.remote), Some(pool.port))
+            == (scope.local, scope.remote, scope.port)
     };
     state.pools.iter().find(is_it)
 }
 
 fn advise(finding: &Finding) -> Vec<Advice> {
-    let to = finding.scope.remote.map_or_else(String::new, |remote| format!(" dst {remote}"));
-    let port = finding.scope.port.map_or_else(String::new, |port| format!(" dport = :{port}"));
-    let used = finding.evidence.iter().find(|row| row.signal == EPHEMERAL_PORTS.id).map(|row| row.value);
+    let to = finding
+        .scope
+        .remote
+        .map_or_else(String::new, |remote| format!(" dst {remote}"));
+    let port = finding
+        .scope
+        .port
+        .map_or_else(String::new, |port| format!(" dport = :{port}"));
+    let used = finding
+        .evidence
+        .iter()
+        .find(|row| row.signal == EPHEMERAL_PORTS.id)
+        .map(|row| row.value);
     let now = used.map_or_else(String::new, |used| format!(" ({used} in use)"));
     vec![
         Advice {

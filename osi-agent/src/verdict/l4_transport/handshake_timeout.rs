@@ -11,7 +11,8 @@ use super::super::l2_data_link::{
 use super::super::l3_network::{no_route::NO_ROUTE, packet_filtered::PACKET_FILTERED};
 use super::super::text::{inside, percent, place, remote};
 use super::super::{
-    Advice, Cause, CauseClass, Confidence, Evidence, Facts, Finding, Impact, Onset, Severity, Sighting, Threshold,
+    Advice, Cause, CauseClass, Confidence, Evidence, Facts, Finding, Impact, Onset, Severity,
+    Sighting, Threshold,
 };
 use super::accept_queue_overflow::ACCEPT_QUEUE_OVERFLOW;
 use crate::layer::l4_transport::handshake::CONNECTS;
@@ -37,11 +38,26 @@ pub(in crate::verdict) static HANDSHAKE_TIMEOUT: Cause = Cause {
     suspects: &[],
     reads: &[&CONNECTS, &RETRANSMITS_HANDSHAKE],
     thresholds: &[
-        Threshold { name: "retransmits", default: 3.0 },
-        Threshold { name: "ratio", default: 0.05 },
-        Threshold { name: "attempts", default: 2.0 },
-        Threshold { name: "quiet_windows", default: 2.0 },
-        Threshold { name: "lossy_ratio", default: 0.01 },
+        Threshold {
+            name: "retransmits",
+            default: 3.0,
+        },
+        Threshold {
+            name: "ratio",
+            default: 0.05,
+        },
+        Threshold {
+            name: "attempts",
+            default: 2.0,
+        },
+        Threshold {
+            name: "quiet_windows",
+            default: 2.0,
+        },
+        Threshold {
+            name: "lossy_ratio",
+            default: 0.01,
+        },
     ],
     detect,
     advise,
@@ -55,24 +71,42 @@ fn detect(facts: &Facts, found: &mut Vec<Sighting>) {
         let failing = failing(facts, &peer.sum, Loss::of(facts.window, peer.netns));
         let ratio = failing as f64 / peer.sum.attempts.max(failing).max(1) as f64;
         let silence = peer.sum.syn_retransmits + peer.sum.timed_out;
-        let many = silence as f64 > facts.limit("retransmits") && failing as f64 >= facts.limit("attempts");
+        let many = silence as f64 > facts.limit("retransmits")
+            && failing as f64 >= facts.limit("attempts");
         if !many || ratio <= facts.limit("ratio") {
             continue;
         }
         let scope = Scope::peer(peer.netns, peer.address, Some(peer.port));
         let attempts = facts.history.peers.attempts_in(peer.netns).max(failing);
-        let what = format!("of {} attempts in the last windows have had no answer", peer.sum.attempts);
+        let what = format!(
+            "of {} attempts in the last windows have had no answer",
+            peer.sum.attempts
+        );
         let evidence = vec![
             Evidence::new("unanswered", failing as f64, "connections", what),
-            Evidence::new(RETRANSMITS_HANDSHAKE.id, peer.sum.syn_retransmits as f64, "segments", "SYNs sent again to this peer"),
-            Evidence::new("timed_out", peer.sum.timed_out as f64, "connections", "given up by the kernel with ETIMEDOUT"),
+            Evidence::new(
+                RETRANSMITS_HANDSHAKE.id,
+                peer.sum.syn_retransmits as f64,
+                "segments",
+                "SYNs sent again to this peer",
+            ),
+            Evidence::new(
+                "timed_out",
+                peer.sum.timed_out as f64,
+                "connections",
+                "given up by the kernel with ETIMEDOUT",
+            ),
         ];
         found.push(Sighting {
             onset: Onset::Statistical,
             confidence: Confidence::Likely,
             severity: Severity::Critical,
             evidence,
-            impact: Impact { connections: failing, share_ratio: failing as f64 / attempts as f64, peers: 1 },
+            impact: Impact {
+                connections: failing,
+                share_ratio: failing as f64 / attempts as f64,
+                peers: 1,
+            },
             summary: format!(
                 "No answer from {}{}: {failing} connection attempts hang ({} of them all).",
                 remote(&scope),
@@ -87,10 +121,21 @@ fn detect(facts: &Facts, found: &mut Vec<Sighting>) {
 /// Attempts that got no answer of any kind. Where others get through, only those that ended without one count, and none
 /// where the path loses payload as well: then handshakes fail as loss predicts, which is a fault of its own.
 fn failing(facts: &Facts, sum: &Peer, loss: Loss) -> u64 {
-    let Peer { attempts, connected, refused, timed_out, unreachable, port_exhausted, abandoned, other, syn_retransmits } =
-        sum;
+    let Peer {
+        attempts,
+        connected,
+        refused,
+        timed_out,
+        unreachable,
+        port_exhausted,
+        abandoned,
+        other,
+        syn_retransmits,
+    } = sum;
     if *connected == 0 {
-        return attempts.saturating_sub(refused + unreachable + port_exhausted + other).max(*timed_out);
+        return attempts
+            .saturating_sub(refused + unreachable + port_exhausted + other)
+            .max(*timed_out);
     }
     if loss.ratio() > facts.limit("lossy_ratio") {
         return 0;
@@ -101,11 +146,25 @@ fn failing(facts: &Facts, sum: &Peer, loss: Loss) -> u64 {
 
 fn advise(finding: &Finding) -> Vec<Advice> {
     let hanging = finding.evidence.first().map_or(0.0, |row| row.value);
-    let (Some(address), Some(port)) = (finding.scope.remote, finding.scope.port) else { return Vec::new() };
+    let (Some(address), Some(port)) = (finding.scope.remote, finding.scope.port) else {
+        return Vec::new();
+    };
     vec![Advice {
-        text: format!("{hanging} attempts to {} hang: the SYNs leave this host, so look for a filter or a dead host on the path.", remote(&finding.scope)),
-        confirm: inside(&finding.scope, &format!("ss -tno state syn-sent dst {address}")),
-        change: format!("follow the path with: {}", inside(&finding.scope, &format!("traceroute -T -p {port} {address}"))),
+        text: format!(
+            "{hanging} attempts to {} hang: the SYNs leave this host, so look for a filter or a dead host on the path.",
+            remote(&finding.scope)
+        ),
+        confirm: inside(
+            &finding.scope,
+            &format!("ss -tno state syn-sent dst {address}"),
+        ),
+        change: format!(
+            "follow the path with: {}",
+            inside(
+                &finding.scope,
+                &format!("traceroute -T -p {port} {address}")
+            )
+        ),
         trade_off: "A shorter connect timeout fails sooner and hides the fault.".to_owned(),
     }]
 }

@@ -10,9 +10,12 @@ use super::super::l2_data_link::{
 use super::super::l3_network::{no_route::NO_ROUTE, packet_filtered::PACKET_FILTERED};
 use super::super::text::{inside, percent, place};
 use super::super::{
-    Advice, Cause, CauseClass, Confidence, Evidence, Facts, Finding, Impact, Onset, Severity, Sighting, Threshold,
+    Advice, Cause, CauseClass, Confidence, Evidence, Facts, Finding, Impact, Onset, Severity,
+    Sighting, Threshold,
 };
-use crate::layer::l4_transport::retransmit::{RETRANSMITS_DATA, SEGMENTS_RETRANSMITTED, SEGMENTS_SENT};
+use crate::layer::l4_transport::retransmit::{
+    RETRANSMITS_DATA, SEGMENTS_RETRANSMITTED, SEGMENTS_SENT,
+};
 use crate::scope::Scope;
 
 pub(in crate::verdict) static PACKET_LOSS: Cause = Cause {
@@ -33,9 +36,18 @@ pub(in crate::verdict) static PACKET_LOSS: Cause = Cause {
     suspects: &[],
     reads: &[&SEGMENTS_RETRANSMITTED],
     thresholds: &[
-        Threshold { name: "segments", default: 20.0 },
-        Threshold { name: "ratio", default: 0.01 },
-        Threshold { name: "times_usual", default: 3.0 },
+        Threshold {
+            name: "segments",
+            default: 20.0,
+        },
+        Threshold {
+            name: "ratio",
+            default: 0.01,
+        },
+        Threshold {
+            name: "times_usual",
+            default: 3.0,
+        },
     ],
     detect,
     advise,
@@ -52,21 +64,54 @@ fn detect(facts: &Facts, found: &mut Vec<Sighting>) {
         let scope = Scope::netns(&state.netns);
         let data = facts.map.count(&RETRANSMITS_DATA, &scope);
         let mut evidence = vec![
-            Evidence::new(SEGMENTS_RETRANSMITTED.id, loss.again as f64, "segments", "payload segments sent again"),
-            Evidence::new(SEGMENTS_SENT.id, loss.sent as f64, "segments", "segments sent"),
-            Evidence::new("usual_loss", usual, "ratio", "share that is sent again in this namespace's healthy windows"),
+            Evidence::new(
+                SEGMENTS_RETRANSMITTED.id,
+                loss.again as f64,
+                "segments",
+                "payload segments sent again",
+            ),
+            Evidence::new(
+                SEGMENTS_SENT.id,
+                loss.sent as f64,
+                "segments",
+                "segments sent",
+            ),
+            Evidence::new(
+                "usual_loss",
+                usual,
+                "ratio",
+                "share that is sent again in this namespace's healthy windows",
+            ),
         ];
         if data > 0 {
-            evidence.push(Evidence::new(RETRANSMITS_DATA.id, data as f64, "segments", "of them on established connections"));
+            evidence.push(Evidence::new(
+                RETRANSMITS_DATA.id,
+                data as f64,
+                "segments",
+                "of them on established connections",
+            ));
         }
         let ratio = loss.ratio().min(1.0);
         found.push(Sighting {
             onset: Onset::Statistical,
-            confidence: if data > 0 { Confidence::Likely } else { Confidence::Possible },
+            confidence: if data > 0 {
+                Confidence::Likely
+            } else {
+                Confidence::Possible
+            },
             severity: Severity::Warn,
             evidence,
-            impact: Impact { connections: 0, share_ratio: ratio, peers: 0 },
-            summary: format!("TCP{} sends {} of its segments again ({} is usual): packets are lost on the path.", place(&scope), percent(ratio), percent(usual)),
+            impact: Impact {
+                connections: 0,
+                share_ratio: ratio,
+                peers: 0,
+            },
+            summary: format!(
+                "TCP{} sends {} of its segments again ({} is usual): packets are lost on the path.",
+                place(&scope),
+                percent(ratio),
+                percent(usual)
+            ),
             scope,
         });
     }
@@ -75,9 +120,12 @@ fn detect(facts: &Facts, found: &mut Vec<Sighting>) {
 fn advise(finding: &Finding) -> Vec<Advice> {
     let again = finding.evidence.first().map_or(0.0, |row| row.value);
     vec![Advice {
-        text: format!("{again} segments a window are sent again: find the peers they go to, then the hop that loses them."),
+        text: format!(
+            "{again} segments a window are sent again: find the peers they go to, then the hop that loses them."
+        ),
         confirm: inside(&finding.scope, "ss -tin state established"),
         change: "mend or avoid the lossy hop (mtr -T shows where loss begins)".to_owned(),
-        trade_off: "Changing the congestion control hides the loss and does not mend it.".to_owned(),
+        trade_off: "Changing the congestion control hides the loss and does not mend it."
+            .to_owned(),
     }]
 }

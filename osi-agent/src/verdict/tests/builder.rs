@@ -9,7 +9,8 @@ use osi_common::occurrence::{Count, Key, Kind, Sample};
 use crate::layer::{Window, fold};
 use crate::scope::{Iface, Netns};
 use crate::snapshot::{
-    Link, LinkStats, Listener, Mib, Mibs, Neighbour, Neighbours, NetnsState, PortPool, Qdisc, Route, Snapshot,
+    Link, LinkStats, Listener, Mib, Mibs, Neighbour, Neighbours, NetnsState, PortPool, Qdisc,
+    Route, Snapshot,
 };
 use crate::verdict::{Circumstances, FaultMap, Finding, FindingState, History, judge};
 
@@ -43,10 +44,20 @@ pub(super) fn far(last: u8) -> IpAddr {
 impl World {
     /// A client namespace with one link, an on-link network and a default route, after one quiet window.
     pub(super) fn new() -> Self {
-        let mut now = Snapshot { boot_ns: 100 * SECOND, ..Snapshot::default() };
+        let mut now = Snapshot {
+            boot_ns: 100 * SECOND,
+            ..Snapshot::default()
+        };
         now.namespaces.push(namespace(CLIENT, "client"));
         let (history, blind, limits) = (History::default(), Vec::new(), Vec::new());
-        let mut world = Self { now, history, seq: 0, blind, single_netns: false, limits };
+        let mut world = Self {
+            now,
+            history,
+            seq: 0,
+            blind,
+            single_netns: false,
+            limits,
+        };
         world.window(|_| {});
         world
     }
@@ -58,14 +69,30 @@ impl World {
         self.now.samples.clear();
         change(&mut self.now);
         self.seq += 1;
-        let window = Window { previous: &previous, now: &self.now, single_netns: self.single_netns };
+        let window = Window {
+            previous: &previous,
+            now: &self.now,
+            single_netns: self.single_netns,
+        };
         let blind = &self.blind;
-        let map = fold(&window, &|feeder| blind.contains(&feeder).then(|| "not on this kernel".to_owned()));
+        let map = fold(&window, &|feeder| {
+            blind
+                .contains(&feeder)
+                .then(|| "not on this kernel".to_owned())
+        });
         let at = format!("2026-01-01T00:{:02}:{:02}Z", self.seq / 60, self.seq % 60);
         let limits = |cause: &str, name: &str| {
-            self.limits.iter().find(|row| (row.0, row.1) == (cause, name)).map(|row| row.2)
+            self.limits
+                .iter()
+                .find(|row| (row.0, row.1) == (cause, name))
+                .map(|row| row.2)
         };
-        let now = Circumstances { boot_id: "boot", seq: self.seq, at: &at, limits: &limits };
+        let now = Circumstances {
+            boot_id: "boot",
+            seq: self.seq,
+            at: &at,
+            limits: &limits,
+        };
         judge(&window, &map, &mut self.history, &now)
     }
 
@@ -80,20 +107,29 @@ impl World {
 
     /// Quiet windows until nothing is open, at most 30; how many it took.
     pub(super) fn until_calm(&mut self, change: impl Fn(&mut Snapshot)) -> u64 {
-        (1..=30).find(|_| self.window(&change).open.is_empty()).expect("calm within 30 windows")
+        (1..=30)
+            .find(|_| self.window(&change).open.is_empty())
+            .expect("calm within 30 windows")
     }
 }
 
 /// Causes of the open findings, sorted.
 pub(super) fn open(map: &FaultMap) -> Vec<&str> {
-    let mut causes: Vec<_> = map.open.iter().map(|finding| finding.cause.as_str()).collect();
+    let mut causes: Vec<_> = map
+        .open
+        .iter()
+        .map(|finding| finding.cause.as_str())
+        .collect();
     causes.sort_unstable();
     causes
 }
 
 /// The open finding of a cause.
 pub(super) fn finding<'a>(map: &'a FaultMap, cause: &str) -> &'a Finding {
-    map.open.iter().find(|finding| finding.cause == cause).expect(cause)
+    map.open
+        .iter()
+        .find(|finding| finding.cause == cause)
+        .expect(cause)
 }
 
 /// The verdict's cause.
@@ -103,7 +139,10 @@ pub(super) fn root(map: &FaultMap) -> &str {
 
 /// Causes of the findings that were resolved in this window.
 pub(super) fn resolved(map: &FaultMap) -> Vec<&str> {
-    let over = map.changes.iter().filter(|finding| finding.state == FindingState::Resolved);
+    let over = map
+        .changes
+        .iter()
+        .filter(|finding| finding.state == FindingState::Resolved);
     over.map(|finding| finding.cause.as_str()).collect()
 }
 
@@ -112,10 +151,24 @@ pub(super) fn namespace(inode: u32, name: &str) -> NetnsState {
     for (mib, _, _, _) in Mib::TABLE {
         mibs.set(*mib, 0);
     }
-    let network = Route { destination: Some(near(0)), prefix: 24, ifindex: Some(ETH0), v6: false };
-    let default = Route { destination: None, prefix: 0, ifindex: Some(ETH0), v6: false };
+    let network = Route {
+        destination: Some(near(0)),
+        prefix: 24,
+        ifindex: Some(ETH0),
+        v6: false,
+    };
+    let default = Route {
+        destination: None,
+        prefix: 0,
+        ifindex: Some(ETH0),
+        v6: false,
+    };
     NetnsState {
-        netns: Netns { inode, cookie: u64::from(inode), name: Some(name.to_owned()) },
+        netns: Netns {
+            inode,
+            cookie: u64::from(inode),
+            name: Some(name.to_owned()),
+        },
         links: vec![link(ETH0, "eth0")],
         qdiscs: vec![qdisc(ETH0, "eth0")],
         routes: vec![network, default],
@@ -133,7 +186,10 @@ pub(super) fn namespace(inode: u32, name: &str) -> NetnsState {
 
 pub(super) fn link(ifindex: u32, name: &str) -> Link {
     Link {
-        iface: Iface { ifindex, name: name.to_owned() },
+        iface: Iface {
+            ifindex,
+            name: name.to_owned(),
+        },
         kind: None,
         admin_up: true,
         carrier: true,
@@ -147,7 +203,10 @@ pub(super) fn link(ifindex: u32, name: &str) -> Link {
 
 pub(super) fn qdisc(ifindex: u32, name: &str) -> Qdisc {
     Qdisc {
-        iface: Iface { ifindex, name: name.to_owned() },
+        iface: Iface {
+            ifindex,
+            name: name.to_owned(),
+        },
         kind: "pfifo".to_owned(),
         handle: 0x1_0000,
         parent: 0xffff_ffff,
@@ -164,21 +223,48 @@ pub(super) fn qdisc(ifindex: u32, name: &str) -> Qdisc {
 }
 
 pub(super) fn listener(address: IpAddr, port: u16, queued: u32, backlog: u32) -> Listener {
-    Listener { address, port, queued, backlog, inode: 7, uid: 0 }
+    Listener {
+        address,
+        port,
+        queued,
+        backlog,
+        inode: 7,
+        uid: 0,
+    }
 }
 
 pub(super) fn pool(remote: IpAddr, port: u16, used: u64, time_wait: u64) -> PortPool {
-    PortPool { local: near(1), remote, port, used, time_wait, usable: 28_232 }
+    PortPool {
+        local: near(1),
+        remote,
+        port,
+        used,
+        time_wait,
+        usable: 28_232,
+    }
 }
 
 /// A neighbour that was used just now; its state is `age_ms` old.
 pub(super) fn neighbour(address: IpAddr, failed: bool, age_ms: u64) -> Neighbour {
-    let iface = Iface { ifindex: ETH0, name: "eth0".to_owned() };
-    Neighbour { address, iface, failed, used_ns: 100_000_000, updated_ns: age_ms * 1_000_000 }
+    let iface = Iface {
+        ifindex: ETH0,
+        name: "eth0".to_owned(),
+    };
+    Neighbour {
+        address,
+        iface,
+        failed,
+        used_ns: 100_000_000,
+        updated_ns: age_ms * 1_000_000,
+    }
 }
 
 pub(super) fn state(snapshot: &mut Snapshot, inode: u32) -> &mut NetnsState {
-    snapshot.namespaces.iter_mut().find(|state| state.netns.inode == inode).expect("namespace")
+    snapshot
+        .namespaces
+        .iter_mut()
+        .find(|state| state.netns.inode == inode)
+        .expect("namespace")
 }
 
 /// Adds to an SNMP counter.
@@ -197,7 +283,12 @@ pub(super) fn traffic(snapshot: &mut Snapshot, inode: u32, packets: u64) {
     stats.tx_bytes += packets * 1000;
     queue.packets += packets;
     queue.bytes += packets * 1000;
-    for counter in [Mib::TcpOutSegs, Mib::TcpInSegs, Mib::IpInReceives, Mib::IpOutRequests] {
+    for counter in [
+        Mib::TcpOutSegs,
+        Mib::TcpInSegs,
+        Mib::IpInReceives,
+        Mib::IpOutRequests,
+    ] {
         mib(snapshot, inode, counter, packets);
     }
 }
@@ -205,20 +296,41 @@ pub(super) fn traffic(snapshot: &mut Snapshot, inode: u32, packets: u64) {
 /// The connect outcomes of one peer.
 pub(super) fn peer(snapshot: &mut Snapshot, inode: u32, address: IpAddr, port: u16) -> &mut Peer {
     let (family, bytes) = bytes(address);
-    let key = PeerKey { netns: inode, family, port, address: bytes };
+    let key = PeerKey {
+        netns: inode,
+        family,
+        port,
+        address: bytes,
+    };
     snapshot.kernel.peers.entry(key).or_default()
 }
 
 /// Counts occurrences.
 pub(super) fn occur(snapshot: &mut Snapshot, inode: u32, kind: Kind, code: u32, more: u64) {
-    let key = Key { kind: kind as u32, code, netns: inode, ifindex: 0, location: 0 };
+    let key = Key {
+        kind: kind as u32,
+        code,
+        netns: inode,
+        ifindex: 0,
+        location: 0,
+    };
     let count = snapshot.kernel.occurrences.entry(key).or_default();
     add(count, more);
 }
 
 /// Counts drops.
-pub(super) fn drop_packets(snapshot: &mut Snapshot, inode: u32, reason: &str, function: &str, more: u64) {
-    let key = crate::snapshot::DropKey { reason: Arc::from(reason), function: Arc::from(function), netns: inode };
+pub(super) fn drop_packets(
+    snapshot: &mut Snapshot,
+    inode: u32,
+    reason: &str,
+    function: &str,
+    more: u64,
+) {
+    let key = crate::snapshot::DropKey {
+        reason: Arc::from(reason),
+        function: Arc::from(function),
+        netns: inode,
+    };
     add(snapshot.kernel.drops.entry(key).or_default(), more);
 }
 
@@ -228,13 +340,25 @@ fn add(count: &mut Count, more: u64) {
 }
 
 /// A sample of a connection's two ends.
-pub(super) fn sample(inode: u32, kind: Kind, code: u32, local: (IpAddr, u16), remote: (IpAddr, u16)) -> Sample {
+pub(super) fn sample(
+    inode: u32,
+    kind: Kind,
+    code: u32,
+    local: (IpAddr, u16),
+    remote: (IpAddr, u16),
+) -> Sample {
     let ((family, local_bytes), (_, remote_bytes)) = (bytes(local.0), bytes(remote.0));
     let mut comm = [0; 16];
     comm[..4].copy_from_slice(b"curl");
     Sample {
         at_ns: 0,
-        key: Key { kind: kind as u32, code, netns: inode, ifindex: 0, location: 0 },
+        key: Key {
+            kind: kind as u32,
+            code,
+            netns: inode,
+            ifindex: 0,
+            location: 0,
+        },
         cgroup: 0,
         pid: 4242,
         ethertype: 0x0800,

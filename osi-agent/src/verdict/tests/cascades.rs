@@ -3,7 +3,8 @@
 use osi_common::occurrence::Kind;
 
 use super::builder::{
-    CLIENT, SERVER, World, far, finding, listener, mib, namespace, near, neighbour, occur, open, peer, root, state, traffic,
+    CLIENT, SERVER, World, far, finding, listener, mib, namespace, near, neighbour, occur, open,
+    peer, root, state, traffic,
 };
 use crate::snapshot::{Mib, Snapshot};
 
@@ -33,16 +34,34 @@ fn a_full_link_explains_its_queue_and_the_loss() {
         queue_drops(s);
         retransmits(s);
     });
-    assert_eq!(open(&map), ["egress_queue_overflow", "link_saturated", "packet_loss"]);
+    assert_eq!(
+        open(&map),
+        ["egress_queue_overflow", "link_saturated", "packet_loss"]
+    );
     assert_eq!(root(&map), "link_saturated");
     assert_eq!(map.verdict.other_roots.len(), 0);
-    let symptoms: Vec<_> = map.verdict.symptoms.iter().map(|symptom| symptom.cause.as_str()).collect();
+    let symptoms: Vec<_> = map
+        .verdict
+        .symptoms
+        .iter()
+        .map(|symptom| symptom.cause.as_str())
+        .collect();
     assert_eq!(symptoms, ["packet_loss", "egress_queue_overflow"]);
     let queue = finding(&map, "egress_queue_overflow");
     assert_eq!(finding(&map, "packet_loss").explained_by.len(), 2);
-    assert_eq!(queue.explained_by, [finding(&map, "link_saturated").id.clone()]);
-    let states: Vec<_> = map.layers.iter().map(|layer| serde_json::to_value(layer.state).expect("json")).collect();
-    assert_eq!(states, ["blind", "blind", "blind", "warn", "ok", "warn", "warn"]);
+    assert_eq!(
+        queue.explained_by,
+        [finding(&map, "link_saturated").id.clone()]
+    );
+    let states: Vec<_> = map
+        .layers
+        .iter()
+        .map(|layer| serde_json::to_value(layer.state).expect("json"))
+        .collect();
+    assert_eq!(
+        states,
+        ["blind", "blind", "blind", "warn", "ok", "warn", "warn"]
+    );
 }
 
 #[test]
@@ -77,7 +96,11 @@ fn the_tail_of_an_incident_blames_no_symptom() {
             queue_drops(s);
         });
         // Five clear windows close it, and it explains for five more.
-        let expected = if window < 10 { "link_saturated" } else { "egress_queue_overflow" };
+        let expected = if window < 10 {
+            "link_saturated"
+        } else {
+            "egress_queue_overflow"
+        };
         assert_eq!(root(&map), expected, "window {window}");
     }
 }
@@ -90,7 +113,10 @@ fn a_link_that_is_down_explains_neighbours_and_handshakes() {
         state(s, CLIENT).neighbours.unresolved = vec![neighbour(near(254), true, 500)];
         silence(s);
     });
-    assert_eq!(open(&map), ["handshake_timeout", "link_down", "neighbor_unreachable"]);
+    assert_eq!(
+        open(&map),
+        ["handshake_timeout", "link_down", "neighbor_unreachable"]
+    );
     assert_eq!(root(&map), "link_down");
     assert_eq!(map.verdict.symptoms.len(), 2);
     assert_eq!(map.verdict.other_roots.len(), 0);
@@ -102,13 +128,21 @@ fn a_link_explains_only_what_is_reached_over_it() {
     world.window(|s| {
         let state = state(s, CLIENT);
         state.links.push(super::builder::link(3, "eth1"));
-        state.routes.push(crate::snapshot::Route { destination: Some(far(0)), prefix: 24, ifindex: Some(3), v6: false });
+        state.routes.push(crate::snapshot::Route {
+            destination: Some(far(0)),
+            prefix: 24,
+            ifindex: Some(3),
+            v6: false,
+        });
     });
     let map = world.windows(3, |s| {
         state(s, CLIENT).links[0].carrier = false;
         silence(s);
     });
-    assert!(finding(&map, "handshake_timeout").explained_by.is_empty(), "192.0.2.0/24 is behind eth1");
+    assert!(
+        finding(&map, "handshake_timeout").explained_by.is_empty(),
+        "192.0.2.0/24 is behind eth1"
+    );
     assert_eq!(map.verdict.other_roots.len(), 1);
 }
 
@@ -137,9 +171,22 @@ fn an_overflowing_listener_explains_hanging_clients_of_the_same_host() {
             victim.syn_retransmits += 5;
         }
     });
-    assert_eq!(map.verdict.other_roots.len(), 1, "192.0.2.7 is another host");
-    for found in map.open.iter().filter(|found| found.cause == "handshake_timeout") {
-        assert_eq!(found.explained_by.is_empty(), found.scope.remote == Some(far(7)), "{:?}", found.scope.remote);
+    assert_eq!(
+        map.verdict.other_roots.len(),
+        1,
+        "192.0.2.7 is another host"
+    );
+    for found in map
+        .open
+        .iter()
+        .filter(|found| found.cause == "handshake_timeout")
+    {
+        assert_eq!(
+            found.explained_by.is_empty(),
+            found.scope.remote == Some(far(7)),
+            "{:?}",
+            found.scope.remote
+        );
     }
 }
 
@@ -148,7 +195,8 @@ fn the_hosts_card_explains_loss_in_its_containers() {
     let mut world = World::new();
     world.window(|s| {
         let mut container = namespace(SERVER, "container");
-        (container.links[0].kind, container.links[0].speed_bits_per_s) = (Some("veth".to_owned()), None);
+        (container.links[0].kind, container.links[0].speed_bits_per_s) =
+            (Some("veth".to_owned()), None);
         s.namespaces.push(container);
     });
     let map = world.windows(3, |s| {
@@ -157,7 +205,10 @@ fn the_hosts_card_explains_loss_in_its_containers() {
         mib(s, SERVER, Mib::TcpRetransSegs, 500);
     });
     assert_eq!(open(&map), ["link_saturated", "packet_loss"]);
-    assert_eq!((root(&map), map.verdict.symptoms.len()), ("link_saturated", 1));
+    assert_eq!(
+        (root(&map), map.verdict.symptoms.len()),
+        ("link_saturated", 1)
+    );
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! The machinery: ids, changes, blindness, bounds, scope, limits.
 
-use super::builder::{CLIENT, World, far, finding, mib, near, occur, open, peer, pool, root, state, traffic};
+use super::builder::{
+    CLIENT, World, far, finding, mib, near, occur, open, peer, pool, root, state, traffic,
+};
 use crate::snapshot::{Mib, Snapshot, Softnet};
 use crate::verdict::{Coverage, FindingState, LayerState, MeterKind, Severity, VerdictState};
 
@@ -19,9 +21,14 @@ fn a_finding_is_told_once_and_when_it_changes() {
     // A worse sighting of the same thing.
     let worse = world.window(|s| {
         no_route(s);
-        state(s, CLIENT).routes.retain(|route| route.destination.is_some());
+        state(s, CLIENT)
+            .routes
+            .retain(|route| route.destination.is_some());
     });
-    assert_eq!((worse.changes[0].state, worse.changes[0].severity), (FindingState::Update, Severity::Critical));
+    assert_eq!(
+        (worse.changes[0].state, worse.changes[0].severity),
+        (FindingState::Update, Severity::Critical)
+    );
     assert_eq!(worse.changes[0].id, opened.changes[0].id);
     let closed = world.windows(5, |_| {});
     assert_eq!(closed.changes[0].state, FindingState::Resolved);
@@ -51,7 +58,12 @@ fn a_layer_without_any_sight_is_blind() {
     assert_eq!(map.layers[6].state, LayerState::Blind);
     assert_eq!(map.verdict.state, VerdictState::Ok);
     assert_eq!(map.verdict.cannot_rule_out, ["L1", "L5", "L6", "L7"]);
-    assert!(map.layers[6].blind.iter().all(|row| row.why.contains("not on this kernel")));
+    assert!(
+        map.layers[6]
+            .blind
+            .iter()
+            .all(|row| row.why.contains("not on this kernel"))
+    );
 }
 
 #[test]
@@ -63,7 +75,11 @@ fn a_root_names_the_blind_layers_that_could_overturn_it() {
         mib(s, CLIENT, Mib::TcpRetransSegs, 500);
     });
     assert_eq!(root(&map), "packet_loss");
-    assert_eq!(map.verdict.cannot_rule_out, ["L1", "L3"], "a link or a filter might be behind it; L7 can not");
+    assert_eq!(
+        map.verdict.cannot_rule_out,
+        ["L1", "L3"],
+        "a link or a filter might be behind it; L7 can not"
+    );
 }
 
 #[test]
@@ -97,9 +113,15 @@ fn open_findings_are_bounded() {
 fn meter_rows_are_bounded_and_counted() {
     let mut world = World::new();
     let map = world.window(|s| {
-        state(s, CLIENT).pools = (0..20).map(|n| pool(far(n), 443, 300 + u64::from(n), 0)).collect();
+        state(s, CLIENT).pools = (0..20)
+            .map(|n| pool(far(n), 443, 300 + u64::from(n), 0))
+            .collect();
     });
-    let rows: Vec<_> = map.layers[3].meters.iter().filter(|row| row.id == "ephemeral_ports").collect();
+    let rows: Vec<_> = map.layers[3]
+        .meters
+        .iter()
+        .filter(|row| row.id == "ephemeral_ports")
+        .collect();
     assert_eq!((rows.len(), map.layers[3].meters_omitted), (16, 4));
     assert!(rows.is_sorted_by(|a, b| a.ratio >= b.ratio));
     assert_eq!((rows[0].used, rows[0].kind), (319.0, MeterKind::Capacity));
@@ -108,16 +130,28 @@ fn meter_rows_are_bounded_and_counted() {
 #[test]
 fn what_belongs_to_the_host_limits_no_single_namespace() {
     let backlog = |s: &mut Snapshot| {
-        let backlog = Softnet { backlog: Some(999), ..Softnet::default() };
+        let backlog = Softnet {
+            backlog: Some(999),
+            ..Softnet::default()
+        };
         (s.host.softnet, s.host.netdev_max_backlog) = (vec![backlog], Some(1000));
     };
     let mut world = World::new();
     let ratio = |map: &crate::verdict::FaultMap| map.layers[6].limiting_meter.clone();
-    assert_eq!(ratio(&world.window(backlog)).as_deref(), Some("softnet_backlog"));
+    assert_eq!(
+        ratio(&world.window(backlog)).as_deref(),
+        Some("softnet_backlog")
+    );
     world.single_netns = true;
     let map = world.window(backlog);
     assert_eq!(ratio(&map).as_deref(), Some("link_throughput_rx"));
-    assert!(map.layers[6].meters.iter().any(|row| row.id == "softnet_backlog"), "it is shown all the same");
+    assert!(
+        map.layers[6]
+            .meters
+            .iter()
+            .any(|row| row.id == "softnet_backlog"),
+        "it is shown all the same"
+    );
 }
 
 #[test]
@@ -125,12 +159,19 @@ fn a_filling_meter_tells_when_it_is_full() {
     let mut world = World::new();
     let mut map = world.window(|_| {});
     for n in 1..=10 {
-        map = world.window(|s| state(s, CLIENT).pools = vec![pool(near(9), 443, 1000 + 100 * n, 0)]);
+        map =
+            world.window(|s| state(s, CLIENT).pools = vec![pool(near(9), 443, 1000 + 100 * n, 0)]);
     }
-    let row = map.layers[3].meters.iter().find(|row| row.id == "ephemeral_ports").expect("row");
+    let row = map.layers[3]
+        .meters
+        .iter()
+        .find(|row| row.id == "ephemeral_ports")
+        .expect("row");
     let seconds = row.time_to_full_ns.expect("filling") as f64 / 1e9;
     assert!((seconds - 262.32).abs() < 0.1, "{seconds}");
-    let map = world.windows(30, |s| state(s, CLIENT).pools = vec![pool(near(9), 443, 2000, 0)]);
+    let map = world.windows(30, |s| {
+        state(s, CLIENT).pools = vec![pool(near(9), 443, 2000, 0)];
+    });
     assert_eq!(map.layers[3].meters[0].time_to_full_ns, None);
 }
 
@@ -147,7 +188,13 @@ fn severity_does_not_flicker() {
     let nearly = |s: &mut Snapshot| state(s, CLIENT).pools = vec![pool(far(7), 443, 28_000, 0)];
     world.window(exhausted);
     let map = world.windows(4, nearly);
-    assert_eq!(finding(&map, "ephemeral_ports_exhausted").severity, Severity::Critical);
+    assert_eq!(
+        finding(&map, "ephemeral_ports_exhausted").severity,
+        Severity::Critical
+    );
     let map = world.window(nearly);
-    assert_eq!(finding(&map, "ephemeral_ports_exhausted").severity, Severity::Warn);
+    assert_eq!(
+        finding(&map, "ephemeral_ports_exhausted").severity,
+        Severity::Warn
+    );
 }

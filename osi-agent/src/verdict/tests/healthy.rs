@@ -2,7 +2,9 @@
 
 use osi_common::occurrence::Kind;
 
-use super::builder::{CLIENT, World, drop_packets, far, mib, near, occur, open, peer, pool, sample, state, traffic};
+use super::builder::{
+    CLIENT, World, drop_packets, far, mib, near, occur, open, peer, pool, sample, state, traffic,
+};
 use crate::snapshot::{Mib, Snapshot};
 use crate::verdict::VerdictState;
 
@@ -84,7 +86,13 @@ fn a_port_scan_of_this_host_is_well() {
     let map = world.windows(5, |s| {
         occur(s, CLIENT, Kind::ResetSent, 0, 1000);
         mib(s, CLIENT, Mib::TcpOutRsts, 1000);
-        s.samples.push(sample(CLIENT, Kind::ResetSent, 0, (near(1), 99), (far(7), 40_000)));
+        s.samples.push(sample(
+            CLIENT,
+            Kind::ResetSent,
+            0,
+            (near(1), 99),
+            (far(7), 40_000),
+        ));
     });
     assert_eq!(open(&map), [""; 0]);
     assert_eq!(map.layers[3].errors, 1000);
@@ -100,6 +108,9 @@ fn starting_on_a_busy_host_is_well() {
     busy.links[0].stats.rx_bytes = u64::MAX / 2;
     busy.links[0].carrier = false;
     busy.qdiscs[0].drops = 1_000_000;
-    assert_eq!(open(&world.window(|s| s.namespaces.push(busy.clone()))), [""; 0]);
+    assert_eq!(
+        open(&world.window(|s| s.namespaces.push(busy.clone()))),
+        [""; 0]
+    );
     assert_eq!(open(&world.windows(5, |_| {})), [""; 0]);
 }

@@ -15,10 +15,20 @@ fn a_lost_carrier_is_named_at_once_and_as_long_as_it_lasts() {
     assert_eq!(root(&map), "link_down");
     assert_eq!(map.verdict.state, VerdictState::Critical);
     assert_eq!(map.verdict.layer.as_deref(), Some("L1"));
-    assert!(map.verdict.summary.contains("eth0") && map.verdict.summary.contains("client"), "{}", map.verdict.summary);
-    assert_eq!(map.verdict.advice[0].confirm, "ip netns exec client ip -s link show dev eth0");
+    assert!(
+        map.verdict.summary.contains("eth0") && map.verdict.summary.contains("client"),
+        "{}",
+        map.verdict.summary
+    );
+    assert_eq!(
+        map.verdict.advice[0].confirm,
+        "ip netns exec client ip -s link show dev eth0"
+    );
     assert_eq!(open(&world.windows(100, |_| {})), ["link_down"]);
-    assert_eq!(open(&world.windows(4, |s| eth0(s).carrier = true)), ["link_down"]);
+    assert_eq!(
+        open(&world.windows(4, |s| eth0(s).carrier = true)),
+        ["link_down"]
+    );
     let map = world.window(|_| {});
     assert_eq!((open(&map).len(), resolved(&map)), (0, vec!["link_down"]));
 }
@@ -30,7 +40,10 @@ fn nobody_misses_a_link_that_was_never_used() {
     spare.carrier = false;
     world.window(|s| state(s, CLIENT).links.push(spare.clone()));
     world.window(|s| state(s, CLIENT).links[1].carrier = true);
-    assert_eq!(open(&world.window(|s| state(s, CLIENT).links[1].carrier = false)), [""; 0]);
+    assert_eq!(
+        open(&world.window(|s| state(s, CLIENT).links[1].carrier = false)),
+        [""; 0]
+    );
 }
 
 #[test]
@@ -40,13 +53,20 @@ fn an_empty_bridge_and_a_stopped_container_are_normal_life() {
         let mut software = super::builder::link(3, "soft0");
         (software.kind, software.master) = (Some(kind.to_owned()), master);
         world.window(|s| {
-            let network = crate::snapshot::Route { ifindex: Some(3), ..state(s, CLIENT).routes[0].clone() };
+            let network = crate::snapshot::Route {
+                ifindex: Some(3),
+                ..state(s, CLIENT).routes[0].clone()
+            };
             let state = state(s, CLIENT);
             state.links.push(software.clone());
             state.routes.extend(master.is_none().then_some(network));
         });
         world.windows(3, |s| state(s, CLIENT).links[1].stats.rx_packets += 100);
-        assert_eq!(open(&world.window(|s| state(s, CLIENT).links[1].carrier = false)), [""; 0], "{kind}");
+        assert_eq!(
+            open(&world.window(|s| state(s, CLIENT).links[1].carrier = false)),
+            [""; 0],
+            "{kind}"
+        );
     }
 }
 
@@ -114,9 +134,16 @@ fn a_shaper_caps_a_link_without_a_speed() {
     // What the shaper let through counts, not what the device saw.
     let map = world.windows(2, |s| traffic(s, CLIENT, 1000));
     assert_eq!(root(&map), "link_saturated");
-    assert!(map.verdict.summary.contains("sends 8.0 Mbit/s, 100 %"), "{}", map.verdict.summary);
+    assert!(
+        map.verdict.summary.contains("sends 8.0 Mbit/s, 100 %"),
+        "{}",
+        map.verdict.summary
+    );
     let mut unshaped = World::new();
     unshaped.window(|s| (eth0(s).kind, eth0(s).speed_bits_per_s) = (Some("veth".to_owned()), None));
     let map = unshaped.windows(5, |s| traffic(s, CLIENT, 10_000_000));
-    assert_eq!((open(&map).len(), map.layers[6].saturation_ratio), (0, None));
+    assert_eq!(
+        (open(&map).len(), map.layers[6].saturation_ratio),
+        (0, None)
+    );
 }

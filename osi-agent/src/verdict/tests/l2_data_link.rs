@@ -2,7 +2,10 @@
 
 use osi_common::occurrence::Kind;
 
-use super::builder::{CLIENT, World, drop_packets, far, finding, near, neighbour, occur, open, peer, root, state, traffic};
+use super::builder::{
+    CLIENT, World, drop_packets, far, finding, near, neighbour, occur, open, peer, root, state,
+    traffic,
+};
 use crate::snapshot::Snapshot;
 use crate::verdict::{Confidence, Severity};
 
@@ -17,7 +20,10 @@ fn an_overflowing_queue_is_named() {
     assert_eq!(open(&world.window(|s| drops(s, 10_000, 20))), [""; 0]);
     let map = world.window(|s| drops(s, 10_000, 20));
     assert_eq!(root(&map), "egress_queue_overflow");
-    assert_eq!(finding(&map, "egress_queue_overflow").severity, Severity::Warn);
+    assert_eq!(
+        finding(&map, "egress_queue_overflow").severity,
+        Severity::Warn
+    );
     assert_eq!(map.layers[5].drops, 20);
     assert_eq!(world.until_calm(|s| drops(s, 10_000, 0)), 5);
 }
@@ -26,16 +32,25 @@ fn an_overflowing_queue_is_named() {
 fn few_drops_or_a_small_share_are_no_fault() {
     let mut world = World::new();
     assert_eq!(open(&world.windows(10, |s| drops(s, 100, 10))), [""; 0]);
-    assert_eq!(open(&world.windows(10, |s| drops(s, 100_000, 100))), [""; 0]);
+    assert_eq!(
+        open(&world.windows(10, |s| drops(s, 100_000, 100))),
+        [""; 0]
+    );
 }
 
 #[test]
 fn a_queue_that_hurts_a_tenth_becomes_critical() {
     let mut world = World::new();
     let map = world.windows(2, |s| drops(s, 800, 200));
-    assert_eq!(finding(&map, "egress_queue_overflow").severity, Severity::Warn);
+    assert_eq!(
+        finding(&map, "egress_queue_overflow").severity,
+        Severity::Warn
+    );
     let map = world.windows(2, |s| drops(s, 800, 200));
-    assert_eq!(finding(&map, "egress_queue_overflow").severity, Severity::Critical);
+    assert_eq!(
+        finding(&map, "egress_queue_overflow").severity,
+        Severity::Critical
+    );
 }
 
 fn failed(s: &mut Snapshot, last: u8, age_ms: u64) {
@@ -57,13 +72,25 @@ fn a_neighbour_that_just_failed_is_named_at_once() {
         unreachable(s, 9);
     });
     let found = finding(&map, "neighbor_unreachable");
-    assert_eq!((found.confidence, found.severity), (Confidence::Certain, Severity::Critical));
-    assert!(found.summary.contains("10.0.0.9") && found.summary.contains("eth0"), "{}", found.summary);
+    assert_eq!(
+        (found.confidence, found.severity),
+        (Confidence::Certain, Severity::Critical)
+    );
+    assert!(
+        found.summary.contains("10.0.0.9") && found.summary.contains("eth0"),
+        "{}",
+        found.summary
+    );
     // Asked again: incomplete again, still the same finding.
     let id = found.id.clone();
-    let map = world.windows(20, |s| state(s, CLIENT).neighbours.unresolved = vec![neighbour(near(9), false, 200)]);
+    let map = world.windows(20, |s| {
+        state(s, CLIENT).neighbours.unresolved = vec![neighbour(near(9), false, 200)];
+    });
     assert_eq!(finding(&map, "neighbor_unreachable").id, id);
-    assert_eq!(world.until_calm(|s| state(s, CLIENT).neighbours.unresolved.clear()), 5);
+    assert_eq!(
+        world.until_calm(|s| state(s, CLIENT).neighbours.unresolved.clear()),
+        5
+    );
 }
 
 #[test]
@@ -73,7 +100,10 @@ fn drops_of_waiting_packets_prove_it_too() {
         failed(s, 9, 500);
         drop_packets(s, CLIENT, "NEIGH_FAILED", "arp_error_report", 3);
     });
-    assert_eq!(finding(&map, "neighbor_unreachable").confidence, Confidence::Certain);
+    assert_eq!(
+        finding(&map, "neighbor_unreachable").confidence,
+        Confidence::Certain
+    );
 }
 
 #[test]
@@ -85,19 +115,28 @@ fn failed_entries_of_long_ago_are_no_fault() {
 #[test]
 fn a_slow_answer_is_possible_only_when_it_takes_long() {
     let mut world = World::new();
-    let asked = |ms| move |s: &mut Snapshot| state(s, CLIENT).neighbours.unresolved = vec![neighbour(near(9), false, ms)];
+    let asked = |ms| {
+        move |s: &mut Snapshot| {
+            state(s, CLIENT).neighbours.unresolved = vec![neighbour(near(9), false, ms)];
+        }
+    };
     assert_eq!(open(&world.windows(5, asked(900))), [""; 0]);
     world.window(asked(1_100));
     let map = world.window(asked(2_100));
     let found = finding(&map, "neighbor_unreachable");
-    assert_eq!((found.confidence, found.severity), (Confidence::Possible, Severity::Warn));
+    assert_eq!(
+        (found.confidence, found.severity),
+        (Confidence::Possible, Severity::Warn)
+    );
 }
 
 #[test]
 fn a_sweep_is_one_warning() {
     let mut world = World::new();
     let sweep = |s: &mut Snapshot| {
-        state(s, CLIENT).neighbours.unresolved = (1..=200).map(|last| neighbour(near(last), true, 500)).collect();
+        state(s, CLIENT).neighbours.unresolved = (1..=200)
+            .map(|last| neighbour(near(last), true, 500))
+            .collect();
     };
     let map = world.windows(3, sweep);
     assert_eq!(open(&map), ["neighbor_unreachable"]);
@@ -118,9 +157,18 @@ fn a_dead_gateway_explains_what_lies_behind_it_and_nothing_else() {
         silent(s, far(7));
         silent(s, near(7));
     });
-    let explained: Vec<_> = map.open.iter().filter(|f| f.cause == "handshake_timeout").collect();
+    let explained: Vec<_> = map
+        .open
+        .iter()
+        .filter(|f| f.cause == "handshake_timeout")
+        .collect();
     assert_eq!(explained.len(), 2);
     for found in explained {
-        assert_eq!(found.explained_by.is_empty(), found.scope.remote == Some(near(7)), "{:?}", found.scope);
+        assert_eq!(
+            found.explained_by.is_empty(),
+            found.scope.remote == Some(near(7)),
+            "{:?}",
+            found.scope
+        );
     }
 }

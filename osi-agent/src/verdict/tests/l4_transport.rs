@@ -5,7 +5,8 @@ use core::net::{IpAddr, Ipv4Addr};
 use osi_common::occurrence::Kind;
 
 use super::builder::{
-    CLIENT, World, far, finding, listener, mib, near, occur, open, peer, pool, root, sample, state, traffic,
+    CLIENT, World, far, finding, listener, mib, near, occur, open, peer, pool, root, sample, state,
+    traffic,
 };
 use crate::snapshot::{Mib, Snapshot};
 use crate::verdict::{Confidence, Severity};
@@ -19,14 +20,27 @@ fn a_refused_port_is_named_with_its_pool_and_process() {
         victim.attempts += 5;
         victim.port_exhausted += 5;
         occur(s, CLIENT, Kind::PortExhausted, 0, 5);
-        s.samples.push(sample(CLIENT, Kind::PortExhausted, 0, (near(1), 0), (far(7), 443)));
+        s.samples.push(sample(
+            CLIENT,
+            Kind::PortExhausted,
+            0,
+            (near(1), 0),
+            (far(7), 443),
+        ));
     };
     let map = world.window(refused);
     assert_eq!(open(&map), ["ephemeral_ports_exhausted"]);
     let found = finding(&map, "ephemeral_ports_exhausted");
-    assert_eq!((found.confidence, found.severity), (Confidence::Certain, Severity::Critical));
+    assert_eq!(
+        (found.confidence, found.severity),
+        (Confidence::Certain, Severity::Critical)
+    );
     assert_eq!(found.scope.local, Some(near(1)));
-    assert!(found.summary.contains("192.0.2.7:443") && found.summary.contains("curl (pid 4242)"), "{}", found.summary);
+    assert!(
+        found.summary.contains("192.0.2.7:443") && found.summary.contains("curl (pid 4242)"),
+        "{}",
+        found.summary
+    );
     assert_eq!(map.layers[3].saturation_ratio, Some(1.0));
     assert_eq!(world.until_calm(|s| state(s, CLIENT).pools.clear()), 5);
 }
@@ -41,10 +55,14 @@ fn exhaustion_without_a_peer_has_a_pool_too() {
 #[test]
 fn a_pool_warns_at_four_fifths() {
     let mut world = World::new();
-    let used = |ports| move |s: &mut Snapshot| state(s, CLIENT).pools = vec![pool(far(7), 443, ports, 0)];
+    let used =
+        |ports| move |s: &mut Snapshot| state(s, CLIENT).pools = vec![pool(far(7), 443, ports, 0)];
     assert_eq!(open(&world.windows(10, used(22_500))), [""; 0]);
     let map = world.window(used(22_700));
-    assert_eq!(finding(&map, "ephemeral_ports_exhausted").severity, Severity::Warn);
+    assert_eq!(
+        finding(&map, "ephemeral_ports_exhausted").severity,
+        Severity::Warn
+    );
 }
 
 #[test]
@@ -53,7 +71,9 @@ fn a_pool_warns_when_it_will_be_full_within_a_minute() {
         let mut world = World::new();
         (1..=20).any(|n| {
             let used = 14_000 + n * growth;
-            let map = world.window(|s| state(s, CLIENT).pools = vec![pool(far(7), 443, used, used * share / 100)]);
+            let map = world.window(|s| {
+                state(s, CLIENT).pools = vec![pool(far(7), 443, used, used * share / 100)];
+            });
             used < 22_500 && !map.open.is_empty()
         })
     };
@@ -74,21 +94,31 @@ fn a_full_listener_that_drops_is_named_at_once() {
     });
     assert_eq!(open(&map), ["accept_queue_overflow"]);
     let found = finding(&map, "accept_queue_overflow");
-    assert_eq!((found.scope.port, found.confidence, found.severity), (Some(80), Confidence::Certain, Severity::Critical));
+    assert_eq!(
+        (found.scope.port, found.confidence, found.severity),
+        (Some(80), Confidence::Certain, Severity::Critical)
+    );
     assert_eq!(map.verdict.cannot_rule_out, ["L5", "L7"]);
     let advice = format!("{:?}", map.verdict.advice);
-    assert!(advice.contains("somaxconn") && advice.contains("ss -ltn"), "{advice}");
+    assert!(
+        advice.contains("somaxconn") && advice.contains("ss -ltn"),
+        "{advice}"
+    );
     assert_eq!(world.until_calm(|s| state(s, CLIENT).listeners.clear()), 5);
 }
 
 #[test]
 fn a_full_queue_that_drops_nobody_must_last() {
     let mut world = World::new();
-    let queued = |n| move |s: &mut Snapshot| state(s, CLIENT).listeners = vec![listener(near(1), 80, n, 4)];
+    let queued =
+        |n| move |s: &mut Snapshot| state(s, CLIENT).listeners = vec![listener(near(1), 80, n, 4)];
     assert_eq!(open(&world.windows(10, queued(4))), [""; 0]);
     assert_eq!(open(&world.windows(2, queued(5))), [""; 0]);
     let map = world.window(queued(5));
-    assert_eq!(finding(&map, "accept_queue_overflow").severity, Severity::Warn);
+    assert_eq!(
+        finding(&map, "accept_queue_overflow").severity,
+        Severity::Warn
+    );
 }
 
 #[test]
@@ -97,7 +127,10 @@ fn overflows_of_an_emptied_queue_need_more_than_a_few() {
     let overflow = |n| move |s: &mut Snapshot| mib(s, CLIENT, Mib::ListenOverflows, n);
     assert_eq!(open(&world.windows(10, overflow(3))), [""; 0]);
     let map = world.window(overflow(4));
-    assert_eq!(finding(&map, "accept_queue_overflow").confidence, Confidence::Possible);
+    assert_eq!(
+        finding(&map, "accept_queue_overflow").confidence,
+        Confidence::Possible
+    );
 }
 
 fn connects(s: &mut Snapshot, port: u16, connected: u64, refused: u64) {
@@ -113,9 +146,15 @@ fn a_closed_port_is_named_at_once() {
     let map = world.window(|s| connects(s, 81, 0, 4));
     assert_eq!(open(&map), ["connection_refused"]);
     assert_eq!(finding(&map, "connection_refused").severity, Severity::Warn);
-    assert_eq!(map.verdict.scope.as_ref().and_then(|scope| scope.port), Some(81));
+    assert_eq!(
+        map.verdict.scope.as_ref().and_then(|scope| scope.port),
+        Some(81)
+    );
     let map = world.windows(3, |s| connects(s, 81, 0, 4));
-    assert_eq!(finding(&map, "connection_refused").severity, Severity::Critical);
+    assert_eq!(
+        finding(&map, "connection_refused").severity,
+        Severity::Critical
+    );
     assert_eq!(world.until_calm(|_| {}), 5);
 }
 
@@ -123,8 +162,14 @@ fn a_closed_port_is_named_at_once() {
 fn three_refusals_or_one_in_twenty_are_no_fault() {
     let mut world = World::new();
     assert_eq!(open(&world.windows(10, |s| connects(s, 81, 0, 3))), [""; 0]);
-    assert_eq!(open(&world.windows(10, |s| connects(s, 80, 95, 5))), [""; 0]);
-    assert_eq!(open(&world.windows(3, |s| connects(s, 80, 90, 10))), ["connection_refused"]);
+    assert_eq!(
+        open(&world.windows(10, |s| connects(s, 80, 95, 5))),
+        [""; 0]
+    );
+    assert_eq!(
+        open(&world.windows(3, |s| connects(s, 80, 90, 10))),
+        ["connection_refused"]
+    );
 }
 
 #[test]
@@ -138,7 +183,10 @@ fn silence_is_named_within_five_windows() {
     assert_eq!(open(&world.window(silence)), [""; 0]);
     let map = world.window(silence);
     assert_eq!(open(&map), ["handshake_timeout"]);
-    assert_eq!(finding(&map, "handshake_timeout").severity, Severity::Critical);
+    assert_eq!(
+        finding(&map, "handshake_timeout").severity,
+        Severity::Critical
+    );
     // The last windows' sum may still speak for two more.
     assert!((5..=7).contains(&world.until_calm(|_| {})));
 }
@@ -160,7 +208,10 @@ fn one_patient_client_is_enough() {
 fn a_single_attempt_or_a_few_late_ones_are_no_fault() {
     let mut world = World::new();
     world.window(|s| peer(s, CLIENT, far(7), 80).attempts += 1);
-    assert_eq!(open(&world.windows(9, |s| peer(s, CLIENT, far(7), 80).syn_retransmits += 1)), [""; 0]);
+    assert_eq!(
+        open(&world.windows(9, |s| peer(s, CLIENT, far(7), 80).syn_retransmits += 1)),
+        [""; 0]
+    );
     let busy = |s: &mut Snapshot| {
         let good = peer(s, CLIENT, far(8), 80);
         good.attempts += 1000;
@@ -182,16 +233,34 @@ fn more_loss_than_usual_is_named() {
     assert_eq!(open(&world.window(|s| resent(s, 10_000, 200))), [""; 0]);
     let map = world.window(|s| resent(s, 10_000, 200));
     assert_eq!(root(&map), "packet_loss");
-    assert!(map.verdict.summary.contains("2.0 % of its segments again (0.2 % is usual)"), "{}", map.verdict.summary);
+    assert!(
+        map.verdict
+            .summary
+            .contains("2.0 % of its segments again (0.2 % is usual)"),
+        "{}",
+        map.verdict.summary
+    );
     assert_eq!(world.until_calm(|s| resent(s, 10_000, 20)), 5);
 }
 
 #[test]
 fn usual_loss_is_no_fault() {
     let mut world = World::new();
-    assert_eq!(open(&world.windows(20, |s| resent(s, 10_000, 100))), [""; 0], "1 %");
-    assert_eq!(open(&world.windows(5, |s| resent(s, 10_000, 250))), [""; 0], "less than three times that");
-    assert_eq!(open(&World::new().windows(5, |s| resent(s, 100, 20))), [""; 0], "20 segments");
+    assert_eq!(
+        open(&world.windows(20, |s| resent(s, 10_000, 100))),
+        [""; 0],
+        "1 %"
+    );
+    assert_eq!(
+        open(&world.windows(5, |s| resent(s, 10_000, 250))),
+        [""; 0],
+        "less than three times that"
+    );
+    assert_eq!(
+        open(&World::new().windows(5, |s| resent(s, 100, 20))),
+        [""; 0],
+        "20 segments"
+    );
 }
 
 #[test]

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use osi_common::occurrence::Kind;
 use proptest::prelude::*;
 
-use super::builder::{CLIENT, World, drop_packets, far, listener, mib, near, neighbour, occur, peer, state, traffic};
+use super::builder::{
+    CLIENT, World, drop_packets, far, listener, mib, near, neighbour, occur, peer, state, traffic,
+};
 use crate::snapshot::{Mib, Snapshot};
 use crate::verdict::{FaultMap, Finding};
 
@@ -13,9 +15,12 @@ use crate::verdict::{FaultMap, Finding};
 fn happen(s: &mut Snapshot, what: u8, n: u64) {
     match what {
         0 => traffic(s, CLIENT, n * 10),
-        1 => state(s, CLIENT).links[0].carrier = n % 2 == 0,
+        1 => state(s, CLIENT).links[0].carrier = n.is_multiple_of(2),
         2 => state(s, CLIENT).qdiscs[0].drops += n,
-        3 => state(s, CLIENT).neighbours.unresolved = vec![neighbour(near(254), n % 2 == 0, n)],
+        3 => {
+            state(s, CLIENT).neighbours.unresolved =
+                vec![neighbour(near(254), n.is_multiple_of(2), n)];
+        }
         4 => mib(s, CLIENT, Mib::IpOutNoRoutes, n),
         5 => drop_packets(s, CLIENT, "NETFILTER_DROP", "nft_do_chain", n),
         6 => occur(s, CLIENT, Kind::PortExhausted, 0, n),
@@ -36,14 +41,29 @@ fn happen(s: &mut Snapshot, what: u8, n: u64) {
 
 /// No finding explains itself, not through others either.
 fn acyclic(map: &FaultMap) -> bool {
-    let by_id: BTreeMap<&str, &Finding> = map.open.iter().map(|finding| (finding.id.as_str(), finding)).collect();
-    fn reaches<'a>(by_id: &BTreeMap<&str, &'a Finding>, from: &'a Finding, to: &str, depth: usize) -> bool {
-        depth > by_id.len()
-            || from.explained_by.iter().any(|id| {
-                id == to || by_id.get(id.as_str()).is_some_and(|next| reaches(by_id, next, to, depth + 1))
-            })
-    }
-    map.open.iter().all(|finding| !reaches(&by_id, finding, &finding.id, 0))
+    let by_id: BTreeMap<&str, &Finding> = map
+        .open
+        .iter()
+        .map(|finding| (finding.id.as_str(), finding))
+        .collect();
+    map.open
+        .iter()
+        .all(|finding| !reaches(&by_id, finding, &finding.id, 0))
+}
+
+fn reaches<'a>(
+    by_id: &BTreeMap<&str, &'a Finding>,
+    from: &'a Finding,
+    to: &str,
+    depth: usize,
+) -> bool {
+    depth > by_id.len()
+        || from.explained_by.iter().any(|id| {
+            id == to
+                || by_id
+                    .get(id.as_str())
+                    .is_some_and(|next| reaches(by_id, next, to, depth + 1))
+        })
 }
 
 proptest! {

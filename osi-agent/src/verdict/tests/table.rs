@@ -21,7 +21,11 @@ fn thresholds_have_names_of_their_own() {
     for row in causes() {
         let names: BTreeSet<_> = row.thresholds.iter().map(|limit| limit.name).collect();
         assert_eq!(names.len(), row.thresholds.len(), "{}", row.id);
-        assert!(row.thresholds.iter().all(|limit| limit.default > 0.0), "{}", row.id);
+        assert!(
+            row.thresholds.iter().all(|limit| limit.default > 0.0),
+            "{}",
+            row.id
+        );
     }
 }
 
@@ -29,7 +33,12 @@ fn thresholds_have_names_of_their_own() {
 fn edges_lead_to_causes_of_the_table() {
     for row in causes() {
         for edge in row.explained_by {
-            assert!(cause(edge.id).is_some(), "{} names {}, which is not in the table", row.id, edge.id);
+            assert!(
+                cause(edge.id).is_some(),
+                "{} names {}, which is not in the table",
+                row.id,
+                edge.id
+            );
         }
     }
 }
