@@ -83,13 +83,9 @@ fn sightings(window: &Window, map: &LayerMap, history: &History, now: &Circumsta
     let mut seen = Seen::new();
     for cause in causes() {
         let limits = |name: &str| {
-            let default = || {
-                cause
-                    .thresholds
-                    .iter()
-                    .find(|limit| limit.name == name)
-                    .map(|limit| limit.default)
-            };
+            let row = cause.thresholds.iter().find(|limit| limit.name == name);
+            debug_assert!(row.is_some(), "{} has no limit {name}", cause.id);
+            let default = || row.map(|limit| limit.default);
             (now.limits)(cause.id, name)
                 .or_else(default)
                 .unwrap_or(f64::INFINITY)
