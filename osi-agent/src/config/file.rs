@@ -231,7 +231,9 @@ mod tests {
             name: "loss_ratio",
             default: 0.01,
         }],
-        detect: |_| Vec::new(),
+        suspects: &[],
+        reads: &[],
+        detect: |_, _| {},
         advise: |_| Vec::new(),
     };
 

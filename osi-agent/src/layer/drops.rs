@@ -58,7 +58,7 @@ pub(super) fn drops(window: &Window) -> Vec<DropRow> {
             continue;
         }
         let segments = now.segments.saturating_sub(before.segments);
-        let (layer, class) = drop::classify(&key.reason, &key.function);
+        let drop::Blame { layer, class, .. } = drop::blame(&key.reason, &key.function);
         let place = (
             key.reason.clone(),
             netns.map(|netns| netns.inode),

@@ -136,7 +136,7 @@ impl<'a> Window<'a> {
                 let delta = Count {
                     count: count.count.saturating_sub(before.count),
                     segments: count.segments.saturating_sub(before.segments),
-                    sampled_ns: count.sampled_ns,
+                    sampled: 0,
                 };
                 (delta.count > 0).then_some((netns, key.code, delta))
             })

@@ -212,7 +212,8 @@ impl Session {
             .probes
             .statuses()
             .into_iter()
-            .filter(|status| status.state != ProbeState::Active)
+            // What was not asked for is no blindness.
+            .filter(|status| status.state == ProbeState::Unavailable)
             .map(|status| (status.name, status.reason.unwrap_or_default()))
             .collect();
         move |name: &str| why.get(name).cloned()

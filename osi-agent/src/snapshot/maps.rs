@@ -118,7 +118,9 @@ impl Maps {
             let mut total = Count::default();
             shares.iter().for_each(|share| total.merge(share));
             if key.kind == Kind::Drop as u32 {
-                let key = DropKey { reason: names.drop_reason(key.code), function: names.function(key.location), netns: key.netns };
+                let reason = names.drop_reason(key.code);
+                maps.reasons.insert(key.code, reason.clone());
+                let key = DropKey { reason, function: names.function(key.location), netns: key.netns };
                 maps.drops.entry(key).or_default().merge(&total);
             } else {
                 maps.occurrences.insert(key, total);

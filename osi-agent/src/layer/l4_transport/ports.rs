@@ -33,7 +33,7 @@ fn pools(window: &Window, rows: &mut Vec<Use>) {
             scope: Scope::pool(&state.netns, pool.local, pool.remote, pool.port),
             used: pool.used as f64,
             capacity: Some(pool.usable as f64),
-            lower_bound: false,
+            lower_bound: pool.lower_bound,
         }));
     }
 }

@@ -241,6 +241,7 @@ pub(super) fn pool(remote: IpAddr, port: u16, used: u64, time_wait: u64) -> Port
         used,
         time_wait,
         usable: 28_232,
+        lower_bound: false,
     }
 }
 
