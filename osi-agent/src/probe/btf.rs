@@ -14,9 +14,11 @@ const MAGIC: u16 = 0xeb9f;
 /// Types nest a few levels; a chain this long is a loop in a damaged blob.
 const MAX_DEPTH: u32 = 32;
 
-/// Parsed type information.
+/// Parsed type information: an index over the blob, which is read where it lies.
 pub struct Btf {
     types: Vec<Type>,
+    /// The section of types.
+    section: Bytes,
     strings: Bytes,
 }
 
@@ -25,6 +27,7 @@ enum Kind {
     /// Struct or union: they share a name space in C.
     Aggregate,
     Enum,
+    Enum64,
     Function,
     Prototype,
     Typedef,
@@ -33,6 +36,29 @@ enum Kind {
     Other,
 }
 
+impl Kind {
+    /// The kind by its number in `include/uapi/linux/btf.h`, and the bytes that follow a type of it: fixed ones and ones per
+    /// member.
+    fn of(number: u32) -> anyhow::Result<(Self, u32, u32)> {
+        Ok(match number {
+            2 | 9 | 10 | 11 | 18 => (Self::Reference, 0, 0),
+            4 | 5 => (Self::Aggregate, 0, 12),
+            6 => (Self::Enum, 0, 8),
+            19 => (Self::Enum64, 0, 12),
+            8 => (Self::Typedef, 0, 0),
+            12 => (Self::Function, 0, 0),
+            13 => (Self::Prototype, 0, 8),
+            7 | 16 => (Self::Other, 0, 0),
+            3 => (Self::Other, 12, 0),
+            1 | 14 | 17 => (Self::Other, 4, 0),
+            15 => (Self::Other, 0, 12),
+            unknown => bail!("unknown kind of type {unknown}"),
+        })
+    }
+}
+
+/// A type's three words, and where its members lie in the section.
+#[derive(Clone, Copy)]
 struct Type {
     kind: Kind,
     name: u32,
@@ -40,7 +66,8 @@ struct Type {
     target: u32,
     /// Bit offsets carry a bit-field size in their upper byte.
     bitfields: bool,
-    members: Vec<Member>,
+    members: u32,
+    members_at: u32,
 }
 
 /// A member (name, type, bit offset), an enum value (name, value) or a parameter (name, type).
@@ -53,7 +80,8 @@ struct Member {
 impl Btf {
     /// Reads and parses a BTF file.
     pub fn from_file(path: &Path) -> anyhow::Result<Self> {
-        let blob = std::fs::read(path).with_context(|| format!("{} can not be read", path.display()))?;
+        let blob = std::fs::read(path)
+            .with_context(|| format!("{} can not be read", path.display()))?;
         Self::parse(blob.into()).with_context(|| format!("{} is not valid BTF", path.display()))
     }
 
@@ -75,14 +103,15 @@ impl Btf {
         };
         let (type_offset, type_length) = (header.try_get_u32_ne()?, header.try_get_u32_ne()?);
         let (string_offset, string_length) = (header.try_get_u32_ne()?, header.try_get_u32_ne()?);
-        let types = types(section(type_offset, type_length)?)?;
         let strings = section(string_offset, string_length)?;
-        Ok(Self { types, strings })
+        let section = section(type_offset, type_length)?;
+        let types = index(section.clone())?;
+        Ok(Self { types, section, strings })
     }
 
     /// Byte offset of a member, e.g. `sock` and `__sk_common.skc_dport`; anonymous structs and unions are looked through.
     pub fn offset(&self, aggregate: &str, path: &str) -> Option<u32> {
-        let mut at = self.find(Kind::Aggregate, aggregate)?;
+        let mut at = self.find(&[Kind::Aggregate], aggregate)?;
         let mut bits = 0;
         for name in path.split('.') {
             let (target, offset) = self.member(at, name, 0)?;
@@ -94,28 +123,32 @@ impl Btf {
 
     /// Values of an enum with their names.
     pub fn enum_values(&self, name: &str) -> Option<Vec<(u64, String)>> {
-        let values = &self.at(self.find(Kind::Enum, name)?)?.members;
-        Some(values.iter().filter_map(|value| Some((value.value, self.string(value.name)?.to_owned()))).collect())
+        let found = self.at(self.find(&[Kind::Enum, Kind::Enum64], name)?)?;
+        let values = self.members(found);
+        Some(values.filter_map(|value| Some((value.value, self.string(value.name)?.to_owned()))).collect())
     }
 
     /// Number of arguments that a BTF tracepoint program gets.
     pub fn tracepoint_arguments(&self, name: &str) -> Option<u32> {
-        let typedef = self.at(self.find(Kind::Typedef, &format!("btf_trace_{name}"))?)?;
+        let typedef = self.at(self.find(&[Kind::Typedef], &format!("btf_trace_{name}"))?)?;
         let pointer = self.at(typedef.target)?;
         let prototype = self.at(pointer.target).filter(|target| target.kind == Kind::Prototype)?;
         // The first parameter is the tracepoint's private data.
-        u32::try_from(prototype.members.len()).ok()?.checked_sub(1)
+        prototype.members.checked_sub(1)
     }
 
     /// Whether the kernel has a function of this name that is not inlined everywhere.
     pub fn has_function(&self, name: &str) -> bool {
-        self.find(Kind::Function, name).is_some()
+        self.find(&[Kind::Function], name).is_some()
     }
 
-    /// Id of the first type with this name: later ones of the same name belong to single files. A scan of a few dozen
-    /// look-ups at start costs less than an index.
-    fn find(&self, kind: Kind, name: &str) -> Option<u32> {
-        let found = self.types.iter().position(|candidate| candidate.kind == kind && self.is_named(candidate.name, name))?;
+    /// Id of the first type with this name: later ones of the same name belong to single files. A scan for each of a few
+    /// dozen look-ups at start costs less than an index of names.
+    fn find(&self, kinds: &[Kind], name: &str) -> Option<u32> {
+        let found = self
+            .types
+            .iter()
+            .position(|candidate| kinds.contains(&candidate.kind) && self.is_named(candidate.name, name))?;
         u32::try_from(found + 1).ok()
     }
 
@@ -129,9 +162,29 @@ impl Btf {
         self.types.get(id.checked_sub(1)? as usize)
     }
 
+    fn members(&self, of: &Type) -> impl Iterator<Item = Member> + use<> {
+        let Type { kind, members, members_at, .. } = *of;
+        // The index has proven that all members lie within the section.
+        let mut rest = self.section.slice(members_at as usize..);
+        (0..members).map_while(move |_| {
+            let (name, second) = (rest.try_get_u32_ne().ok()?, rest.try_get_u32_ne().ok()?);
+            Some(match kind {
+                Kind::Aggregate => Member { name, target: second, value: rest.try_get_u32_ne().ok()?.into() },
+                Kind::Enum => Member { name, target: 0, value: second.into() },
+                Kind::Enum64 => {
+                    let high = rest.try_get_u32_ne().ok()?;
+                    Member { name, target: 0, value: u64::from(high) << 32 | u64::from(second) }
+                }
+                Kind::Function | Kind::Prototype | Kind::Typedef | Kind::Reference | Kind::Other => {
+                    Member { name, target: second, value: 0 }
+                }
+            })
+        })
+    }
+
     fn member(&self, id: u32, name: &str, depth: u32) -> Option<(u32, u64)> {
         let aggregate = self.aggregate(id, depth)?;
-        for member in &aggregate.members {
+        for member in self.members(aggregate) {
             let bits = if aggregate.bitfields { member.value & 0x00ff_ffff } else { member.value };
             if self.is_named(member.name, name) {
                 return Some((member.target, bits));
@@ -152,7 +205,7 @@ impl Btf {
             match at.kind {
                 Kind::Aggregate => return Some(at),
                 Kind::Typedef | Kind::Reference => at = self.at(at.target)?,
-                Kind::Enum | Kind::Function | Kind::Prototype | Kind::Other => return None,
+                Kind::Enum | Kind::Enum64 | Kind::Function | Kind::Prototype | Kind::Other => return None,
             }
         }
         None
@@ -166,81 +219,24 @@ impl Btf {
 }
 
 /// All types, in the order of their ids.
-fn types(mut section: Bytes) -> anyhow::Result<Vec<Type>> {
+fn index(mut section: Bytes) -> anyhow::Result<Vec<Type>> {
+    let length = section.len();
     let mut types = Vec::new();
     while section.has_remaining() {
         let name = section.try_get_u32_ne()?;
         let info = section.try_get_u32_ne()?;
         let target = section.try_get_u32_ne()?;
-        let (count, bitfields) = (info & 0xffff, info >> 31 == 1);
-        let (kind, layout) = match info >> 24 & 0x1f {
-            2 | 9 | 10 | 11 | 18 => (Kind::Reference, Layout::None),
-            3 => (Kind::Other, Layout::Skip(12)),
-            4 | 5 => (Kind::Aggregate, Layout::Members),
-            6 => (Kind::Enum, Layout::Values),
-            7 | 16 => (Kind::Other, Layout::None),
-            8 => (Kind::Typedef, Layout::None),
-            12 => (Kind::Function, Layout::None),
-            13 => (Kind::Prototype, Layout::Parameters),
-            1 | 14 | 17 => (Kind::Other, Layout::Skip(4)),
-            15 => (Kind::Other, Layout::Skip(12 * count as usize)),
-            19 => (Kind::Enum, Layout::Values64),
-            unknown => bail!("unknown kind of type {unknown}"),
-        };
-        let members = layout.read(count, &mut section)?;
-        types.push(Type { kind, name, target, bitfields, members });
+        let (kind, fixed, each) = Kind::of(info >> 24 & 0x1f)?;
+        let members = info & 0xffff;
+        let members_at = u32::try_from(length - section.remaining())?;
+        let follows = (fixed + each * members) as usize;
+        if section.remaining() < follows {
+            bail!("a type ends behind the end of its section");
+        }
+        section.advance(follows);
+        types.push(Type { kind, name, target, bitfields: info >> 31 == 1, members, members_at });
     }
     Ok(types)
-}
-
-/// What follows a type's three words.
-enum Layout {
-    None,
-    Skip(usize),
-    Members,
-    Parameters,
-    Values,
-    Values64,
-}
-
-impl Layout {
-    fn read(&self, count: u32, section: &mut Bytes) -> anyhow::Result<Vec<Member>> {
-        let mut members = Vec::new();
-        match self {
-            Self::None => {}
-            Self::Skip(length) => {
-                if section.remaining() < *length {
-                    bail!("a type ends behind the end of its section");
-                }
-                section.advance(*length);
-            }
-            Self::Members => {
-                for _ in 0..count {
-                    let (name, target) = (section.try_get_u32_ne()?, section.try_get_u32_ne()?);
-                    members.push(Member { name, target, value: section.try_get_u32_ne()?.into() });
-                }
-            }
-            Self::Parameters => {
-                for _ in 0..count {
-                    members.push(Member { name: section.try_get_u32_ne()?, target: section.try_get_u32_ne()?, value: 0 });
-                }
-            }
-            Self::Values => {
-                for _ in 0..count {
-                    let name = section.try_get_u32_ne()?;
-                    members.push(Member { name, target: 0, value: section.try_get_u32_ne()?.into() });
-                }
-            }
-            Self::Values64 => {
-                for _ in 0..count {
-                    let (name, low) = (section.try_get_u32_ne()?, section.try_get_u32_ne()?);
-                    let high = section.try_get_u32_ne()?;
-                    members.push(Member { name, target: 0, value: u64::from(high) << 32 | u64::from(low) });
-                }
-            }
-        }
-        Ok(members)
-    }
 }
 
 #[cfg(test)]

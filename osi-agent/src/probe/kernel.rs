@@ -18,7 +18,7 @@ const RESET_REASON_PREFIX: &str = "SK_RST_REASON_";
 pub struct Kernel {
     /// `uname -r`.
     pub release: String,
-    /// Types, or why there are none.
+    /// Types, or why there are none. Only needed for loading, see [`Kernel::forget_types`].
     pub btf: Result<Btf, String>,
     /// Offsets of the fields that the programs read.
     pub offsets: Offsets,
@@ -50,6 +50,11 @@ impl Kernel {
         let offsets = btf.as_ref().map_or(Offsets::NONE, |btf| Offsets::resolve(|aggregate, path| btf.offset(aggregate, path)));
         let names = Names::read(btf.as_ref().ok());
         Self { release, btf, offsets, names }
+    }
+
+    /// Gives the memory of the types back once everything is loaded.
+    pub fn forget_types(&mut self) {
+        self.btf = Err("read and forgotten at start".to_owned());
     }
 }
 

@@ -12,7 +12,7 @@ use crate::event::{self, Clock, Event};
 use crate::host::cgroups::Cgroups;
 use crate::host::namespaces::{self, NetnsScope};
 use crate::layer::{self, Window};
-use crate::probe::{self, Kernel, ProbeOptions, ProbeState, ProbeStatus, Probes, SelfStats, preflight};
+use crate::probe::{Kernel, ProbeOptions, ProbeState, ProbeStatus, Probes, SelfStats, own, preflight};
 use crate::snapshot::maps::Maps;
 use crate::snapshot::sampler::Sampler;
 use crate::scope::Netns;
@@ -57,7 +57,7 @@ impl Session {
     pub(crate) fn open(settings: Settings) -> anyhow::Result<Self> {
         let scope = namespaces::resolve(&settings.netns.to_string()).map_err(|error| Failure::usage(format!("--netns: {error:#}")))?;
         check_privileges()?;
-        let kernel = Kernel::read();
+        let mut kernel = Kernel::read();
         if let Err(why) = &kernel.btf {
             let message = format!("this kernel shows no types (CONFIG_DEBUG_INFO_BTF, Linux 5.10 or newer is needed): {why}");
             return Err(Failure::new(Exit::Kernel, message).into());
@@ -79,6 +79,8 @@ impl Session {
         };
         let (mut probes, mut maps) = Probes::load(&kernel, options)?;
         check_probes(&probes.statuses())?;
+        kernel.forget_types();
+        own::return_memory();
         probes.follow(&first.namespaces, &mut maps);
         maps.next_epoch();
         let boot_id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned();
@@ -166,7 +168,7 @@ impl Session {
         };
         let map = judge(&window, &layers, &mut self.history, &circumstances);
         let events = self.events(&window, clock);
-        let stats = probe::own::stats(&now.kernel, dropped_lines);
+        let stats = own::stats(&now.kernel, dropped_lines);
         self.probes.flush_log();
         self.previous = now;
         Folded { map, events, stats }

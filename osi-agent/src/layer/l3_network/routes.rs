@@ -1,9 +1,11 @@
 //! Packets in, out and onward, and those that found no route.
 
+use core::net::IpAddr;
+
 use osi_common::layer::Layer;
 
-use crate::layer::{Read, Source, Unit, rows};
-use crate::scope::ScopeKind;
+use crate::layer::{Amount, Read, Source, Unit, Window, rows};
+use crate::scope::{Netns, Scope, ScopeKind};
 use crate::snapshot::Mib;
 
 rows! { Layer::L3;
@@ -16,14 +18,14 @@ rows! { Layer::L3;
         since: "2.6",
         read: Read::Errors(|window, rows| rows.extend(window.mib_rows(Mib::IpOutNoRoutes))),
     }
-    IP6_OUT_NO_ROUTES: "IPv6 packets that could not be sent for want of a route; a host without IPv6 has them in normal life." {
+    IP6_OUT_NO_ROUTES: "IPv6 packets that could not be sent for want of a route, in namespaces that have any IPv6 route beyond their own links; without one that is normal life." {
         id: "ip6_out_no_routes",
         unit: Unit::Packets,
         source: Source::Proc,
         scope: ScopeKind::Netns,
         fed_by: &["mibs"],
         since: "2.6",
-        read: Read::Traffic(|window, rows| rows.extend(window.mib_rows(Mib::Ip6OutNoRoutes))),
+        read: Read::Errors(ip6_out_no_routes),
     }
     IP_IN_NO_ROUTES: "IPv4 packets received that no route leads on." {
         id: "ip_in_no_routes",
@@ -105,5 +107,22 @@ rows! { Layer::L3;
         fed_by: &["mibs"],
         since: "2.6",
         read: Read::Errors(|window, rows| rows.extend(window.mib_rows(Mib::IcmpInDestUnreachs))),
+    }
+}
+
+fn ip6_out_no_routes(window: &Window, rows: &mut Vec<Amount>) {
+    let speaks_ipv6 = |netns: &Netns| {
+        let state = window.now.namespaces.iter().find(|state| state.netns == *netns);
+        state.is_some_and(|state| state.routes.iter().any(|route| route.v6 && !route.destination.is_some_and(is_of_the_link)))
+    };
+    let moved = window.mib(Mib::Ip6OutNoRoutes).filter(|(netns, _)| speaks_ipv6(netns));
+    rows.extend(moved.map(|(netns, delta)| Amount { scope: Scope::netns(netns), delta }));
+}
+
+/// Networks that every interface has by itself.
+fn is_of_the_link(network: IpAddr) -> bool {
+    match network {
+        IpAddr::V4(_) => false,
+        IpAddr::V6(v6) => v6.is_unicast_link_local() || v6.is_multicast(),
     }
 }
