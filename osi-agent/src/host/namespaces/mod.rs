@@ -100,6 +100,18 @@ fn parse_link(target: &[u8]) -> Option<u32> {
         .ok()
 }
 
+/// Whether a process is in the agent's own namespace, as far as can be told without seeing its link: the files of
+/// `/proc/PID/net`, which need no privilege, have inodes of their own in each namespace.
+fn shares_own(pid: u32) -> bool {
+    let inode = |process: &str| {
+        fs::metadata(format!("/proc/{process}/net/dev"))
+            .map(|file| file.ino())
+            .ok()
+    };
+    let theirs = inode(&pid.to_string());
+    theirs.is_some() && theirs == inode("self")
+}
+
 /// Cookies of namespaces, in their order: `None` for one that is gone. A thread of its own goes there, so that the caller
 /// stays where it is whatever happens.
 fn cookies(handles: &[Handle]) -> Vec<io::Result<Option<u64>>> {
@@ -289,7 +301,9 @@ impl Registry {
                             .or_insert(pid);
                     }
                 }
-                Err(rustix::io::Errno::ACCESS | rustix::io::Errno::PERM) => self.unreadable += 1,
+                Err(rustix::io::Errno::ACCESS | rustix::io::Errno::PERM) => {
+                    self.unreadable += usize::from(!shares_own(pid));
+                }
                 Err(_) => {}
             }
         }

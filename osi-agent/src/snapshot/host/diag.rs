@@ -50,18 +50,21 @@ pub(super) struct Socket {
     pub(super) inode: u32,
 }
 
-/// Folds the TCP sockets of a family (`AF_INET`, `AF_INET6`) that are in one of these states.
+/// Folds the TCP sockets of a family (`AF_INET`, `AF_INET6`) that are in one of these states and pass the filter; an
+/// empty filter passes all.
 pub(super) fn sockets<S>(
     family: i32,
     states: u32,
+    filter: &[u8],
     buffer: &mut Vec<u8>,
     start: impl Fn() -> S,
     mut each: impl FnMut(&mut S, &Socket),
 ) -> io::Result<S> {
-    let mut body = [0; REQUEST];
+    let mut body = vec![0; REQUEST];
     body[0] = family as u8;
     body[1] = libc::IPPROTO_TCP as u8;
     body[4..8].copy_from_slice(&states.to_ne_bytes());
+    body.extend(filter);
     let request = Request {
         family: Family::SockDiag,
         kind: BY_FAMILY,
@@ -79,6 +82,38 @@ pub(super) fn sockets<S>(
         }
         error
     })
+}
+
+/// The filter that leaves out accepted connections before they are copied: it passes sockets whose local port is one of
+/// `first..=last`, and those to a port below, whose own one somebody chose by hand.
+///
+/// An `INET_DIAG_REQ_BYTECODE` attribute: a list of `struct inet_diag_bc_op` (code, length to go on success, length to go
+/// on failure), where a port stands in the `no` field of an operation of its own, the end accepts and beyond it rejects.
+pub(super) fn active_side(first: u16, last: u16) -> Vec<u8> {
+    const BYTECODE: u16 = 1;
+    const JUMP: u8 = 1;
+    const LOCAL_FROM: u8 = 2;
+    const LOCAL_TO: u8 = 3;
+    const REMOTE_TO: u8 = 5;
+    let operation = |code: u8, yes: u8, no: u16| {
+        let [low, high] = no.to_ne_bytes();
+        [code, yes, low, high]
+    };
+    let port = |port| operation(0, 0, port);
+    let program = [
+        operation(LOCAL_FROM, 8, 20),
+        port(first),
+        operation(LOCAL_TO, 8, 12),
+        port(last),
+        operation(JUMP, 4, 12),
+        operation(REMOTE_TO, 8, 12),
+        port(first.saturating_sub(1)),
+    ]
+    .concat();
+    let mut attribute = (program.len() as u16 + 4).to_ne_bytes().to_vec();
+    attribute.extend(BYTECODE.to_ne_bytes());
+    attribute.extend(program);
+    attribute
 }
 
 /// Whether asking is free of side effects: where `tcp_diag` is a module that is not loaded, the kernel would load it for
@@ -134,14 +169,9 @@ mod tests {
                 *found = Some(*socket);
             }
         };
-        let found = sockets(
-            libc::AF_INET,
-            1 << state::LISTEN,
-            &mut Vec::new(),
-            || None,
-            find,
-        )
-        .expect("dump");
+        let states = 1 << state::LISTEN;
+        let none = || None;
+        let found = sockets(libc::AF_INET, states, &[], &mut Vec::new(), none, find).expect("dump");
         let found = found.expect("listener");
         assert_eq!(
             (found.state, found.local.0.to_string().as_str()),
@@ -156,6 +186,40 @@ mod tests {
             .filter(|state| CONNECTED >> state & 1 == 1)
             .collect();
         assert_eq!(states, [1, 2, 3, 4, 5, 6, 8, 9, 11, 12]);
+    }
+
+    #[test]
+    fn the_kernel_leaves_out_the_accepting_side() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("listener");
+        let server = listener.local_addr().expect("address");
+        let stream = std::net::TcpStream::connect(server).expect("connect");
+        let client = stream.local_addr().expect("address");
+        let seen = |first, last| {
+            let filter = active_side(first, last);
+            let find = |found: &mut Vec<u16>, socket: &Socket| {
+                if [socket.local.1, socket.remote.1] == [client.port(), server.port()]
+                    || [socket.local.1, socket.remote.1] == [server.port(), client.port()]
+                {
+                    found.push(socket.local.1);
+                }
+            };
+            let start = Vec::new;
+            sockets(
+                libc::AF_INET,
+                CONNECTED,
+                &filter,
+                &mut Vec::new(),
+                start,
+                find,
+            )
+            .expect("dump")
+        };
+        assert_eq!(seen(1, u16::MAX).len(), 2);
+        assert_eq!(seen(client.port(), client.port()), [client.port()]);
+        // Outside of the range, but towards a port below it.
+        let above = client.port().max(server.port());
+        let found = seen(above + 1, u16::MAX);
+        assert_eq!(found.len(), 2, "{client} {server}");
     }
 
     proptest! {

@@ -66,6 +66,7 @@ pub(super) fn listeners(scratch: &mut Scratch) -> io::Result<Kept<Listener>> {
         let part = diag::sockets(
             family,
             1 << state::LISTEN,
+            &[],
             netlink,
             start,
             |part, socket| {
@@ -119,6 +120,7 @@ pub(super) fn ports(scratch: &mut Scratch) -> io::Result<PortUse> {
     let may_fill =
         |family: usize| (load.open(listening, family) + load.time_wait) * SHARE >= usable.max(1);
 
+    let filter = diag::active_side(range.first, range.last);
     let mut tuples = Tuples::default();
     let mut held = None;
     for (family, slot) in [libc::AF_INET, libc::AF_INET6].into_iter().zip(0..) {
@@ -134,6 +136,7 @@ pub(super) fn ports(scratch: &mut Scratch) -> io::Result<PortUse> {
         let (part, bound) = diag::sockets(
             family,
             states,
+            &filter,
             netlink,
             start,
             |(part, bound), socket| match socket.state {

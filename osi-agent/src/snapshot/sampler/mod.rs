@@ -5,11 +5,11 @@
 //! costs only itself and what comes after it on its thread. A late answer belongs to a pass that is over and is dropped.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use self::draft::{Draft, LAYERS};
-use self::worker::{Answer, Content, Order, Worker};
+use self::worker::{Answer, Content, End, Order, Outlet, Worker};
 use super::host::readers::Group;
 use super::{Blind, HostState, NetnsState};
 use crate::host::namespaces::{BOUND, Handle, NetnsScope, Registry};
@@ -37,8 +37,9 @@ pub struct HostSample {
 pub struct Sampler {
     registry: Registry,
     workers: [Worker; 2],
+    outlet: Outlet,
     answers: Receiver<Answer>,
-    sender: Sender<Answer>,
+    ends: Receiver<End>,
     pass: Pass,
 }
 
@@ -49,8 +50,9 @@ struct Pass {
     handles: Arc<[Handle]>,
     deadline: Instant,
     length: Duration,
-    /// Groups that still read, with the reason why they will never end where there is one.
+    /// Groups that still read.
     pending: Vec<Group>,
+    /// Groups that will not end, and why.
     stuck: Vec<(Group, String)>,
 }
 
@@ -58,10 +60,15 @@ impl Sampler {
     /// Starts the threads. They begin in the namespace of the calling thread, which must be the agent's own.
     pub fn spawn(scope: NetnsScope) -> anyhow::Result<Self> {
         let registry = Registry::new(scope)?;
-        let (sender, answers) = channel();
+        let (answers_in, answers) = channel();
+        let (ends_in, ends) = channel();
+        let outlet = Outlet {
+            answers: answers_in,
+            ends: ends_in,
+        };
         let workers = [
-            Worker::spawn(Group::Tables, &sender)?,
-            Worker::spawn(Group::Counters, &sender)?,
+            Worker::spawn(Group::Tables, &outlet)?,
+            Worker::spawn(Group::Counters, &outlet)?,
         ];
         let pass = Pass {
             number: 0,
@@ -74,8 +81,9 @@ impl Sampler {
         Ok(Self {
             registry,
             workers,
+            outlet,
             answers,
-            sender,
+            ends,
             pass,
         })
     }
@@ -87,7 +95,8 @@ impl Sampler {
 
     /// Begins a pass that ends after `length` at the latest. What an earlier pass has not answered yet is lost.
     pub fn request(&mut self, length: Duration) {
-        while self.answers.try_recv().is_ok() {}
+        self.answers.try_iter().for_each(drop);
+        self.ends.try_iter().for_each(drop);
         let handles: Arc<[Handle]> = self.registry.refresh().into();
         let (number, deadline) = (self.pass.number + 1, Instant::now() + length);
         let (mut pending, mut stuck) = (Vec::new(), Vec::new());
@@ -97,7 +106,7 @@ impl Sampler {
                 handles: Arc::clone(&handles),
                 deadline,
             };
-            match worker.order(order, &self.sender) {
+            match worker.order(order, &self.outlet) {
                 Ok(()) => pending.push(worker.group),
                 Err(why) => stuck.push((worker.group, why)),
             }
@@ -114,36 +123,37 @@ impl Sampler {
 
     /// Waits for the pass that was requested, until its deadline, and returns what there is.
     pub fn collect(&mut self) -> HostSample {
-        let mut draft = Draft::new(&self.pass.handles);
-        while !self.pass.pending.is_empty() {
-            let rest = self.pass.deadline.saturating_duration_since(Instant::now());
-            match self.answers.recv_timeout(rest) {
-                Ok(answer) if answer.pass == self.pass.number => match answer.content {
-                    Content::Namespace {
-                        place,
-                        reader,
-                        result,
-                    } => draft.namespace(place, reader, result),
-                    Content::Host { reader, result } => draft.host(reader, result),
-                    Content::NotEntered { place, group, why } => {
-                        draft.not_entered(place, group, why);
-                    }
-                    Content::Finished(group) => {
-                        self.pass.pending.retain(|pending| *pending != group);
-                    }
-                    Content::Ended(group, why) => {
-                        self.pass.pending.retain(|pending| *pending != group);
-                        self.pass.stuck.push((group, why));
-                    }
-                },
-                Ok(_) => {}
-                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
+        let pass = &mut self.pass;
+        while !pass.pending.is_empty() {
+            let rest = pass.deadline.saturating_duration_since(Instant::now());
+            let Ok(end) = self.ends.recv_timeout(rest) else {
+                break;
+            };
+            if end.pass == pass.number {
+                pass.pending.retain(|group| *group != end.group);
+                pass.stuck.extend(end.stopped.map(|why| (end.group, why)));
+            }
+        }
+        let mut draft = Draft::new(&pass.handles);
+        for answer in self
+            .answers
+            .try_iter()
+            .filter(|answer| answer.pass == pass.number)
+        {
+            match answer.content {
+                Content::Namespace {
+                    place,
+                    reader,
+                    result,
+                } => draft.namespace(place, reader, result),
+                Content::Host { reader, result } => draft.host(reader, result),
+                Content::NotEntered { place, group, why } => draft.not_entered(place, group, why),
             }
         }
         for gone in draft.gone() {
             self.registry.forget(gone);
         }
-        let mut sample = draft.finish(&self.pass);
+        let mut sample = draft.finish(pass);
         sample.blind.extend(self.unseen_namespaces());
         sample
     }

@@ -57,24 +57,38 @@ pub(super) enum Content {
         group: Group,
         why: Option<String>,
     },
-    /// The thread has done what it could in this pass.
-    Finished(Group),
-    /// The thread can not go on.
-    Ended(Group, String),
+}
+
+/// A thread is through with a pass. Only this wakes the collector; the answers lie there by then.
+#[derive(Debug)]
+pub(super) struct End {
+    /// Number of the pass.
+    pub(super) pass: u64,
+    /// Whose.
+    pub(super) group: Group,
+    /// Why the thread reads no more, where it had to stop.
+    pub(super) stopped: Option<String>,
+}
+
+/// Where the threads put what they have.
+#[derive(Clone, Debug)]
+pub(super) struct Outlet {
+    pub(super) answers: Sender<Answer>,
+    pub(super) ends: Sender<End>,
 }
 
 impl Worker {
     /// Starts a thread in the namespace of the calling one.
-    pub(super) fn spawn(group: Group, answers: &Sender<Answer>) -> std::io::Result<Self> {
+    pub(super) fn spawn(group: Group, outlet: &Outlet) -> std::io::Result<Self> {
         let (orders, received) = sync_channel(WAITING);
-        let answers = answers.clone();
+        let outlet = outlet.clone();
         let name = match group {
             Group::Tables => "osi-tables",
             Group::Counters => "osi-counters",
         };
         let thread = std::thread::Builder::new()
             .name(name.to_owned())
-            .spawn(move || work(group, &received, &answers))?;
+            .spawn(move || work(group, &received, &outlet))?;
         Ok(Self {
             group,
             orders,
@@ -83,9 +97,9 @@ impl Worker {
     }
 
     /// Hands over an order; a thread that has ended is replaced.
-    pub(super) fn order(&mut self, order: Order, answers: &Sender<Answer>) -> Result<(), String> {
+    pub(super) fn order(&mut self, order: Order, outlet: &Outlet) -> Result<(), String> {
         if self.thread.is_finished() {
-            *self = Self::spawn(self.group, answers)
+            *self = Self::spawn(self.group, outlet)
                 .map_err(|error| format!("no thread to read with: {error}"))?;
         }
         match self.orders.try_send(order) {
@@ -98,25 +112,20 @@ impl Worker {
     }
 }
 
-/// A sampler thread: for each order the namespaces in turn, then the host.
-fn work(group: Group, orders: &Receiver<Order>, answers: &Sender<Answer>) {
+/// A sampler thread: for each order the host, then the namespaces in turn.
+fn work(group: Group, orders: &Receiver<Order>, outlet: &Outlet) {
     let mut scratch = Scratch::default();
     let mut home = None;
     while let Ok(order) = orders.recv() {
         let order = orders.try_iter().last().unwrap_or(order);
-        let end = run(group, &order, &mut home, &mut scratch, answers);
-        let (content, goes_on) = match end {
-            Ok(()) => (Content::Finished(group), true),
-            Err(why) => (Content::Ended(group, why), false),
+        let stopped = run(group, &order, &mut home, &mut scratch, outlet).err();
+        let goes_on = stopped.is_none();
+        let end = End {
+            pass: order.pass,
+            group,
+            stopped,
         };
-        if answers
-            .send(Answer {
-                pass: order.pass,
-                content,
-            })
-            .is_err()
-            || !goes_on
-        {
+        if outlet.ends.send(end).is_err() || !goes_on {
             return;
         }
     }
@@ -128,7 +137,7 @@ fn run(
     order: &Order,
     home: &mut Option<Home>,
     scratch: &mut Scratch,
-    answers: &Sender<Answer>,
+    outlet: &Outlet,
 ) -> Result<(), String> {
     let home = match home {
         Some(home) => home,
@@ -138,7 +147,7 @@ fn run(
     };
     let send = |content| {
         // Nobody listens any more when the agent ends.
-        let _ = answers.send(Answer {
+        let _ = outlet.answers.send(Answer {
             pass: order.pass,
             content,
         });
