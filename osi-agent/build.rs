@@ -11,7 +11,16 @@ fn main() -> anyhow::Result<()> {
     // needs it on a stable compiler, and no other crate of this build sees it.
     unsafe { std::env::set_var("RUSTC_BOOTSTRAP", "1") };
     let root_dir = concat!(env!("CARGO_MANIFEST_DIR"), "/../osi-ebpf");
-    println!("cargo:rerun-if-changed={}/../osi-common/src", env!("CARGO_MANIFEST_DIR"));
-    let package = Package { name: "osi-ebpf", root_dir, no_default_features: false, features: &[] };
-    build_ebpf([package], Toolchain::Custom(TOOLCHAIN)).context("run `cargo xtask setup` to install what the eBPF build needs")
+    println!(
+        "cargo:rerun-if-changed={}/../osi-common/src",
+        env!("CARGO_MANIFEST_DIR")
+    );
+    let package = Package {
+        name: "osi-ebpf",
+        root_dir,
+        no_default_features: false,
+        features: &[],
+    };
+    build_ebpf([package], Toolchain::Custom(TOOLCHAIN))
+        .context("run `cargo xtask setup` to install what the eBPF build needs")
 }

@@ -139,7 +139,14 @@ fn told(previous: &Snapshot, now: &Snapshot, limited: bool) -> Vec<Event> {
         },
         reset_reason: &|_| None,
     };
-    events(&Window { previous, now, single_netns: false }, &names)
+    events(
+        &Window {
+            previous,
+            now,
+            single_netns: false,
+        },
+        &names,
+    )
 }
 
 fn quiet() -> (Snapshot, Snapshot) {

@@ -24,7 +24,10 @@ pub struct Cgroups {
 impl Cgroups {
     /// A registry of the hierarchy mounted here.
     pub fn new(root: Option<PathBuf>) -> Self {
-        Self { root, ..Self::default() }
+        Self {
+            root,
+            ..Self::default()
+        }
     }
 
     /// A new window: one search is allowed again.
@@ -44,14 +47,21 @@ impl Cgroups {
     }
 
     fn search(&mut self) {
-        let Some(root) = self.root.clone() else { return };
+        let Some(root) = self.root.clone() else {
+            return;
+        };
         self.paths.clear();
         if let Ok(metadata) = fs::metadata(&root) {
-            self.paths.insert(std::os::unix::fs::MetadataExt::ino(&metadata), "/".to_owned());
+            self.paths.insert(
+                std::os::unix::fs::MetadataExt::ino(&metadata),
+                "/".to_owned(),
+            );
         }
         let mut waiting = vec![root.clone()];
         while let Some(directory) = waiting.pop() {
-            let Ok(entries) = fs::read_dir(&directory) else { continue };
+            let Ok(entries) = fs::read_dir(&directory) else {
+                continue;
+            };
             for entry in entries.flatten() {
                 if self.paths.len() >= BOUND {
                     return;
@@ -68,5 +78,8 @@ impl Cgroups {
 
 fn shown(root: &Path, path: &Path) -> String {
     let relative = path.strip_prefix(root).unwrap_or(path);
-    format!("/{}", clean(relative.as_os_str().as_encoded_bytes(), PATH_MAX))
+    format!(
+        "/{}",
+        clean(relative.as_os_str().as_encoded_bytes(), PATH_MAX)
+    )
 }

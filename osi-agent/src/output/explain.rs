@@ -287,7 +287,13 @@ fn of_signal(signal: &Signal) -> String {
 }
 
 fn of_drop(name: &str) -> Option<String> {
-    let Reason { name, layer, class, meaning, advice } = drop::lookup(name)?;
+    let Reason {
+        name,
+        layer,
+        class,
+        meaning,
+        advice,
+    } = drop::lookup(name)?;
     let mut page = Page(String::new());
     page.title(&format!(
         "{name}, a kernel drop reason on {} {}",

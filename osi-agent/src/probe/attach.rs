@@ -54,12 +54,21 @@ impl Probes {
     pub fn load(kernel: &Kernel, options: ProbeOptions) -> anyhow::Result<(Self, Maps)> {
         let started = Instant::now();
         preflight::raise_memlock();
-        let types = kernel.btf.as_ref().map_err(|why| anyhow::anyhow!("{why}"))?;
+        let types = kernel
+            .btf
+            .as_ref()
+            .map_err(|why| anyhow::anyhow!("{why}"))?;
         let settings = Settings {
-            netns: if options.limited { options.home.netns.inode } else { 0 },
+            netns: if options.limited {
+                options.home.netns.inode
+            } else {
+                0
+            },
             kfree_skb_args: types.tracepoint_arguments("kfree_skb").unwrap_or(0),
             tcp_send_reset_args: types.tracepoint_arguments("tcp_send_reset").unwrap_or(0),
-            tcp_retransmit_args: types.tracepoint_arguments("tcp_retransmit_skb").unwrap_or(0),
+            tcp_retransmit_args: types
+                .tracepoint_arguments("tcp_retransmit_skb")
+                .unwrap_or(0),
         };
         let btf = Btf::from_sys_fs().context("the kernel's types can not be read")?;
         let log_level = u8::from(options.log) * 5;
@@ -70,10 +79,20 @@ impl Probes {
             .override_global(aya_log::LEVEL, &log_level, false)
             .load(OBJECT)
             .context("the kernel refused the maps")?;
-        let logger = options.log.then(|| aya_log::EbpfLogger::init(&mut ebpf)).transpose().context("--probe-log")?;
+        let logger = options
+            .log
+            .then(|| aya_log::EbpfLogger::init(&mut ebpf))
+            .transpose()
+            .context("--probe-log")?;
         let mut maps = Maps::take(&mut ebpf)?;
         let interfaces = Interfaces::new(options);
-        let mut probes = Self { ebpf, statuses: Vec::new(), interfaces, logger, attach_time: started.elapsed() };
+        let mut probes = Self {
+            ebpf,
+            statuses: Vec::new(),
+            interfaces,
+            logger,
+            attach_time: started.elapsed(),
+        };
         for probe in PROBES {
             let status = probes.climb(probe, kernel, &btf);
             if probe.name == "tcp_connect" && status.variant.as_deref() != Some("state_change") {
@@ -109,7 +128,10 @@ impl Probes {
 
     /// Kernel ids of the loaded programs.
     pub fn ids(&self) -> Vec<u32> {
-        self.ebpf.programs().filter_map(|(_, program)| Some(program.info().ok()?.id())).collect()
+        self.ebpf
+            .programs()
+            .filter_map(|(_, program)| Some(program.info().ok()?.id()))
+            .collect()
     }
 
     /// Prints what the programs had to say, with `--probe-log`.
@@ -129,7 +151,12 @@ impl Probes {
             reason: None,
             feeds,
         };
-        let missing: Vec<_> = probe.fields.iter().filter(|field| kernel.offsets.get(field).is_none()).copied().collect();
+        let missing: Vec<_> = probe
+            .fields
+            .iter()
+            .filter(|field| kernel.offsets.get(field).is_none())
+            .copied()
+            .collect();
         if !missing.is_empty() {
             status.reason = Some(format!("this kernel's types lack {}", missing.join(", ")));
             return status;
@@ -159,21 +186,28 @@ impl Probes {
             }
             Attach::Fentry(name, function) => {
                 let program: &mut FEntry = self.program(name)?;
-                program.load(function, btf).map_err(|error| refusal(&error))?;
+                program
+                    .load(function, btf)
+                    .map_err(|error| refusal(&error))?;
                 program.attach().map_err(|error| refusal(&error))?;
             }
             Attach::Kprobe(name, function) => {
                 let program: &mut KProbe = self.program(name)?;
                 program.load().map_err(|error| refusal(&error))?;
-                program.attach(function, 0).map_err(|error| refusal(&error))?;
+                program
+                    .attach(function, 0)
+                    .map_err(|error| refusal(&error))?;
             }
             Attach::SockOps(name) => {
                 let root = preflight::cgroup2_root().ok_or("no cgroup2 file system is mounted")?;
-                let root = File::open(&root).map_err(|error| format!("{}: {error}", root.display()))?;
+                let root =
+                    File::open(&root).map_err(|error| format!("{}: {error}", root.display()))?;
                 let program: &mut SockOps = self.program(name)?;
                 program.load().map_err(|error| refusal(&error))?;
                 // A link: the kernel runs it beside others. The multi flag is not accepted for links.
-                program.attach(root, CgroupAttachMode::Single).map_err(|error| refusal(&error))?;
+                program
+                    .attach(root, CgroupAttachMode::Single)
+                    .map_err(|error| refusal(&error))?;
             }
             Attach::StandIn(name) => {
                 let other = self.statuses.iter().find(|status| status.name == name);
@@ -193,18 +227,35 @@ impl Probes {
     where
         &'a mut P: TryFrom<&'a mut aya::programs::Program, Error = ProgramError>,
     {
-        let program = self.ebpf.program_mut(name).ok_or_else(|| format!("the object has no program {name}"))?;
-        program.try_into().map_err(|error: ProgramError| error.to_string())
+        let program = self
+            .ebpf
+            .program_mut(name)
+            .ok_or_else(|| format!("the object has no program {name}"))?;
+        program
+            .try_into()
+            .map_err(|error: ProgramError| error.to_string())
     }
 }
 
 /// One sentence out of an error and, where the verifier spoke, its last word.
 pub(super) fn refusal(error: &ProgramError) -> String {
     use std::error::Error as _;
-    if let ProgramError::LoadError { io_error, verifier_log } = error {
+    if let ProgramError::LoadError {
+        io_error,
+        verifier_log,
+    } = error
+    {
         let log = verifier_log.to_string();
-        let last = log.lines().rev().find(|line| !is_statistics(line)).unwrap_or("");
-        return if last.is_empty() { format!("refused at load: {io_error}") } else { format!("refused at load: {io_error}: {}", last.trim()) };
+        let last = log
+            .lines()
+            .rev()
+            .find(|line| !is_statistics(line))
+            .unwrap_or("");
+        return if last.is_empty() {
+            format!("refused at load: {io_error}")
+        } else {
+            format!("refused at load: {io_error}: {}", last.trim())
+        };
     }
     let mut text = error.to_string();
     let mut source = error.source();
@@ -221,5 +272,13 @@ pub(super) fn refusal(error: &ProgramError) -> String {
 /// The verifier's closing lines, which say nothing about why it refused.
 fn is_statistics(line: &str) -> bool {
     let line = line.trim();
-    line.is_empty() || ["processed", "stack depth", "verification time", "max_states"].iter().any(|head| line.starts_with(head))
+    line.is_empty()
+        || [
+            "processed",
+            "stack depth",
+            "verification time",
+            "max_states",
+        ]
+        .iter()
+        .any(|head| line.starts_with(head))
 }

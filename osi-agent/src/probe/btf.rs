@@ -80,13 +80,13 @@ struct Member {
 impl Btf {
     /// Reads and parses a BTF file.
     pub fn from_file(path: &Path) -> anyhow::Result<Self> {
-        let blob = std::fs::read(path)
-            .with_context(|| format!("{} can not be read", path.display()))?;
-        Self::parse(blob.into()).with_context(|| format!("{} is not valid BTF", path.display()))
+        let blob =
+            std::fs::read(path).with_context(|| format!("{} can not be read", path.display()))?;
+        Self::parse(&blob.into()).with_context(|| format!("{} is not valid BTF", path.display()))
     }
 
     /// Parses a blob in this machine's byte order.
-    pub fn parse(blob: Bytes) -> anyhow::Result<Self> {
+    pub fn parse(blob: &Bytes) -> anyhow::Result<Self> {
         let mut header = blob.clone();
         if header.try_get_u16_ne()? != MAGIC {
             bail!("wrong magic number");
@@ -106,7 +106,11 @@ impl Btf {
         let strings = section(string_offset, string_length)?;
         let section = section(type_offset, type_length)?;
         let types = index(section.clone())?;
-        Ok(Self { types, section, strings })
+        Ok(Self {
+            types,
+            section,
+            strings,
+        })
     }
 
     /// Byte offset of a member, e.g. `sock` and `__sk_common.skc_dport`; anonymous structs and unions are looked through.
@@ -125,14 +129,20 @@ impl Btf {
     pub fn enum_values(&self, name: &str) -> Option<Vec<(u64, String)>> {
         let found = self.at(self.find(&[Kind::Enum, Kind::Enum64], name)?)?;
         let values = self.members(found);
-        Some(values.filter_map(|value| Some((value.value, self.string(value.name)?.to_owned()))).collect())
+        Some(
+            values
+                .filter_map(|value| Some((value.value, self.string(value.name)?.to_owned())))
+                .collect(),
+        )
     }
 
     /// Number of arguments that a BTF tracepoint program gets.
     pub fn tracepoint_arguments(&self, name: &str) -> Option<u32> {
         let typedef = self.at(self.find(&[Kind::Typedef], &format!("btf_trace_{name}"))?)?;
         let pointer = self.at(typedef.target)?;
-        let prototype = self.at(pointer.target).filter(|target| target.kind == Kind::Prototype)?;
+        let prototype = self
+            .at(pointer.target)
+            .filter(|target| target.kind == Kind::Prototype)?;
         // The first parameter is the tracepoint's private data.
         prototype.members.checked_sub(1)
     }
@@ -145,16 +155,16 @@ impl Btf {
     /// Id of the first type with this name: later ones of the same name belong to single files. A scan for each of a few
     /// dozen look-ups at start costs less than an index of names.
     fn find(&self, kinds: &[Kind], name: &str) -> Option<u32> {
-        let found = self
-            .types
-            .iter()
-            .position(|candidate| kinds.contains(&candidate.kind) && self.is_named(candidate.name, name))?;
+        let found = self.types.iter().position(|candidate| {
+            kinds.contains(&candidate.kind) && self.is_named(candidate.name, name)
+        })?;
         u32::try_from(found + 1).ok()
     }
 
     fn is_named(&self, offset: u32, name: &str) -> bool {
         let tail = self.strings.get(offset as usize..).unwrap_or_default();
-        tail.strip_prefix(name.as_bytes()).is_some_and(|rest| rest.first() == Some(&0))
+        tail.strip_prefix(name.as_bytes())
+            .is_some_and(|rest| rest.first() == Some(&0))
     }
 
     /// Type id 0 is void and stands for no type.
@@ -163,21 +173,44 @@ impl Btf {
     }
 
     fn members(&self, of: &Type) -> impl Iterator<Item = Member> + use<> {
-        let Type { kind, members, members_at, .. } = *of;
+        let Type {
+            kind,
+            members,
+            members_at,
+            ..
+        } = *of;
         // The index has proven that all members lie within the section.
         let mut rest = self.section.slice(members_at as usize..);
         (0..members).map_while(move |_| {
             let (name, second) = (rest.try_get_u32_ne().ok()?, rest.try_get_u32_ne().ok()?);
             Some(match kind {
-                Kind::Aggregate => Member { name, target: second, value: rest.try_get_u32_ne().ok()?.into() },
-                Kind::Enum => Member { name, target: 0, value: second.into() },
+                Kind::Aggregate => Member {
+                    name,
+                    target: second,
+                    value: rest.try_get_u32_ne().ok()?.into(),
+                },
+                Kind::Enum => Member {
+                    name,
+                    target: 0,
+                    value: second.into(),
+                },
                 Kind::Enum64 => {
                     let high = rest.try_get_u32_ne().ok()?;
-                    Member { name, target: 0, value: u64::from(high) << 32 | u64::from(second) }
+                    Member {
+                        name,
+                        target: 0,
+                        value: u64::from(high) << 32 | u64::from(second),
+                    }
                 }
-                Kind::Function | Kind::Prototype | Kind::Typedef | Kind::Reference | Kind::Other => {
-                    Member { name, target: second, value: 0 }
-                }
+                Kind::Function
+                | Kind::Prototype
+                | Kind::Typedef
+                | Kind::Reference
+                | Kind::Other => Member {
+                    name,
+                    target: second,
+                    value: 0,
+                },
             })
         })
     }
@@ -185,7 +218,11 @@ impl Btf {
     fn member(&self, id: u32, name: &str, depth: u32) -> Option<(u32, u64)> {
         let aggregate = self.aggregate(id, depth)?;
         for member in self.members(aggregate) {
-            let bits = if aggregate.bitfields { member.value & 0x00ff_ffff } else { member.value };
+            let bits = if aggregate.bitfields {
+                member.value & 0x00ff_ffff
+            } else {
+                member.value
+            };
             if self.is_named(member.name, name) {
                 return Some((member.target, bits));
             }
@@ -205,7 +242,9 @@ impl Btf {
             match at.kind {
                 Kind::Aggregate => return Some(at),
                 Kind::Typedef | Kind::Reference => at = self.at(at.target)?,
-                Kind::Enum | Kind::Enum64 | Kind::Function | Kind::Prototype | Kind::Other => return None,
+                Kind::Enum | Kind::Enum64 | Kind::Function | Kind::Prototype | Kind::Other => {
+                    return None;
+                }
             }
         }
         None
@@ -234,7 +273,14 @@ fn index(mut section: Bytes) -> anyhow::Result<Vec<Type>> {
             bail!("a type ends behind the end of its section");
         }
         section.advance(follows);
-        types.push(Type { kind, name, target, bitfields: info >> 31 == 1, members, members_at });
+        types.push(Type {
+            kind,
+            name,
+            target,
+            bitfields: info >> 31 == 1,
+            members,
+            members_at,
+        });
     }
     Ok(types)
 }
@@ -252,7 +298,9 @@ mod tests {
     #[test]
     fn finds_fields_through_anonymous_unions() {
         let Some(btf) = running() else {
-            return eprintln!("skipped: finds_fields_through_anonymous_unions: this kernel has no BTF");
+            return eprintln!(
+                "skipped: finds_fields_through_anonymous_unions: this kernel has no BTF"
+            );
         };
         assert_eq!(btf.offset("sock", "__sk_common.skc_daddr"), Some(0));
         assert_eq!(btf.offset("sock", "__sk_common.skc_dport"), Some(12));
@@ -264,13 +312,18 @@ mod tests {
     #[test]
     fn knows_tracepoints_functions_and_enums() {
         let Some(btf) = running() else {
-            return eprintln!("skipped: knows_tracepoints_functions_and_enums: this kernel has no BTF");
+            return eprintln!(
+                "skipped: knows_tracepoints_functions_and_enums: this kernel has no BTF"
+            );
         };
         assert_eq!(btf.tracepoint_arguments("inet_sock_set_state"), Some(3));
         assert_eq!(btf.tracepoint_arguments("no_such_tracepoint"), None);
         assert!(btf.has_function("tcp_connect"));
         let states = btf.enum_values("sock_type").unwrap_or_default();
-        assert!(states.contains(&(1, "SOCK_STREAM".to_owned())), "{states:?}");
+        assert!(
+            states.contains(&(1, "SOCK_STREAM".to_owned())),
+            "{states:?}"
+        );
     }
 
     proptest! {
@@ -279,7 +332,7 @@ mod tests {
             if let [first, second, ..] = blob.as_mut_slice() {
                 [*first, *second] = MAGIC.to_ne_bytes();
             }
-            if let Ok(btf) = Btf::parse(blob.into()) {
+            if let Ok(btf) = Btf::parse(&blob.into()) {
                 let _unknown = btf.offset("sock", "a.b");
                 let _unknown = btf.enum_values("e");
             }

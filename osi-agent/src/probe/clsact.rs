@@ -43,7 +43,9 @@ pub(super) fn remove_stale(ifindex: u32) -> io::Result<u64> {
         for filter in filters(ifindex, parent)? {
             let owner = owner(filter.handle.into());
             if owner.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
-                order(RouteNetlinkMessage::DelTrafficFilter(TcMessage::from_parts(filter, Vec::new())))?;
+                order(RouteNetlinkMessage::DelTrafficFilter(
+                    TcMessage::from_parts(filter, Vec::new()),
+                ))?;
                 removed += 1;
             }
         }
@@ -64,7 +66,9 @@ pub(super) fn remove_empty_qdisc(ifindex: u32) -> io::Result<()> {
         parent: RouteHandle::from(QDISC_PARENT),
         ..TcHeader::default()
     };
-    order(RouteNetlinkMessage::DelQueueDiscipline(TcMessage::from_parts(header, Vec::new())))
+    order(RouteNetlinkMessage::DelQueueDiscipline(
+        TcMessage::from_parts(header, Vec::new()),
+    ))
 }
 
 /// The process that a handle names, if it is one of ours.
@@ -77,7 +81,10 @@ fn has_qdisc(ifindex: u32) -> io::Result<bool> {
     let qdiscs = ask(request, NLM_F_REQUEST | NLM_F_DUMP)?;
     Ok(qdiscs.iter().any(|message| {
         message.header.index == ifindex as i32
-            && message.attributes.iter().any(|attribute| matches!(attribute, TcAttribute::Kind(kind) if kind == "clsact"))
+            && message
+                .attributes
+                .iter()
+                .any(|attribute| matches!(attribute, TcAttribute::Kind(kind) if kind == "clsact"))
     }))
 }
 
@@ -85,9 +92,16 @@ fn has_qdisc(ifindex: u32) -> io::Result<bool> {
 fn filters(ifindex: u32, parent: u32) -> io::Result<Vec<TcHeader>> {
     let mut request = TcMessage::with_index(ifindex as i32);
     request.header.parent = RouteHandle::from(parent);
-    let filters = ask(RouteNetlinkMessage::GetTrafficFilter(request), NLM_F_REQUEST | NLM_F_DUMP)?;
+    let filters = ask(
+        RouteNetlinkMessage::GetTrafficFilter(request),
+        NLM_F_REQUEST | NLM_F_DUMP,
+    )?;
     // The dump begins with one row per priority that has no handle.
-    Ok(filters.into_iter().map(|message| message.header).filter(|header| u32::from(header.handle) != 0).collect())
+    Ok(filters
+        .into_iter()
+        .map(|message| message.header)
+        .filter(|header| u32::from(header.handle) != 0)
+        .collect())
 }
 
 fn order(request: RouteNetlinkMessage) -> io::Result<()> {
@@ -110,15 +124,22 @@ fn ask(request: RouteNetlinkMessage, flags: u16) -> io::Result<Vec<TcMessage>> {
         let (datagram, _) = socket.recv_from_full()?;
         let mut rest = datagram.as_slice();
         while !rest.is_empty() {
-            let message = NetlinkMessage::<RouteNetlinkMessage>::deserialize(rest).map_err(io::Error::other)?;
+            let message = NetlinkMessage::<RouteNetlinkMessage>::deserialize(rest)
+                .map_err(io::Error::other)?;
             let length = (message.header.length as usize).next_multiple_of(4);
             match message.payload {
                 NetlinkPayload::Done(_) => return Ok(answers),
-                NetlinkPayload::Error(error) => return error.code.map_or(Ok(answers), |_| Err(error.to_io())),
+                NetlinkPayload::Error(error) => {
+                    return error.code.map_or(Ok(answers), |_| Err(error.to_io()));
+                }
                 NetlinkPayload::InnerMessage(
-                    RouteNetlinkMessage::NewTrafficFilter(answer) | RouteNetlinkMessage::NewQueueDiscipline(answer),
+                    RouteNetlinkMessage::NewTrafficFilter(answer)
+                    | RouteNetlinkMessage::NewQueueDiscipline(answer),
                 ) => answers.push(answer),
-                _ => {}
+                NetlinkPayload::InnerMessage(_)
+                | NetlinkPayload::Noop
+                | NetlinkPayload::Overrun(_)
+                | _ => {}
             }
             rest = rest.get(length.max(4)..).unwrap_or_default();
         }

@@ -18,7 +18,10 @@ use crate::snapshot::maps::Maps;
 use crate::snapshot::{Link, NetnsState};
 
 /// The two tc programs and their directions.
-const DIRECTIONS: [(&str, TcAttachType); 2] = [("osi_tc_ingress", TcAttachType::Ingress), ("osi_tc_egress", TcAttachType::Egress)];
+const DIRECTIONS: [(&str, TcAttachType); 2] = [
+    ("osi_tc_ingress", TcAttachType::Ingress),
+    ("osi_tc_egress", TcAttachType::Egress),
+];
 /// The XDP program.
 const XDP: &str = "osi_xdp";
 
@@ -63,7 +66,12 @@ pub struct Interfaces {
 
 impl Interfaces {
     pub(super) fn new(options: ProbeOptions) -> Self {
-        Self { options, mode: TcMode::Tcx, slots: Vec::new(), refused: Vec::new() }
+        Self {
+            options,
+            mode: TcMode::Tcx,
+            slots: Vec::new(),
+            refused: Vec::new(),
+        }
     }
 
     /// Interfaces that carry programs now.
@@ -82,7 +90,9 @@ impl Interfaces {
             }
             if mode == TcMode::Tcx {
                 let options = TcAttachOptions::TcxOrder(LinkOrder::first());
-                let link = program.attach_with_options("lo", direction, options).map_err(|error| refusal(&error))?;
+                let link = program
+                    .attach_with_options("lo", direction, options)
+                    .map_err(|error| refusal(&error))?;
                 program.detach(link).map_err(|error| refusal(&error))?;
             }
         }
@@ -92,22 +102,37 @@ impl Interfaces {
     pub(super) fn load_xdp(&self, ebpf: &mut Ebpf) -> Result<(), String> {
         match self.options.xdp {
             XdpMode::Off => Err("off by --xdp off".to_owned()),
-            XdpMode::Auto => Err("off: native XDP resets links or costs throughput on many drivers; \
-                 ask for it with --xdp native|generic --iface NAME".to_owned()),
+            XdpMode::Auto => Err(
+                "off: native XDP resets links or costs throughput on many drivers; \
+                 ask for it with --xdp native|generic --iface NAME"
+                    .to_owned(),
+            ),
             XdpMode::Native | XdpMode::Generic if self.options.ifaces.is_empty() => {
                 Err("--xdp native|generic needs --iface NAME".to_owned())
             }
-            XdpMode::Native | XdpMode::Generic => xdp(ebpf)?.load().map_err(|error| refusal(&error)),
+            XdpMode::Native | XdpMode::Generic => {
+                xdp(ebpf)?.load().map_err(|error| refusal(&error))
+            }
         }
     }
 
     /// Attaches to what appeared, releases what went. Only the watched namespace is served: the agent's own, or `--netns`.
     pub(super) fn follow(&mut self, ebpf: &mut Ebpf, namespaces: &[NetnsState], maps: &mut Maps) {
-        let home = namespaces.iter().find(|state| state.netns == self.options.home.netns);
+        let home = namespaces
+            .iter()
+            .find(|state| state.netns == self.options.home.netns);
         // Not read this time: what hangs there stays.
         let Some(home) = home else { return };
-        let wanted: Vec<&Link> = home.links.iter().filter(|link| self.wants(home, link)).collect();
-        let is_wanted = |iface: &Iface| wanted.iter().any(|link| link.iface == *iface && link.iface.name == iface.name);
+        let wanted: Vec<&Link> = home
+            .links
+            .iter()
+            .filter(|link| self.wants(home, link))
+            .collect();
+        let is_wanted = |iface: &Iface| {
+            wanted
+                .iter()
+                .any(|link| link.iface == *iface && link.iface.name == iface.name)
+        };
         self.release(ebpf, maps, |slot| !is_wanted(&slot.iface));
         self.refused.retain(|(iface, _)| is_wanted(iface));
         for link in wanted {
@@ -130,9 +155,15 @@ impl Interfaces {
 
     /// Adds to the probes' statuses what happened on the interfaces.
     pub(super) fn report(&self, statuses: &mut [ProbeStatus]) {
-        for status in statuses.iter_mut().filter(|status| status.name == "tc" && status.state == ProbeState::Active) {
-            let refused: Vec<_> =
-                self.refused.iter().map(|(iface, why)| format!("{}: {why}", iface.name)).collect();
+        for status in statuses
+            .iter_mut()
+            .filter(|status| status.name == "tc" && status.state == ProbeState::Active)
+        {
+            let refused: Vec<_> = self
+                .refused
+                .iter()
+                .map(|(iface, why)| format!("{}: {why}", iface.name))
+                .collect();
             if !refused.is_empty() {
                 status.reason = Some(refused.join("; "));
                 if self.slots.is_empty() {
@@ -140,11 +171,18 @@ impl Interfaces {
                     status.variant = None;
                 }
             }
-            let carriers: Vec<_> = self.slots.iter().map(|slot| slot.iface.name.as_str()).collect();
+            let carriers: Vec<_> = self
+                .slots
+                .iter()
+                .map(|slot| slot.iface.name.as_str())
+                .collect();
             status.measures = (!carriers.is_empty()).then(|| format!("on {}", carriers.join(", ")));
         }
         let xdp_wanted = matches!(self.options.xdp, XdpMode::Native | XdpMode::Generic);
-        for status in statuses.iter_mut().filter(|status| status.name == "xdp" && !xdp_wanted) {
+        for status in statuses
+            .iter_mut()
+            .filter(|status| status.name == "xdp" && !xdp_wanted)
+        {
             status.state = ProbeState::Off;
         }
     }
@@ -155,42 +193,61 @@ impl Interfaces {
             return self.options.ifaces.contains(&link.iface.name);
         }
         let carries_route = state.routes.iter().any(|route| {
-            route.ifindex == Some(link.iface.ifindex) && !route.destination.is_some_and(|network| is_link_local(&network))
+            route.ifindex == Some(link.iface.ifindex)
+                && !route
+                    .destination
+                    .is_some_and(|network| is_link_local(&network))
         });
         link.admin_up && link.master.is_none() && (link.loopback || carries_route)
     }
 
     fn attach(&self, ebpf: &mut Ebpf, iface: &Iface, maps: &mut Maps) -> Result<Slot, String> {
         if iface.ifindex >= MAX_IFINDEX {
-            return Err(format!("interface index {} is beyond {MAX_IFINDEX}", iface.ifindex));
+            return Err(format!(
+                "interface index {} is beyond {MAX_IFINDEX}",
+                iface.ifindex
+            ));
         }
         let slot = (0..SLOTS)
             .find(|slot| self.slots.iter().all(|used| used.slot != *slot))
             .ok_or_else(|| format!("all {SLOTS} interface slots are in use"))?;
-        maps.open_slot(slot, iface.ifindex).map_err(|error| format!("{error:#}"))?;
+        maps.open_slot(slot, iface.ifindex)
+            .map_err(|error| format!("{error:#}"))?;
         let mut links = Links::default();
-        let attached = inside(&self.options.home, || self.attach_here(ebpf, iface, &mut links));
+        let attached = inside(&self.options.home, || {
+            self.attach_here(ebpf, iface, &mut links)
+        });
         if let Err(why) = attached.and_then(|attached| attached) {
             self.detach(ebpf, iface, links);
             maps.close_slot(iface.ifindex);
             return Err(why);
         }
         let netns = self.options.home.netns.clone();
-        Ok(Slot { slot, netns, iface: iface.clone(), xdp: links.xdp.is_some(), links })
+        Ok(Slot {
+            slot,
+            netns,
+            iface: iface.clone(),
+            xdp: links.xdp.is_some(),
+            links,
+        })
     }
 
     /// On a thread in the interface's namespace. What was attached before a failure is in `links`.
     fn attach_here(&self, ebpf: &mut Ebpf, iface: &Iface, links: &mut Links) -> Result<(), String> {
         if self.mode == TcMode::Clsact {
-            clsact::remove_stale(iface.ifindex).map_err(|error| format!("leftover filters: {error}"))?;
-            links.made_qdisc =
-                clsact::ensure_qdisc(&iface.name, iface.ifindex).map_err(|error| format!("clsact: {error}"))?;
+            clsact::remove_stale(iface.ifindex)
+                .map_err(|error| format!("leftover filters: {error}"))?;
+            links.made_qdisc = clsact::ensure_qdisc(&iface.name, iface.ifindex)
+                .map_err(|error| format!("clsact: {error}"))?;
         }
         for (name, direction) in DIRECTIONS {
             // First in order, so that a later program's redirect hides nothing; ours says "next".
             let options = match self.mode {
                 TcMode::Tcx => TcAttachOptions::TcxOrder(LinkOrder::first()),
-                TcMode::Clsact => TcAttachOptions::Netlink(NlOptions { handle: clsact::handle(), ..NlOptions::default() }),
+                TcMode::Clsact => TcAttachOptions::Netlink(NlOptions {
+                    handle: clsact::handle(),
+                    ..NlOptions::default()
+                }),
             };
             let link = classifier(ebpf, name)?
                 .attach_with_options(&iface.name, direction, options)
@@ -202,15 +259,26 @@ impl Interfaces {
             XdpMode::Generic => AyaXdpMode::Skb,
             XdpMode::Auto | XdpMode::Off => return Ok(()),
         };
-        links.xdp = Some(xdp(ebpf)?.attach(&iface.name, mode).map_err(|error| format!("xdp: {}", refusal(&error)))?);
+        links.xdp = Some(
+            xdp(ebpf)?
+                .attach(&iface.name, mode)
+                .map_err(|error| format!("xdp: {}", refusal(&error)))?,
+        );
         Ok(())
     }
 
     fn release(&mut self, ebpf: &mut Ebpf, maps: &mut Maps, gone: impl Fn(&Slot) -> bool) {
-        let (released, kept): (Vec<_>, Vec<_>) = std::mem::take(&mut self.slots).into_iter().partition(gone);
+        let (released, kept): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.slots).into_iter().partition(gone);
         self.slots = kept;
         for slot in released {
-            let Slot { slot: _, netns: _, iface, xdp: _, links } = slot;
+            let Slot {
+                slot: _,
+                netns: _,
+                iface,
+                xdp: _,
+                links,
+            } = slot;
             self.detach(ebpf, &iface, links);
             maps.close_slot(iface.ifindex);
         }
@@ -219,7 +287,11 @@ impl Interfaces {
     /// Takes the programs off an interface. It may be gone, and then everything on it is, too: nothing here can fail in a
     /// way that leaves something behind.
     fn detach(&self, ebpf: &mut Ebpf, iface: &Iface, links: Links) {
-        let Links { tc, xdp: xdp_link, made_qdisc } = links;
+        let Links {
+            tc,
+            xdp: xdp_link,
+            made_qdisc,
+        } = links;
         let done = inside(&self.options.home, || {
             for (name, link) in tc {
                 if let Ok(program) = classifier(ebpf, name) {
@@ -241,23 +313,37 @@ impl Interfaces {
 
 /// Runs work on a thread in a network namespace; the calling thread stays where it is.
 fn inside<T: Send>(home: &Handle, work: impl FnOnce() -> T + Send) -> Result<T, String> {
-    let visit = std::thread::scope(|scope| scope.spawn(|| Home::here().map(|here| here.visit(home, work))).join());
+    let visit = std::thread::scope(|scope| {
+        scope
+            .spawn(|| Home::here().map(|here| here.visit(home, work)))
+            .join()
+    });
     match visit {
         Ok(Ok(Ok(Visit::Done(result)))) => Ok(result),
         Ok(Ok(Ok(Visit::Gone))) => Err("the network namespace is gone".to_owned()),
-        Ok(Ok(Ok(Visit::Refused(error)) | Err(Lost(error))) | Err(error)) => Err(format!("network namespace: {error}")),
+        Ok(Ok(Ok(Visit::Refused(error)) | Err(Lost(error))) | Err(error)) => {
+            Err(format!("network namespace: {error}"))
+        }
         Err(_) => Err("the attaching thread failed".to_owned()),
     }
 }
 
 fn classifier<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut SchedClassifier, String> {
-    let program = ebpf.program_mut(name).ok_or_else(|| format!("the object has no program {name}"))?;
-    program.try_into().map_err(|error: aya::programs::ProgramError| error.to_string())
+    let program = ebpf
+        .program_mut(name)
+        .ok_or_else(|| format!("the object has no program {name}"))?;
+    program
+        .try_into()
+        .map_err(|error: aya::programs::ProgramError| error.to_string())
 }
 
 fn xdp(ebpf: &mut Ebpf) -> Result<&mut Xdp, String> {
-    let program = ebpf.program_mut(XDP).ok_or_else(|| format!("the object has no program {XDP}"))?;
-    program.try_into().map_err(|error: aya::programs::ProgramError| error.to_string())
+    let program = ebpf
+        .program_mut(XDP)
+        .ok_or_else(|| format!("the object has no program {XDP}"))?;
+    program
+        .try_into()
+        .map_err(|error: aya::programs::ProgramError| error.to_string())
 }
 
 /// Routes that every interface has by itself say nothing about its use.

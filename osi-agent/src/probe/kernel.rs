@@ -10,7 +10,12 @@ use osi_common::offsets::Offsets;
 use super::btf::{Btf, VMLINUX};
 
 /// Enums that hold drop reasons: the core one and those of the subsystems, whose values carry the subsystem in the upper half.
-const DROP_REASON_ENUMS: &[&str] = &["skb_drop_reason", "qdisc_drop_reason", "mac80211_drop_reason", "ovs_drop_reason"];
+const DROP_REASON_ENUMS: &[&str] = &[
+    "skb_drop_reason",
+    "qdisc_drop_reason",
+    "mac80211_drop_reason",
+    "ovs_drop_reason",
+];
 /// What every reset reason's name starts with.
 const RESET_REASON_PREFIX: &str = "SK_RST_REASON_";
 
@@ -45,11 +50,21 @@ struct Symbols {
 impl Kernel {
     /// Looks at the running kernel. Nothing here fails: what is missing is missing, and the probes say so.
     pub fn read() -> Self {
-        let release = rustix::system::uname().release().to_string_lossy().into_owned();
+        let release = rustix::system::uname()
+            .release()
+            .to_string_lossy()
+            .into_owned();
         let btf = Btf::from_file(Path::new(VMLINUX)).map_err(|error| format!("{error:#}"));
-        let offsets = btf.as_ref().map_or(Offsets::NONE, |btf| Offsets::resolve(|aggregate, path| btf.offset(aggregate, path)));
+        let offsets = btf.as_ref().map_or(Offsets::NONE, |btf| {
+            Offsets::resolve(|aggregate, path| btf.offset(aggregate, path))
+        });
         let names = Names::read(btf.as_ref().ok());
-        Self { release, btf, offsets, names }
+        Self {
+            release,
+            btf,
+            offsets,
+            names,
+        }
     }
 
     /// Gives the memory of the types back once everything is loaded.
@@ -61,18 +76,28 @@ impl Kernel {
 impl Names {
     fn read(btf: Option<&Btf>) -> Self {
         let kallsyms = std::fs::read_to_string("/proc/kallsyms").unwrap_or_default();
-        let mut names = Self { symbols: Symbols::parse(&kallsyms), ..Self::default() };
+        let mut names = Self {
+            symbols: Symbols::parse(&kallsyms),
+            ..Self::default()
+        };
         let Some(btf) = btf else { return names };
         for list in DROP_REASON_ENUMS {
             names.drop_reasons.extend(named(btf, list, short_name));
         }
-        names.reset_reasons.extend(named(btf, "sk_rst_reason", |name| name.strip_prefix(RESET_REASON_PREFIX).unwrap_or(name)));
+        names
+            .reset_reasons
+            .extend(named(btf, "sk_rst_reason", |name| {
+                name.strip_prefix(RESET_REASON_PREFIX).unwrap_or(name)
+            }));
         names
     }
 
     /// A drop reason's name without its prefix; `reason#N` where the kernel has none for it, never a guess.
     pub fn drop_reason(&self, code: u32) -> Arc<str> {
-        self.drop_reasons.get(&code).cloned().unwrap_or_else(|| format!("reason#{code}").into())
+        self.drop_reasons
+            .get(&code)
+            .cloned()
+            .unwrap_or_else(|| format!("reason#{code}").into())
     }
 
     /// A reset reason's name; `reason#N` where the kernel has none for it, `None` where it gives no reasons at all.
@@ -80,7 +105,12 @@ impl Names {
         if self.reset_reasons.is_empty() {
             return None;
         }
-        Some(self.reset_reasons.get(&code).cloned().unwrap_or_else(|| format!("reason#{code}").into()))
+        Some(
+            self.reset_reasons
+                .get(&code)
+                .cloned()
+                .unwrap_or_else(|| format!("reason#{code}").into()),
+        )
     }
 
     /// The function that an address lies in; empty where symbols can not be read.
@@ -96,9 +126,9 @@ impl Names {
 
 fn named(btf: &Btf, list: &str, short: fn(&str) -> &str) -> impl Iterator<Item = (u32, Arc<str>)> {
     let values = btf.enum_values(list).unwrap_or_default();
-    values.into_iter().filter_map(move |(value, name)| {
-        Some((u32::try_from(value).ok()?, short(&name).into()))
-    })
+    values
+        .into_iter()
+        .filter_map(move |(value, name)| Some((u32::try_from(value).ok()?, short(&name).into())))
 }
 
 impl Symbols {
@@ -107,8 +137,14 @@ impl Symbols {
         let mut symbols = Self::default();
         for line in kallsyms.lines() {
             let mut words = line.split_ascii_whitespace();
-            let (Some(address), Some(kind), Some(name)) = (words.next(), words.next(), words.next()) else { continue };
-            let Ok(address) = u64::from_str_radix(address, 16) else { continue };
+            let (Some(address), Some(kind), Some(name)) =
+                (words.next(), words.next(), words.next())
+            else {
+                continue;
+            };
+            let Ok(address) = u64::from_str_radix(address, 16) else {
+                continue;
+            };
             if address == 0 || !matches!(kind, "t" | "T" | "w" | "W") {
                 continue;
             }
@@ -122,8 +158,15 @@ impl Symbols {
 
     /// Compilers append `.isra.0`, `.constprop.0`, `.cold`: those are the same function to a person.
     fn find(&self, address: u64) -> Option<&str> {
-        let index = self.starts.partition_point(|(start, _)| *start <= address).checked_sub(1)?;
-        let name = self.text.get(self.starts.get(index)?.1 as usize..)?.lines().next()?;
+        let index = self
+            .starts
+            .partition_point(|(start, _)| *start <= address)
+            .checked_sub(1)?;
+        let name = self
+            .text
+            .get(self.starts.get(index)?.1 as usize..)?
+            .lines()
+            .next()?;
         name.split('.').next()
     }
 }

@@ -3,12 +3,16 @@
 use std::path::PathBuf;
 
 /// Capabilities that the agent needs, with their bit numbers (`include/uapi/linux/capability.h`).
-pub const CAPABILITIES: &[(&str, u32)] = &[("CAP_NET_ADMIN", 12), ("CAP_PERFMON", 38), ("CAP_BPF", 39)];
+pub const CAPABILITIES: &[(&str, u32)] =
+    &[("CAP_NET_ADMIN", 12), ("CAP_PERFMON", 38), ("CAP_BPF", 39)];
 /// What needs each of them.
 pub const NEEDS: &[(&str, &str)] = &[
     ("CAP_BPF", "maps and programs"),
     ("CAP_PERFMON", "programs that read kernel memory"),
-    ("CAP_NET_ADMIN", "tc, XDP and sock_ops programs, socket details"),
+    (
+        "CAP_NET_ADMIN",
+        "tc, XDP and sock_ops programs, socket details",
+    ),
 ];
 /// Stands in for all of them.
 const CAP_SYS_ADMIN: u32 = 21;
@@ -17,7 +21,8 @@ const CAP_SYS_ADMIN: u32 = 21;
 pub fn effective_capabilities() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
-    line.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok()).unwrap_or(0)
+    line.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok())
+        .unwrap_or(0)
 }
 
 /// Names of the capabilities that are needed and not there.
@@ -25,7 +30,11 @@ pub fn missing_capabilities(effective: u64) -> Vec<&'static str> {
     let has = |bit: u32| effective >> bit & 1 == 1;
     // CAP_SYS_ADMIN includes CAP_BPF and CAP_PERFMON, but not CAP_NET_ADMIN.
     let covered = |name: &str| has(CAP_SYS_ADMIN) && name != "CAP_NET_ADMIN";
-    CAPABILITIES.iter().filter(|(name, bit)| !has(*bit) && !covered(name)).map(|(name, _)| *name).collect()
+    CAPABILITIES
+        .iter()
+        .filter(|(name, bit)| !has(*bit) && !covered(name))
+        .map(|(name, _)| *name)
+        .collect()
 }
 
 /// Where the cgroup2 hierarchy is mounted: `/sys/fs/cgroup`, or elsewhere on hosts that mix both versions.
@@ -50,7 +59,10 @@ pub fn lockdown() -> Option<String> {
 /// Kernels before 5.11 account map memory against this process's limit of locked memory; the limit is ours alone.
 pub fn raise_memlock() {
     use rustix::process::{Resource, Rlimit, setrlimit};
-    let unlimited = Rlimit { current: None, maximum: None };
+    let unlimited = Rlimit {
+        current: None,
+        maximum: None,
+    };
     // Without the privilege the maps may still fit; if not, creating them says so.
     let _refused = setrlimit(Resource::Memlock, unlimited);
 }
@@ -63,13 +75,19 @@ mod tests {
     fn finds_the_unified_hierarchy_beside_the_old_one() {
         let mounts = "30 24 0:26 / /sys/fs/cgroup/cpu rw shared:9 - cgroup cgroup rw,cpu\n\
                       31 24 0:27 / /sys/fs/cgroup/unified rw,nosuid shared:10 - cgroup2 cgroup2 rw\n";
-        assert_eq!(parse_cgroup2_root(mounts), Some(PathBuf::from("/sys/fs/cgroup/unified")));
+        assert_eq!(
+            parse_cgroup2_root(mounts),
+            Some(PathBuf::from("/sys/fs/cgroup/unified"))
+        );
         assert_eq!(parse_cgroup2_root("garbage\n"), None);
     }
 
     #[test]
     fn names_what_is_missing() {
-        assert_eq!(missing_capabilities(0), ["CAP_NET_ADMIN", "CAP_PERFMON", "CAP_BPF"]);
+        assert_eq!(
+            missing_capabilities(0),
+            ["CAP_NET_ADMIN", "CAP_PERFMON", "CAP_BPF"]
+        );
         assert_eq!(missing_capabilities(1 << 21), ["CAP_NET_ADMIN"]);
         assert!(missing_capabilities(1 << 12 | 1 << 38 | 1 << 39).is_empty());
     }

@@ -46,7 +46,11 @@ pub enum Attach {
 }
 
 const fn tracepoint(name: &'static str) -> Variant {
-    Variant { name: "tp_btf", attach: Attach::TracepointBtf(name), measures: None }
+    Variant {
+        name: "tp_btf",
+        attach: Attach::TracepointBtf(name),
+        measures: None,
+    }
 }
 
 /// All probes. A hook's program may serve several; each is loaded and attached on its own.
@@ -54,9 +58,21 @@ pub static PROBES: &[Probe] = &[
     Probe {
         name: "tcp_connect",
         variants: &[
-            Variant { name: "fentry", attach: Attach::Fentry("tcp_connect_fentry", "tcp_connect"), measures: Some("SYN built → ESTABLISHED") },
-            Variant { name: "kprobe", attach: Attach::Kprobe("tcp_connect_kprobe", "tcp_connect"), measures: Some("SYN built → ESTABLISHED") },
-            Variant { name: "sock_ops", attach: Attach::SockOps("tcp_connect_sock_ops"), measures: Some("SYN built → ESTABLISHED") },
+            Variant {
+                name: "fentry",
+                attach: Attach::Fentry("tcp_connect_fentry", "tcp_connect"),
+                measures: Some("SYN built → ESTABLISHED"),
+            },
+            Variant {
+                name: "kprobe",
+                attach: Attach::Kprobe("tcp_connect_kprobe", "tcp_connect"),
+                measures: Some("SYN built → ESTABLISHED"),
+            },
+            Variant {
+                name: "sock_ops",
+                attach: Attach::SockOps("tcp_connect_sock_ops"),
+                measures: Some("SYN built → ESTABLISHED"),
+            },
             Variant {
                 name: "state_change",
                 attach: Attach::StandIn("tcp_state"),
@@ -69,13 +85,38 @@ pub static PROBES: &[Probe] = &[
     Probe {
         name: "tcp_state",
         variants: &[tracepoint("inet_sock_set_state")],
-        fields: &["sock_family", "sock_net", "sock_daddr", "sock_rcv_saddr", "sock_dport", "inet_sport", "sock_protocol", "sock_err", "net_inum"],
-        feeds: &["tcp_handshake_client", "tcp_handshake_server", "connects", "port_exhausted", "connect_failed"],
+        fields: &[
+            "sock_family",
+            "sock_net",
+            "sock_daddr",
+            "sock_rcv_saddr",
+            "sock_dport",
+            "inet_sport",
+            "sock_protocol",
+            "sock_err",
+            "net_inum",
+        ],
+        feeds: &[
+            "tcp_handshake_client",
+            "tcp_handshake_server",
+            "connects",
+            "port_exhausted",
+            "connect_failed",
+        ],
     },
     Probe {
         name: "drops",
         variants: &[tracepoint("kfree_skb")],
-        fields: &["skb_sk", "skb_dev", "skb_head", "skb_protocol", "skb_network_header", "sock_net", "dev_net", "net_inum"],
+        fields: &[
+            "skb_sk",
+            "skb_dev",
+            "skb_head",
+            "skb_protocol",
+            "skb_network_header",
+            "sock_net",
+            "dev_net",
+            "net_inum",
+        ],
         feeds: &["drop"],
     },
     Probe {
@@ -105,15 +146,27 @@ pub static PROBES: &[Probe] = &[
     Probe {
         name: "tc",
         variants: &[
-            Variant { name: "tcx", attach: Attach::Tcx, measures: None },
-            Variant { name: "clsact", attach: Attach::Clsact, measures: None },
+            Variant {
+                name: "tcx",
+                attach: Attach::Tcx,
+                measures: None,
+            },
+            Variant {
+                name: "clsact",
+                attach: Attach::Clsact,
+                measures: None,
+            },
         ],
         fields: &[],
         feeds: &["packets", "bytes", "burst_peak_rx", "burst_peak_tx"],
     },
     Probe {
         name: "xdp",
-        variants: &[Variant { name: "xdp", attach: Attach::Xdp, measures: None }],
+        variants: &[Variant {
+            name: "xdp",
+            attach: Attach::Xdp,
+            measures: None,
+        }],
         fields: &[],
         feeds: &["frames", "malformed_frames"],
     },
@@ -135,9 +188,16 @@ mod tests {
         let mut seen = HashSet::new();
         for probe in PROBES {
             assert!(seen.insert(probe.name), "{} twice", probe.name);
-            assert!(!probe.variants.is_empty() && !probe.feeds.is_empty(), "{} is empty", probe.name);
+            assert!(
+                !probe.variants.is_empty() && !probe.feeds.is_empty(),
+                "{} is empty",
+                probe.name
+            );
             for field in probe.fields {
-                assert!(Offsets::FIELDS.iter().any(|(name, _, _)| name == field), "{field} is no field");
+                assert!(
+                    Offsets::FIELDS.iter().any(|(name, _, _)| name == field),
+                    "{field} is no field"
+                );
             }
         }
     }

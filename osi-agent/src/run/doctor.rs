@@ -6,7 +6,9 @@ use super::session::Session;
 use crate::config::{DoctorArgs, Exit, Settings};
 use crate::event::Clock;
 use crate::layer::signals;
-use crate::output::doctor::{Capability, Check, DoctorReport, ForeignProgram, Reader, XdpRisk, render};
+use crate::output::doctor::{
+    Capability, Check, DoctorReport, ForeignProgram, Reader, XdpRisk, render,
+};
 use crate::output::json::Lines;
 use crate::output::stdout::print;
 use crate::probe::preflight;
@@ -18,7 +20,11 @@ pub fn doctor(args: &DoctorArgs) -> anyhow::Result<Exit> {
     let report = report(&session);
     let host = session.host().to_owned();
     session.close();
-    let text = if args.json { Lines::new(host).doctor(&Clock::timestamp(), &report) } else { render(&report).into_bytes() };
+    let text = if args.json {
+        Lines::new(host).doctor(&Clock::timestamp(), &report)
+    } else {
+        render(&report).into_bytes()
+    };
     print(&text)?;
     Ok(Exit::Done)
 }
@@ -34,14 +40,21 @@ fn report(session: &Session) -> DoctorReport {
     let home = session.home_links();
     DoctorReport {
         kernel: session.kernel_release().to_owned(),
-        btf: Check { ok: true, detail: crate::probe::btf::VMLINUX.to_owned() },
+        btf: Check {
+            ok: true,
+            detail: crate::probe::btf::VMLINUX.to_owned(),
+        },
         lockdown: preflight::lockdown(),
         uid: rustix::process::geteuid().as_raw(),
         capabilities: preflight::NEEDS.iter().copied().map(capability).collect(),
         probes: session.probes(),
         readers: readers(session),
         foreign: foreign(session, home),
-        xdp: home.iter().filter(|link| !link.loopback).map(xdp_risk).collect(),
+        xdp: home
+            .iter()
+            .filter(|link| !link.loopback)
+            .map(xdp_risk)
+            .collect(),
     }
 }
 
@@ -51,11 +64,23 @@ fn readers(session: &Session) -> Vec<Reader> {
     let probes = session.probes();
     let mut readers: Vec<Reader> = Vec::new();
     for signal in signals() {
-        for feeder in signal.fed_by.iter().filter(|feeder| probes.iter().all(|probe| probe.name != **feeder)) {
+        for feeder in signal
+            .fed_by
+            .iter()
+            .filter(|feeder| probes.iter().all(|probe| probe.name != **feeder))
+        {
             let found = readers.iter().position(|reader| reader.name == *feeder);
             let index = found.unwrap_or_else(|| {
-                let reason = blind.iter().find(|row| row.what == *feeder).map(|row| row.why.clone());
-                readers.push(Reader { name: (*feeder).to_owned(), ok: reason.is_none(), reason, feeds: Vec::new() });
+                let reason = blind
+                    .iter()
+                    .find(|row| row.what == *feeder)
+                    .map(|row| row.why.clone());
+                readers.push(Reader {
+                    name: (*feeder).to_owned(),
+                    ok: reason.is_none(),
+                    reason,
+                    feeds: Vec::new(),
+                });
                 readers.len() - 1
             });
             readers[index].feeds.push(signal.id.to_owned());
@@ -69,10 +94,18 @@ fn foreign(session: &Session, links: &[Link]) -> Option<Vec<ForeignProgram>> {
     let own = session.own_programs();
     let mut found: Vec<ForeignProgram> = Vec::new();
     for link in links {
-        for (hook, direction) in [("tcx ingress", TcAttachType::Ingress), ("tcx egress", TcAttachType::Egress)] {
+        for (hook, direction) in [
+            ("tcx ingress", TcAttachType::Ingress),
+            ("tcx egress", TcAttachType::Egress),
+        ] {
             // Refused before 6.6, where there is no TCX to be on.
-            let Ok((_, programs)) = SchedClassifier::query_tcx(&link.iface.name, direction) else { continue };
-            for program in programs.iter().filter(|program| !own.contains(&program.id())) {
+            let Ok((_, programs)) = SchedClassifier::query_tcx(&link.iface.name, direction) else {
+                continue;
+            };
+            for program in programs
+                .iter()
+                .filter(|program| !own.contains(&program.id()))
+            {
                 found.push(ForeignProgram {
                     hook: hook.to_owned(),
                     iface: Some(link.iface.name.clone()),
@@ -91,10 +124,16 @@ fn foreign(session: &Session, links: &[Link]) -> Option<Vec<ForeignProgram>> {
             13 => "sock_ops",
             _ => continue,
         };
-        let known = own.contains(&program.id()) || found.iter().any(|other| other.id == program.id());
+        let known =
+            own.contains(&program.id()) || found.iter().any(|other| other.id == program.id());
         if !known {
             let name = program.name_as_str().unwrap_or_default().to_owned();
-            found.push(ForeignProgram { hook: hook.to_owned(), iface: None, id: program.id(), name });
+            found.push(ForeignProgram {
+                hook: hook.to_owned(),
+                iface: None,
+                id: program.id(),
+                name,
+            });
         }
     }
     Some(found)
@@ -103,9 +142,17 @@ fn foreign(session: &Session, links: &[Link]) -> Option<Vec<ForeignProgram>> {
 /// What is known about native XDP by kind of device; hardware drivers differ too much to promise anything.
 fn xdp_risk(link: &Link) -> XdpRisk {
     let advice = match link.kind.as_deref() {
-        Some("veth") => "native XDP on veth cuts bulk TCP to a fifth (an empty program); --xdp auto leaves it alone",
+        Some("veth") => {
+            "native XDP on veth cuts bulk TCP to a fifth (an empty program); --xdp auto leaves it alone"
+        }
         Some(_) => "a software device: native XDP brings nothing here; --xdp auto leaves it alone",
-        None => "attaching native XDP may reset the link, halve the queues or be refused above some MTU, by driver; --xdp auto leaves it alone",
+        None => {
+            "attaching native XDP may reset the link, halve the queues or be refused above some MTU, by driver; --xdp auto leaves it alone"
+        }
     };
-    XdpRisk { iface: link.iface.name.clone(), driver: link.kind.clone(), advice: advice.to_owned() }
+    XdpRisk {
+        iface: link.iface.name.clone(),
+        driver: link.kind.clone(),
+        advice: advice.to_owned(),
+    }
 }

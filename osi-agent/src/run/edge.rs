@@ -1,9 +1,9 @@
 //! The edges of the loop: timer and signals on a thread of their own, the ends of screen and writer, all as one closed enum.
 
 use std::io;
-use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -42,16 +42,30 @@ impl Edges {
         let (sender, wakes) = channel();
         let announced = Arc::new(AtomicBool::new(false));
         let (go, started) = tokio::sync::oneshot::channel();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
         let (theirs, flag) = (sender.clone(), Arc::clone(&announced));
         // Registered here and not on the thread: a signal from now on is ours, not the default's.
         let signals = runtime.block_on(async { Signals::register() })?;
-        std::thread::Builder::new().name("edges".to_owned()).spawn(move || {
-            runtime.block_on(async move {
-                tokio::join!(signals.watch(theirs.clone(), restore), tick(started, theirs, flag));
-            });
-        })?;
-        Ok((Self { wakes, sender, announced }, Starter(go)))
+        std::thread::Builder::new()
+            .name("edges".to_owned())
+            .spawn(move || {
+                runtime.block_on(async move {
+                    tokio::join!(
+                        signals.watch(theirs.clone(), restore),
+                        tick(started, theirs, flag)
+                    );
+                });
+            })?;
+        Ok((
+            Self {
+                wakes,
+                sender,
+                announced,
+            },
+            Starter(go),
+        ))
     }
 
     /// Another way in, for the screen's and the writer's end.
@@ -88,7 +102,10 @@ struct Signals {
 
 impl Signals {
     fn register() -> io::Result<Self> {
-        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
     }
 
     async fn watch(mut self, wakes: Sender<Wake>, restore: fn()) {
@@ -113,7 +130,9 @@ async fn tick(
     wakes: Sender<Wake>,
     announced: Arc<AtomicBool>,
 ) {
-    let Ok((interval, duration)) = started.await else { return };
+    let Ok((interval, duration)) = started.await else {
+        return;
+    };
     let start = Instant::now();
     let announce = || {
         if !announced.swap(true, Ordering::AcqRel) {
@@ -124,7 +143,8 @@ async fn tick(
     // A window that came late is longer, and says so; it is not followed by short ones.
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        let left = duration.map(|duration| (start + duration).saturating_duration_since(Instant::now()));
+        let left =
+            duration.map(|duration| (start + duration).saturating_duration_since(Instant::now()));
         if let Some(left) = left
             && left < interval.mul_f64(0.5).max(SHORTEST_WINDOW)
         {

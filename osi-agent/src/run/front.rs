@@ -37,7 +37,13 @@ impl Front {
         let kind = if session.settings().json {
             let theirs = lines.clone();
             let count = move |dropped_lines| {
-                theirs.stats(&Clock::timestamp(), &SelfStats { dropped_lines, ..SelfStats::default() })
+                theirs.stats(
+                    &Clock::timestamp(),
+                    &SelfStats {
+                        dropped_lines,
+                        ..SelfStats::default()
+                    },
+                )
             };
             Kind::Stream(Stdout::start(Box::new(count), on_end(wakes, Wake::Closed))?)
         } else if tui::possible() {
@@ -48,14 +54,28 @@ impl Front {
                 scope: settings.netns.to_string(),
                 interval: settings.interval,
             };
-            Kind::Screen(Tui::start(Theme::of_environment(), on_end(wakes, Wake::Quit))?, Arc::new(info))
+            Kind::Screen(
+                Tui::start(Theme::of_environment(), on_end(wakes, Wake::Quit))?,
+                Arc::new(info),
+            )
         } else {
-            let count = |dropped| format!("({dropped} blocks were dropped: the reader was slow)\n").into_bytes();
+            let count = |dropped| {
+                format!("({dropped} blocks were dropped: the reader was slow)\n").into_bytes()
+            };
             let writer = Stdout::start(Box::new(count), on_end(wakes, Wake::Closed))?;
-            Kind::Text(writer, Glyphs::of_locale(|variable| std::env::var(variable).ok()))
+            Kind::Text(
+                writer,
+                Glyphs::of_locale(|variable| std::env::var(variable).ok()),
+            )
         };
         let now = Instant::now();
-        Ok(Self { kind, lines, last_stats: SelfStats::default(), started: now, last_window: now })
+        Ok(Self {
+            kind,
+            lines,
+            last_stats: SelfStats::default(),
+            started: now,
+            last_window: now,
+        })
     }
 
     /// Lines dropped so far because the reader was slow.
@@ -97,7 +117,9 @@ impl Front {
                     writer.line(Rank::Map, self.lines.stats(&map.at, &stats));
                 }
             }
-            Kind::Text(writer, glyphs) => writer.line(Rank::Map, plain::render(&map, *glyphs).into_bytes()),
+            Kind::Text(writer, glyphs) => {
+                writer.line(Rank::Map, plain::render(&map, *glyphs).into_bytes());
+            }
             Kind::Screen(screen, info) => {
                 let cpu = Duration::from_nanos(stats.cpu_ns.saturating_sub(self.last_stats.cpu_ns));
                 let cost = Cost {
@@ -106,7 +128,12 @@ impl Front {
                     rss_bytes: stats.rss_bytes,
                     lost_events: stats.lost_events,
                 };
-                screen.show(View { info: Arc::clone(info), map, events, cost });
+                screen.show(View {
+                    info: Arc::clone(info),
+                    map,
+                    events,
+                    cost,
+                });
             }
         }
         self.last_stats = stats;
@@ -117,7 +144,16 @@ impl Front {
         match self.kind {
             Kind::Stream(writer) => {
                 let now = Clock::timestamp();
-                writer.line(Rank::Frame, self.lines.stats(&now, &SelfStats { dropped_lines: writer.dropped(), ..self.last_stats }));
+                writer.line(
+                    Rank::Frame,
+                    self.lines.stats(
+                        &now,
+                        &SelfStats {
+                            dropped_lines: writer.dropped(),
+                            ..self.last_stats
+                        },
+                    ),
+                );
                 writer.line(Rank::Frame, self.lines.bye(&now, bye));
                 writer.finish(deadline) == End::Closed
             }

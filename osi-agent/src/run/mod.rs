@@ -60,7 +60,10 @@ pub fn watch(settings: Settings) -> anyhow::Result<Exit> {
         Some(FailOn::Warn | FailOn::Critical) | None => Exit::Done,
     };
     let closed = front.bye(&bye, FLUSH);
-    Ok(close(session, if closed { Exit::OutputClosed } else { exit }))
+    Ok(close(
+        session,
+        if closed { Exit::OutputClosed } else { exit },
+    ))
 }
 
 fn close(session: Session, exit: Exit) -> Exit {
@@ -71,10 +74,16 @@ fn close(session: Session, exit: Exit) -> Exit {
 fn hello(session: &Session) -> Hello {
     let mut blind: Vec<BlindLayer> = Vec::new();
     for row in session.blind() {
-        let why = BlindRow { what: row.what, why: row.why };
+        let why = BlindRow {
+            what: row.what,
+            why: row.why,
+        };
         match blind.iter_mut().find(|layer| layer.layer == row.layer.id()) {
             Some(layer) => layer.why.push(why),
-            None => blind.push(BlindLayer { layer: row.layer.id().to_owned(), why: vec![why] }),
+            None => blind.push(BlindLayer {
+                layer: row.layer.id().to_owned(),
+                why: vec![why],
+            }),
         }
     }
     Hello {
@@ -96,8 +105,16 @@ struct Totals {
 
 impl Totals {
     fn new() -> Self {
-        let zero = |layer: Layer| LayerTotals { layer: layer.id().to_owned(), drops: 0, errors: 0, benign_drops: 0 };
-        Self { layers: Layer::TOP_DOWN.map(zero).into(), last: VerdictState::Ok }
+        let zero = |layer: Layer| LayerTotals {
+            layer: layer.id().to_owned(),
+            drops: 0,
+            errors: 0,
+            benign_drops: 0,
+        };
+        Self {
+            layers: Layer::TOP_DOWN.map(zero).into(),
+            last: VerdictState::Ok,
+        }
     }
 
     fn add(&mut self, map: &FaultMap) {

@@ -12,10 +12,12 @@ use crate::event::{self, Clock, Event};
 use crate::host::cgroups::Cgroups;
 use crate::host::namespaces::{self, NetnsScope};
 use crate::layer::{self, Window};
-use crate::probe::{Kernel, ProbeOptions, ProbeState, ProbeStatus, Probes, SelfStats, own, preflight};
+use crate::probe::{
+    Kernel, ProbeOptions, ProbeState, ProbeStatus, Probes, SelfStats, own, preflight,
+};
+use crate::scope::Netns;
 use crate::snapshot::maps::Maps;
 use crate::snapshot::sampler::Sampler;
-use crate::scope::Netns;
 use crate::snapshot::{Blind, Link, Snapshot};
 use crate::verdict::{Circumstances, FaultMap, History, judge};
 
@@ -55,11 +57,14 @@ pub(crate) struct Folded {
 impl Session {
     /// Looks at the kernel, attaches the probes, and takes the first snapshot.
     pub(crate) fn open(settings: Settings) -> anyhow::Result<Self> {
-        let scope = namespaces::resolve(&settings.netns.to_string()).map_err(|error| Failure::usage(format!("--netns: {error:#}")))?;
+        let scope = namespaces::resolve(&settings.netns.to_string())
+            .map_err(|error| Failure::usage(format!("--netns: {error:#}")))?;
         check_privileges()?;
         let mut kernel = Kernel::read();
         if let Err(why) = &kernel.btf {
-            let message = format!("this kernel shows no types (CONFIG_DEBUG_INFO_BTF, Linux 5.10 or newer is needed): {why}");
+            let message = format!(
+                "this kernel shows no types (CONFIG_DEBUG_INFO_BTF, Linux 5.10 or newer is needed): {why}"
+            );
             return Err(Failure::new(Exit::Kernel, message).into());
         }
         let mut sampler = Sampler::spawn(scope.clone())?;
@@ -83,8 +88,14 @@ impl Session {
         own::return_memory();
         probes.follow(&first.namespaces, &mut maps);
         maps.next_epoch();
-        let boot_id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned();
-        let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        let boot_id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
+            .unwrap_or_default()
+            .trim()
+            .to_owned();
+        let host = rustix::system::uname()
+            .nodename()
+            .to_string_lossy()
+            .into_owned();
         let mut session = Self {
             cgroups: RefCell::new(Cgroups::new(preflight::cgroup2_root())),
             kernel,
@@ -132,7 +143,11 @@ impl Session {
 
     /// Interfaces of the namespace whose interfaces carry programs.
     pub(crate) fn home_links(&self) -> &[Link] {
-        let home = self.previous.namespaces.iter().find(|state| state.netns == self.home);
+        let home = self
+            .previous
+            .namespaces
+            .iter()
+            .find(|state| state.netns == self.home);
         home.map_or(&[], |state| state.links.as_slice())
     }
 
@@ -148,9 +163,16 @@ impl Session {
 
     /// What can not be seen right now.
     pub(crate) fn blind(&self) -> Vec<Blind> {
-        let window = Window { previous: &self.previous, now: &self.previous, single_netns: self.limited() };
+        let window = Window {
+            previous: &self.previous,
+            now: &self.previous,
+            single_netns: self.limited(),
+        };
         let layers = layer::fold(&window, &self.unavailable()).layers;
-        layers.into_iter().flat_map(|reading| reading.blind).collect()
+        layers
+            .into_iter()
+            .flat_map(|reading| reading.blind)
+            .collect()
     }
 
     /// Closes the window that is over and opens the next.
@@ -158,7 +180,11 @@ impl Session {
         let now = self.snapshot();
         self.windows += 1;
         let clock = Clock::now();
-        let window = Window { previous: &self.previous, now: &now, single_netns: self.limited() };
+        let window = Window {
+            previous: &self.previous,
+            now: &now,
+            single_netns: self.limited(),
+        };
         let layers = layer::fold(&window, &self.unavailable());
         let circumstances = Circumstances {
             boot_id: &self.boot_id,
@@ -184,29 +210,45 @@ impl Session {
     }
 
     fn snapshot(&mut self) -> Snapshot {
-        let host = self.sampler.sample(readers_deadline(self.settings.interval));
+        let host = self
+            .sampler
+            .sample(readers_deadline(self.settings.interval));
         self.probes.follow(&host.namespaces, &mut self.maps);
         let boot_ns = boot_ns();
-        let kernel = self.maps.read(&self.kernel.names, self.probes.slots(), boot_ns);
+        let kernel = self
+            .maps
+            .read(&self.kernel.names, self.probes.slots(), boot_ns);
         // Samples that arrived while the maps were read belong to the next window, as their counts may.
         let mut samples = std::mem::take(&mut self.held_back);
         self.maps.drain(&mut samples);
-        self.held_back = samples.extract_if(.., |sample| sample.at_ns > boot_ns).collect();
+        self.held_back = samples
+            .extract_if(.., |sample| sample.at_ns > boot_ns)
+            .collect();
         self.maps.next_epoch();
         self.cgroups.borrow_mut().next_window();
-        Snapshot { boot_ns, kernel, namespaces: host.namespaces, host: host.host, samples, blind: host.blind }
+        Snapshot {
+            boot_ns,
+            kernel,
+            namespaces: host.namespaces,
+            host: host.host,
+            samples,
+            blind: host.blind,
+        }
     }
 
     fn events(&self, window: &Window, clock: Clock) -> Vec<Event> {
         let names = &self.kernel.names;
-        event::events(window, &event::Names {
-            clock,
-            limited: self.limited(),
-            cgroup: &|id| self.cgroups.borrow_mut().path(id),
-            drop_reason: &|code| names.drop_reason(code),
-            function: &|address| names.function(address),
-            reset_reason: &|code| names.reset_reason(code),
-        })
+        event::events(
+            window,
+            &event::Names {
+                clock,
+                limited: self.limited(),
+                cgroup: &|id| self.cgroups.borrow_mut().path(id),
+                drop_reason: &|code| names.drop_reason(code),
+                function: &|address| names.function(address),
+                reset_reason: &|code| names.reset_reason(code),
+            },
+        )
     }
 
     fn unavailable(&self) -> impl Fn(&str) -> Option<String> + use<> {
@@ -223,7 +265,9 @@ impl Session {
 }
 
 fn readers_deadline(interval: Duration) -> Duration {
-    interval.mul_f64(READERS_SHARE).clamp(READERS_AT_LEAST, READERS_AT_MOST)
+    interval
+        .mul_f64(READERS_SHARE)
+        .clamp(READERS_AT_LEAST, READERS_AT_MOST)
 }
 
 /// `CLOCK_BOOTTIME`, the clock of the programs.
@@ -238,7 +282,11 @@ fn check_privileges() -> Result<(), Failure> {
         return Ok(());
     }
     let program = std::env::current_exe().unwrap_or_else(|_| "osi-agent".into());
-    let grants = preflight::CAPABILITIES.iter().map(|(name, _)| name.to_lowercase()).collect::<Vec<_>>().join(",");
+    let grants = preflight::CAPABILITIES
+        .iter()
+        .map(|(name, _)| name.to_lowercase())
+        .collect::<Vec<_>>()
+        .join(",");
     Err(Failure::new(
         Exit::Privilege,
         format!(
@@ -249,24 +297,46 @@ fn check_privileges() -> Result<(), Failure> {
     ))
 }
 
-fn check_ifaces(settings: &Settings, namespaces: &[crate::snapshot::NetnsState], home: u32) -> Result<(), Failure> {
+fn check_ifaces(
+    settings: &Settings,
+    namespaces: &[crate::snapshot::NetnsState],
+    home: u32,
+) -> Result<(), Failure> {
     let links: Vec<_> = namespaces
         .iter()
         .filter(|state| state.netns.inode == home)
         .flat_map(|state| state.links.iter().map(|link| link.iface.name.as_str()))
         .collect();
-    match settings.ifaces.iter().find(|wanted| !links.contains(&wanted.as_str())) {
+    match settings
+        .ifaces
+        .iter()
+        .find(|wanted| !links.contains(&wanted.as_str()))
+    {
         None => Ok(()),
-        Some(unknown) => Err(Failure::usage(format!("there is no interface {unknown}; there are {}", links.join(", ")))),
+        Some(unknown) => Err(Failure::usage(format!(
+            "there is no interface {unknown}; there are {}",
+            links.join(", ")
+        ))),
     }
 }
 
 fn check_probes(statuses: &[ProbeStatus]) -> anyhow::Result<()> {
-    if statuses.iter().any(|status| status.state == ProbeState::Active && status.name != "tcp_connect") {
+    if statuses
+        .iter()
+        .any(|status| status.state == ProbeState::Active && status.name != "tcp_connect")
+    {
         return Ok(());
     }
-    let reasons: Vec<_> =
-        statuses.iter().filter_map(|status| Some(format!("{}: {}", status.name, status.reason.as_ref()?))).collect();
-    Err(Failure::new(Exit::Kernel, format!("this kernel runs none of the probes: {}", reasons.join("; "))))
-        .context("run `osi-agent doctor` for the whole list")
+    let reasons: Vec<_> = statuses
+        .iter()
+        .filter_map(|status| Some(format!("{}: {}", status.name, status.reason.as_ref()?)))
+        .collect();
+    Err(Failure::new(
+        Exit::Kernel,
+        format!(
+            "this kernel runs none of the probes: {}",
+            reasons.join("; ")
+        ),
+    ))
+    .context("run `osi-agent doctor` for the whole list")
 }

@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 
 use anyhow::Context as _;
-use aya::maps::{Array, HashMap as BpfHashMap, MapData, PerCpuArray, PerCpuHashMap, PerCpuValues, RingBuf};
+use aya::maps::{
+    Array, HashMap as BpfHashMap, MapData, PerCpuArray, PerCpuHashMap, PerCpuValues, RingBuf,
+};
 use aya::{Ebpf, Pod};
 use osi_common::handshake::{Handshake, LATENCIES, MAX_HANDSHAKES, MAX_PEERS, Peer, PeerKey};
 use osi_common::histogram::LatencyHistogram;
@@ -36,8 +38,12 @@ pub struct Maps {
 impl Maps {
     /// Takes the maps out of the loaded object.
     pub fn take(ebpf: &mut Ebpf) -> anyhow::Result<Self> {
-        let cpus = aya::util::nr_cpus().map_err(|(path, error)| anyhow::anyhow!("{path}: {error}"))?;
-        let mut map = |name: &str| ebpf.take_map(name).with_context(|| format!("the object has no map {name}"));
+        let cpus =
+            aya::util::nr_cpus().map_err(|(path, error)| anyhow::anyhow!("{path}: {error}"))?;
+        let mut map = |name: &str| {
+            ebpf.take_map(name)
+                .with_context(|| format!("the object has no map {name}"))
+        };
         Ok(Self {
             occurrences: map("OCCURRENCES")?.try_into()?,
             peers: map("PEERS")?.try_into()?,
@@ -84,10 +90,18 @@ impl Maps {
         for direction in [Direction::Rx, Direction::Tx] {
             let row = row(slot, direction);
             self.traffic.set(row, zeros(self.cpus)?, 0)?;
-            self.bursts.set(row, Bursts { bins: [0; BURST_BINS] }, 0)?;
+            self.bursts.set(
+                row,
+                Bursts {
+                    bins: [0; BURST_BINS],
+                },
+                0,
+            )?;
         }
         self.frames.set(slot, zeros(self.cpus)?, 0)?;
-        self.slot_of.set(ifindex, slot + 1, 0).context("no slot for the interface")
+        self.slot_of
+            .set(ifindex, slot + 1, 0)
+            .context("no slot for the interface")
     }
 
     /// Takes an interface's rows away.
@@ -102,13 +116,35 @@ impl Maps {
         let mut maps = KernelMaps::default();
         self.read_occurrences(names, &mut maps);
         self.read_handshakes(now_ns, &mut maps);
-        maps.latencies = (0..LATENCIES).map(|index| merged(&self.latency, index, LatencyHistogram::EMPTY, LatencyHistogram::merge)).collect();
-        maps.health = (0..HEALTH_SLOTS).map(|index| merged(&self.health, index, 0, |sum, share| *sum += share)).collect();
-        maps.interfaces = slots.iter().map(|slot| self.read_interface(slot, now_ns)).collect();
+        maps.latencies = (0..LATENCIES)
+            .map(|index| {
+                merged(
+                    &self.latency,
+                    index,
+                    LatencyHistogram::EMPTY,
+                    LatencyHistogram::merge,
+                )
+            })
+            .collect();
+        maps.health = (0..HEALTH_SLOTS)
+            .map(|index| merged(&self.health, index, 0, |sum, share| *sum += share))
+            .collect();
+        maps.interfaces = slots
+            .iter()
+            .map(|slot| self.read_interface(slot, now_ns))
+            .collect();
         maps.fill = vec![
-            ("occurrences", (maps.occurrences.len() + maps.drops.len()) as u64, MAX_KEYS.into()),
+            (
+                "occurrences",
+                (maps.occurrences.len() + maps.drops.len()) as u64,
+                MAX_KEYS.into(),
+            ),
             ("peers", maps.peers.len() as u64, MAX_PEERS.into()),
-            ("handshakes", maps.handshakes_in_flight, MAX_HANDSHAKES.into()),
+            (
+                "handshakes",
+                maps.handshakes_in_flight,
+                MAX_HANDSHAKES.into(),
+            ),
         ];
         maps
     }
@@ -120,7 +156,11 @@ impl Maps {
             if key.kind == Kind::Drop as u32 {
                 let reason = names.drop_reason(key.code);
                 maps.reasons.insert(key.code, reason.clone());
-                let key = DropKey { reason, function: names.function(key.location), netns: key.netns };
+                let key = DropKey {
+                    reason,
+                    function: names.function(key.location),
+                    netns: key.netns,
+                };
                 maps.drops.entry(key).or_default().merge(&total);
             } else {
                 maps.occurrences.insert(key, total);
@@ -146,12 +186,21 @@ impl Maps {
     fn read_handshakes(&self, now_ns: u64, maps: &mut KernelMaps) {
         for (_, handshake) in self.handshakes.iter().flatten() {
             maps.handshakes_in_flight += 1;
-            maps.oldest_handshake_ns = maps.oldest_handshake_ns.max(now_ns.saturating_sub(handshake.begun_ns));
+            maps.oldest_handshake_ns = maps
+                .oldest_handshake_ns
+                .max(now_ns.saturating_sub(handshake.begun_ns));
         }
     }
 
     fn read_interface(&self, slot: &Slot, now_ns: u64) -> InterfaceMaps {
-        let traffic = |direction| merged(&self.traffic, row(slot.slot, direction), Traffic::default(), Traffic::merge);
+        let traffic = |direction| {
+            merged(
+                &self.traffic,
+                row(slot.slot, direction),
+                Traffic::default(),
+                Traffic::merge,
+            )
+        };
         InterfaceMaps {
             netns: slot.netns.clone(),
             iface: slot.iface.clone(),
@@ -159,7 +208,9 @@ impl Maps {
             tx: traffic(Direction::Tx),
             rx_peak_ms_bytes: self.peak(row(slot.slot, Direction::Rx), now_ns),
             tx_peak_ms_bytes: self.peak(row(slot.slot, Direction::Tx), now_ns),
-            frames: slot.xdp.then(|| merged(&self.frames, slot.slot, Frames::default(), Frames::merge)),
+            frames: slot
+                .xdp
+                .then(|| merged(&self.frames, slot.slot, Frames::default(), Frames::merge)),
         }
     }
 
@@ -167,16 +218,27 @@ impl Maps {
     fn peak(&self, row: u32, now_ns: u64) -> u64 {
         let now_ms = now_ns / osi_common::interface::BURST_BIN_NS;
         let oldest_ms = now_ms.saturating_sub(BURST_BINS as u64 - 1);
-        let Ok(bursts) = self.bursts.get(&row, 0) else { return 0 };
+        let Ok(bursts) = self.bursts.get(&row, 0) else {
+            return 0;
+        };
         let mut bins: HashMap<u64, u64> = HashMap::new();
         for millisecond in oldest_ms..=now_ms {
-            let value = bursts.bins.get(millisecond as usize & (BURST_BINS - 1)).copied().unwrap_or(0);
+            let value = bursts
+                .bins
+                .get(millisecond as usize & (BURST_BINS - 1))
+                .copied()
+                .unwrap_or(0);
             let (stamp, bytes) = burst_bin(value);
             if stamp == millisecond as u32 && bytes > 0 {
                 bins.insert(millisecond, bytes.into());
             }
         }
-        let pending = self.traffic.get(&row, 0).map(|shares| shares.iter().map(|share| (share.burst_ms, share.burst_bytes)).collect::<Vec<_>>());
+        let pending = self.traffic.get(&row, 0).map(|shares| {
+            shares
+                .iter()
+                .map(|share| (share.burst_ms, share.burst_bytes))
+                .collect::<Vec<_>>()
+        });
         for (millisecond, bytes) in pending.unwrap_or_default() {
             if millisecond >= oldest_ms {
                 *bins.entry(millisecond).or_default() += bytes;
@@ -186,7 +248,12 @@ impl Maps {
     }
 }
 
-fn merged<T: Pod>(map: &PerCpuArray<MapData, T>, index: u32, zero: T, merge: impl Fn(&mut T, &T)) -> T {
+fn merged<T: Pod>(
+    map: &PerCpuArray<MapData, T>,
+    index: u32,
+    zero: T,
+    merge: impl Fn(&mut T, &T),
+) -> T {
     let mut total = zero;
     if let Ok(shares) = map.get(&index, 0) {
         shares.iter().for_each(|share| merge(&mut total, share));

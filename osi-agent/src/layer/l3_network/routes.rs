@@ -112,11 +112,25 @@ rows! { Layer::L3;
 
 fn ip6_out_no_routes(window: &Window, rows: &mut Vec<Amount>) {
     let speaks_ipv6 = |netns: &Netns| {
-        let state = window.now.namespaces.iter().find(|state| state.netns == *netns);
-        state.is_some_and(|state| state.routes.iter().any(|route| route.v6 && !route.destination.is_some_and(is_of_the_link)))
+        let state = window
+            .now
+            .namespaces
+            .iter()
+            .find(|state| state.netns == *netns);
+        state.is_some_and(|state| {
+            state
+                .routes
+                .iter()
+                .any(|route| route.v6 && !route.destination.is_some_and(is_of_the_link))
+        })
     };
-    let moved = window.mib(Mib::Ip6OutNoRoutes).filter(|(netns, _)| speaks_ipv6(netns));
-    rows.extend(moved.map(|(netns, delta)| Amount { scope: Scope::netns(netns), delta }));
+    let moved = window
+        .mib(Mib::Ip6OutNoRoutes)
+        .filter(|(netns, _)| speaks_ipv6(netns));
+    rows.extend(moved.map(|(netns, delta)| Amount {
+        scope: Scope::netns(netns),
+        delta,
+    }));
 }
 
 /// Networks that every interface has by itself.
