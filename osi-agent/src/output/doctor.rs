@@ -15,7 +15,7 @@ pub struct DoctorReport {
     pub kernel: String,
     /// BTF of the running kernel: where it was read, or why not.
     pub btf: Check,
-    /// Kernel lockdown mode: none, integrity or confidentiality; null where the kernel has no lockdown.
+    /// Kernel lockdown mode: none, integrity or confidentiality; null where it can not be read (no lockdown, or securityfs is not mounted).
     pub lockdown: Option<String>,
     /// Effective user.
     pub uid: u32,
@@ -111,7 +111,9 @@ pub fn render(report: &DoctorReport) -> String {
     );
     out.row(
         "lockdown",
-        lockdown.as_deref().unwrap_or("not in this kernel"),
+        lockdown
+            .as_deref()
+            .unwrap_or("not known: /sys/kernel/security is not mounted, or the kernel has none"),
     );
     out.row(
         "user",

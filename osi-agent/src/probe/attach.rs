@@ -1,6 +1,7 @@
 //! Loads and attaches every probe on its own, so that one refusal blinds only its own signals.
 
 use std::fs::File;
+use std::os::fd::AsFd as _;
 use std::time::Instant;
 
 use anyhow::Context as _;
@@ -12,7 +13,7 @@ use osi_common::offsets::Settings;
 use super::interfaces::{Interfaces, TcMode};
 use super::kernel::Kernel;
 use super::table::{Attach, PROBES, Probe, Variant};
-use super::{ProbeState, ProbeStatus, preflight};
+use super::{ProbeRuns, ProbeState, ProbeStatus, own, preflight};
 use crate::config::XdpMode;
 use crate::host::namespaces::Handle;
 use crate::snapshot::NetnsState;
@@ -124,6 +125,14 @@ impl Probes {
     /// Interfaces with programs: (slot, namespace, interface, XDP attached).
     pub fn slots(&self) -> &[super::interfaces::Slot] {
         self.interfaces.slots()
+    }
+
+    /// Runs and misses of every loaded program.
+    pub fn runs(&self) -> Vec<ProbeRuns> {
+        let programs = self.ebpf.programs();
+        programs
+            .filter_map(|(name, program)| Some(own::runs(name, program.fd().ok()?.as_fd())))
+            .collect()
     }
 
     /// Kernel ids of the loaded programs.

@@ -1,31 +1,63 @@
 //! What the agent costs and what it lost.
 
+use std::os::fd::{AsRawFd as _, BorrowedFd};
+
 use super::{MapFill, ProbeRuns, SelfStats};
 use crate::snapshot::KernelMaps;
 use osi_common::occurrence::Health;
 
-/// Names of the agent's own programs, for the run statistics.
-pub fn stats(maps: &KernelMaps, dropped_lines: u64) -> SelfStats {
-    let health = |row: Health| maps.health.get(row as usize).copied().unwrap_or(0);
-    SelfStats {
-        probes: runs(),
-        lost_events: health(Health::RingFull),
-        suppressed_events: health(Health::NotSampled),
-        uncounted_events: health(Health::KeysFull),
-        dropped_lines,
-        map_fill: maps
-            .fill
-            .iter()
-            .map(|(name, used, capacity)| MapFill {
-                name: (*name).to_owned(),
-                used: *used,
-                capacity: *capacity,
-            })
-            .collect(),
+/// What the agent costs right now; cheap enough for every window.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Cost {
+    /// CPU time of all threads since the start, user and system.
+    pub cpu_ns: u64,
+    /// Resident memory.
+    pub rss_bytes: u64,
+    /// Samples lost since the start.
+    pub lost_events: u64,
+}
+
+/// What the agent costs right now.
+pub fn cost(maps: &KernelMaps) -> Cost {
+    Cost {
         cpu_ns: cpu_ns(),
         rss_bytes: rss_bytes(),
-        map_bytes: map_bytes(),
+        lost_events: health(maps, Health::RingFull),
     }
+}
+
+/// Everything that the agent says about itself.
+pub fn stats(
+    maps: &KernelMaps,
+    probes: Vec<ProbeRuns>,
+    map_bytes: u64,
+    dropped_lines: u64,
+) -> SelfStats {
+    let Cost {
+        cpu_ns,
+        rss_bytes,
+        lost_events,
+    } = cost(maps);
+    let fill = maps.fill.iter().map(|(name, used, capacity)| MapFill {
+        name: (*name).to_owned(),
+        used: *used,
+        capacity: *capacity,
+    });
+    SelfStats {
+        probes,
+        lost_events,
+        suppressed_events: health(maps, Health::NotSampled),
+        uncounted_events: health(maps, Health::KeysFull),
+        dropped_lines,
+        map_fill: fill.collect(),
+        cpu_ns,
+        rss_bytes,
+        map_bytes,
+    }
+}
+
+fn health(maps: &KernelMaps, row: Health) -> u64 {
+    maps.health.get(row as usize).copied().unwrap_or(0)
 }
 
 /// Hands memory that start-up used and freed back to the system: the C library would keep it for later.
@@ -54,44 +86,34 @@ fn rss_bytes() -> u64 {
     pages * rustix::param::page_size() as u64
 }
 
-/// Memory of our maps, as the kernel accounts it (`memlock` in `/proc/self/fdinfo`).
-fn map_bytes() -> u64 {
-    own_fdinfo()
-        .iter()
+/// Memory of our maps, as the kernel accounts it (`memlock` in `/proc/self/fdinfo`). It does not change after loading.
+pub fn map_bytes() -> u64 {
+    let Ok(entries) = std::fs::read_dir("/proc/self/fdinfo") else {
+        return 0;
+    };
+    let infos = entries
+        .flatten()
+        .filter_map(|entry| std::fs::read_to_string(entry.path()).ok());
+    infos
         .filter(|info| field(info, "map_type").is_some())
-        .filter_map(|info| field(info, "memlock"))
+        .filter_map(|info| field(&info, "memlock"))
         .sum()
 }
 
-/// Runs and misses per program, as the kernel counts them in `fdinfo`. Run counts move only while its statistics are on.
-fn runs() -> Vec<ProbeRuns> {
-    own_fdinfo()
-        .iter()
-        .filter(|info| field(info, "prog_type").is_some())
-        .map(|info| {
-            let (runs, time) = (
-                field(info, "run_cnt").unwrap_or(0),
-                field(info, "run_time_ns").unwrap_or(0),
-            );
-            ProbeRuns {
-                name: format!("id {}", field(info, "prog_id").unwrap_or(0)),
-                events: (runs > 0).then_some(runs),
-                ns_per_event: (runs > 0).then(|| time as f64 / runs as f64),
-                misses: field(info, "recursion_misses").unwrap_or(0),
-            }
-        })
-        .collect()
-}
-
-fn own_fdinfo() -> Vec<String> {
-    let Ok(entries) = std::fs::read_dir("/proc/self/fdinfo") else {
-        return Vec::new();
-    };
-    entries
-        .flatten()
-        .filter_map(|entry| std::fs::read_to_string(entry.path()).ok())
-        .filter(|info| info.contains("memlock:"))
-        .collect()
+/// Runs and misses of a program, as the kernel counts them in `fdinfo`. Run counts move only while its statistics are on.
+pub fn runs(name: &str, program: BorrowedFd) -> ProbeRuns {
+    let path = format!("/proc/self/fdinfo/{}", program.as_raw_fd());
+    let info = std::fs::read_to_string(path).unwrap_or_default();
+    let (runs, time) = (
+        field(&info, "run_cnt").unwrap_or(0),
+        field(&info, "run_time_ns").unwrap_or(0),
+    );
+    ProbeRuns {
+        name: name.to_owned(),
+        events: (runs > 0).then_some(runs),
+        ns_per_event: (runs > 0).then(|| time as f64 / runs as f64),
+        misses: field(&info, "recursion_misses").unwrap_or(0),
+    }
 }
 
 fn field(fdinfo: &str, name: &str) -> Option<u64> {

@@ -5,6 +5,7 @@ use aya::programs::{SchedClassifier, TcAttachType, loaded_programs};
 use super::session::Session;
 use crate::config::{DoctorArgs, Exit, Settings};
 use crate::event::Clock;
+use crate::host::text::clean;
 use crate::layer::signals;
 use crate::output::doctor::{
     Capability, Check, DoctorReport, ForeignProgram, Reader, XdpRisk, render,
@@ -13,6 +14,9 @@ use crate::output::json::Lines;
 use crate::output::stdout::print;
 use crate::probe::preflight;
 use crate::snapshot::Link;
+
+/// Longest driver name, in characters.
+const NAME_MAX: usize = 64;
 
 /// `osi-agent doctor`.
 pub fn doctor(args: &DoctorArgs) -> anyhow::Result<Exit> {
@@ -152,7 +156,13 @@ fn xdp_risk(link: &Link) -> XdpRisk {
     };
     XdpRisk {
         iface: link.iface.name.clone(),
-        driver: link.kind.clone(),
+        driver: link.kind.clone().or_else(|| driver(&link.iface.name)),
         advice: advice.to_owned(),
     }
+}
+
+/// Driver of a hardware interface, as sysfs names it.
+fn driver(iface: &str) -> Option<String> {
+    let target = std::fs::read_link(format!("/sys/class/net/{iface}/device/driver")).ok()?;
+    Some(clean(target.file_name()?.as_encoded_bytes(), NAME_MAX))
 }

@@ -13,13 +13,13 @@ use crate::output::json::{Bye, Hello, Lines};
 use crate::output::plain;
 use crate::output::stdout::{End, Rank, Stdout};
 use crate::output::tui::{self, Cost, Info, Theme, Tui, View};
-use crate::probe::SelfStats;
+use crate::probe::{SelfStats, own};
 
 /// One way to show windows.
 pub(crate) struct Front {
     kind: Kind,
     lines: Lines,
-    last_stats: SelfStats,
+    last_cost: own::Cost,
     started: Instant,
     last_window: Instant,
 }
@@ -72,7 +72,7 @@ impl Front {
         Ok(Self {
             kind,
             lines,
-            last_stats: SelfStats::default(),
+            last_cost: own::Cost::default(),
             started: now,
             last_window: now,
         })
@@ -86,11 +86,6 @@ impl Front {
         }
     }
 
-    /// Samples lost since the start, as of the last window.
-    pub(crate) const fn lost_events(&self) -> u64 {
-        self.last_stats.lost_events
-    }
-
     /// The first line.
     pub(crate) fn hello(&self, hello: &Hello) {
         if let Kind::Stream(writer) = &self.kind {
@@ -99,8 +94,8 @@ impl Front {
     }
 
     /// A window, with the agent's own figures when they are due.
-    pub(crate) fn window(&mut self, folded: Folded, with_stats: bool) {
-        let Folded { map, events, stats } = folded;
+    pub(crate) fn window(&mut self, folded: Folded, stats: Option<SelfStats>) {
+        let Folded { map, events, cost } = folded;
         let length = self.last_window.elapsed();
         self.last_window = Instant::now();
         match &self.kind {
@@ -113,47 +108,38 @@ impl Front {
                 for event in &events {
                     writer.line(Rank::Event, self.lines.event(event));
                 }
-                if with_stats {
-                    writer.line(Rank::Map, self.lines.stats(&map.at, &stats));
+                if let Some(stats) = &stats {
+                    writer.line(Rank::Map, self.lines.stats(&map.at, stats));
                 }
             }
             Kind::Text(writer, glyphs) => {
                 writer.line(Rank::Map, plain::render(&map, *glyphs).into_bytes());
             }
             Kind::Screen(screen, info) => {
-                let cpu = Duration::from_nanos(stats.cpu_ns.saturating_sub(self.last_stats.cpu_ns));
-                let cost = Cost {
+                let cpu = Duration::from_nanos(cost.cpu_ns.saturating_sub(self.last_cost.cpu_ns));
+                let shown = Cost {
                     uptime: self.started.elapsed(),
                     cpu_ratio: cpu.as_secs_f64() / length.as_secs_f64().max(f64::MIN_POSITIVE),
-                    rss_bytes: stats.rss_bytes,
-                    lost_events: stats.lost_events,
+                    rss_bytes: cost.rss_bytes,
+                    lost_events: cost.lost_events,
                 };
                 screen.show(View {
                     info: Arc::clone(info),
                     map,
                     events,
-                    cost,
+                    cost: shown,
                 });
             }
         }
-        self.last_stats = stats;
+        self.last_cost = cost;
     }
 
     /// The last lines; then the screen or the writer ends. True when the reader had left.
-    pub(crate) fn bye(self, bye: &Bye, deadline: Duration) -> bool {
+    pub(crate) fn bye(self, stats: &SelfStats, bye: &Bye, deadline: Duration) -> bool {
         match self.kind {
             Kind::Stream(writer) => {
                 let now = Clock::timestamp();
-                writer.line(
-                    Rank::Frame,
-                    self.lines.stats(
-                        &now,
-                        &SelfStats {
-                            dropped_lines: writer.dropped(),
-                            ..self.last_stats
-                        },
-                    ),
-                );
+                writer.line(Rank::Frame, self.lines.stats(&now, stats));
                 writer.line(Rank::Frame, self.lines.bye(&now, bye));
                 writer.finish(deadline) == End::Closed
             }

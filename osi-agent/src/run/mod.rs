@@ -39,9 +39,10 @@ pub fn watch(settings: Settings) -> anyhow::Result<Exit> {
     let reason = loop {
         match edges.next() {
             Wake::Window => {
-                let folded = session.fold(front.dropped());
+                let folded = session.fold();
                 totals.add(&folded.map);
-                front.window(folded, session.windows().is_multiple_of(STATS_EVERY));
+                let due = session.windows().is_multiple_of(STATS_EVERY);
+                front.window(folded, due.then(|| session.stats(front.dropped())));
             }
             Wake::Quit => break "quit",
             Wake::Duration => break "duration",
@@ -49,17 +50,18 @@ pub fn watch(settings: Settings) -> anyhow::Result<Exit> {
             Wake::Closed => return Ok(close(session, Exit::OutputClosed)),
         }
     };
+    let stats = session.stats(front.dropped());
     let bye = Bye {
         reason: reason.to_owned(),
         windows: session.windows(),
         layers: totals.layers,
-        lost_events: front.lost_events(),
+        lost_events: stats.lost_events,
     };
     let exit = match session.settings().fail_on {
         Some(limit) if limit.hit(totals.last) => Exit::FailOn,
         Some(FailOn::Warn | FailOn::Critical) | None => Exit::Done,
     };
-    let closed = front.bye(&bye, FLUSH);
+    let closed = front.bye(&stats, &bye, FLUSH);
     Ok(close(
         session,
         if closed { Exit::OutputClosed } else { exit },

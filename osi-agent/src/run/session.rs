@@ -42,6 +42,7 @@ pub(crate) struct Session {
     boot_id: String,
     host: String,
     windows: u64,
+    map_bytes: u64,
 }
 
 /// What a window left.
@@ -50,8 +51,8 @@ pub(crate) struct Folded {
     pub(crate) map: FaultMap,
     /// Its events.
     pub(crate) events: Vec<Event>,
-    /// What the agent says about itself.
-    pub(crate) stats: SelfStats,
+    /// What the agent costs.
+    pub(crate) cost: own::Cost,
 }
 
 impl Session {
@@ -110,6 +111,7 @@ impl Session {
             boot_id,
             host: crate::host::text::clean(host.as_bytes(), 255),
             windows: 0,
+            map_bytes: own::map_bytes(),
         };
         // The baseline: everything before it is history and not ours to judge.
         session.previous = session.snapshot();
@@ -176,7 +178,7 @@ impl Session {
     }
 
     /// Closes the window that is over and opens the next.
-    pub(crate) fn fold(&mut self, dropped_lines: u64) -> Folded {
+    pub(crate) fn fold(&mut self) -> Folded {
         let now = self.snapshot();
         self.windows += 1;
         let clock = Clock::now();
@@ -194,10 +196,20 @@ impl Session {
         };
         let map = judge(&window, &layers, &mut self.history, &circumstances);
         let events = self.events(&window, clock);
-        let stats = own::stats(&now.kernel, dropped_lines);
+        let cost = own::cost(&now.kernel);
         self.probes.flush_log();
         self.previous = now;
-        Folded { map, events, stats }
+        Folded { map, events, cost }
+    }
+
+    /// Everything that the agent says about itself, as of the last window.
+    pub(crate) fn stats(&self, dropped_lines: u64) -> SelfStats {
+        own::stats(
+            &self.previous.kernel,
+            self.probes.runs(),
+            self.map_bytes,
+            dropped_lines,
+        )
     }
 
     /// Releases everything that the kernel would not release by itself.
