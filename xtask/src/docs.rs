@@ -16,10 +16,16 @@ struct Generated {
 }
 
 /// Every generated file; `check` compares each with what is committed.
-const GENERATED: &[Generated] = &[Generated {
-    file: "docs/schema/osi-agent.v1.schema.json",
-    arguments: &["schema"],
-}];
+const GENERATED: &[Generated] = &[
+    Generated {
+        file: "docs/schema/osi-agent.v1.schema.json",
+        arguments: &["schema"],
+    },
+    Generated {
+        file: "docs/names.txt",
+        arguments: &["explain", "list"],
+    },
+];
 
 /// Write the generated documents again, from what the built agent prints.
 #[derive(clap::Args)]
@@ -61,6 +67,11 @@ pub(crate) fn check_fresh() -> Result<()> {
 
 impl Generated {
     fn print(&self, agent: &Path) -> Result<String> {
-        sh::output(std::process::Command::new(agent).args(self.arguments))
+        // The same document whatever the language of the machine.
+        sh::output(
+            std::process::Command::new(agent)
+                .args(self.arguments)
+                .env("LC_ALL", "C.UTF-8"),
+        )
     }
 }

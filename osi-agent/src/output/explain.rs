@@ -180,7 +180,7 @@ fn of_cause(cause: &Cause) -> String {
     page.row("  closes    ", "after 5 windows without it");
     if !explained_by.is_empty() {
         let explaining: Vec<_> = explained_by.iter().map(|cause| cause.id).collect();
-        page.row("  symptom of", &format!(" {}", explaining.join(", ")));
+        page.row("  caused by ", &explaining.join(", "));
     }
     for threshold in *thresholds {
         page.row(
