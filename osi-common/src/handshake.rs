@@ -1,6 +1,6 @@
 //! Client handshakes in flight, and what became of them per peer.
 
-use crate::pod::kernel_struct;
+use crate::pod::{counters, kernel_struct};
 
 /// Handshakes in flight that can be tracked at once.
 pub const MAX_HANDSHAKES: u32 = 16_384;
@@ -51,27 +51,28 @@ kernel_struct! {
         /// Destination address: IPv4 in the first four bytes.
         pub address: [u8; 16],
     }
+}
 
+counters! {
     /// What became of the connects to one peer since the programs were loaded.
-    #[derive(Default)]
     pub struct Peer {
         /// Connects begun.
-        pub attempts: u64,
+        pub attempts,
         /// Connects that reached ESTABLISHED.
-        pub connected: u64,
+        pub connected,
         /// Ended by a reset or port unreachable (`ECONNREFUSED`).
-        pub refused: u64,
+        pub refused,
         /// Ended by the kernel's own timer (`ETIMEDOUT`).
-        pub timed_out: u64,
+        pub timed_out,
         /// Ended by ICMP or the neighbour layer (`EHOSTUNREACH`, `ENETUNREACH`, …).
-        pub unreachable: u64,
+        pub unreachable,
         /// Found no local port.
-        pub port_exhausted: u64,
+        pub port_exhausted,
         /// Given up by the application before an answer.
-        pub abandoned: u64,
+        pub abandoned,
         /// Any other errno.
-        pub other: u64,
+        pub other,
         /// SYNs sent again.
-        pub syn_retransmits: u64,
+        pub syn_retransmits,
     }
 }

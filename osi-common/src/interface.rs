@@ -1,6 +1,6 @@
 //! Per-interface packet counters, size classes and 1 ms bursts.
 
-use crate::pod::kernel_struct;
+use crate::pod::{counters, kernel_struct};
 
 /// Interfaces that can carry programs at the same time; further ones keep their kernel counters only.
 pub const SLOTS: u32 = 32;
@@ -69,16 +69,17 @@ kernel_struct! {
         /// Bin i belongs to the latest millisecond m with m % 1024 = i.
         pub bins: [u64; BURST_BINS],
     }
+}
 
+counters! {
     /// What the XDP program counted on one interface, on one CPU.
-    #[derive(Default)]
     pub struct Frames {
         /// Frames seen.
-        pub frames: u64,
+        pub frames,
         /// Bytes seen.
-        pub bytes: u64,
+        pub bytes,
         /// Frames too short for the header they announce, or with an impossible header length.
-        pub malformed: u64,
+        pub malformed,
     }
 }
 
@@ -112,20 +113,6 @@ impl Traffic {
         for (mine, theirs) in self.sizes.iter_mut().zip(sizes) {
             *mine += theirs;
         }
-    }
-}
-
-impl Frames {
-    /// Adds another CPU's share.
-    pub fn merge(&mut self, other: &Self) {
-        let Self {
-            frames,
-            bytes,
-            malformed,
-        } = other;
-        self.frames += frames;
-        self.bytes += bytes;
-        self.malformed += malformed;
     }
 }
 

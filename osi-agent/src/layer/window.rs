@@ -190,7 +190,7 @@ impl<'a> Window<'a> {
                     .get(key)
                     .copied()
                     .unwrap_or_default();
-                let delta = peer_growth(now, &before);
+                let delta = now.since(&before);
                 (delta != Peer::default()).then_some((key, delta))
             })
             .collect();
@@ -236,31 +236,6 @@ fn same<T>(previous: &[T], at: usize, is_it: impl Fn(&T) -> bool) -> Option<&T> 
         .get(at)
         .filter(|old| is_it(old))
         .or_else(|| previous.iter().find(|old| is_it(old)))
-}
-
-fn peer_growth(now: &Peer, before: &Peer) -> Peer {
-    let Peer {
-        attempts,
-        connected,
-        refused,
-        timed_out,
-        unreachable,
-        port_exhausted,
-        abandoned,
-        other,
-        syn_retransmits,
-    } = before;
-    Peer {
-        attempts: now.attempts.saturating_sub(*attempts),
-        connected: now.connected.saturating_sub(*connected),
-        refused: now.refused.saturating_sub(*refused),
-        timed_out: now.timed_out.saturating_sub(*timed_out),
-        unreachable: now.unreachable.saturating_sub(*unreachable),
-        port_exhausted: now.port_exhausted.saturating_sub(*port_exhausted),
-        abandoned: now.abandoned.saturating_sub(*abandoned),
-        other: now.other.saturating_sub(*other),
-        syn_retransmits: now.syn_retransmits.saturating_sub(*syn_retransmits),
-    }
 }
 
 /// `AF_INET6`, the same on every architecture.

@@ -249,18 +249,7 @@ fn peer<C: EbpfContext>(ctx: &C, netns: u32, flow: &Flow) -> Option<*mut Peer> {
     if let Some(peer) = PEERS.get_ptr_mut(key) {
         return Some(peer);
     }
-    let none = Peer {
-        attempts: 0,
-        connected: 0,
-        refused: 0,
-        timed_out: 0,
-        unreachable: 0,
-        port_exhausted: 0,
-        abandoned: 0,
-        other: 0,
-        syn_retransmits: 0,
-    };
-    let _raced = PEERS.insert(key, none, u64::from(BPF_NOEXIST));
+    let _raced = PEERS.insert(key, Peer::ZERO, u64::from(BPF_NOEXIST));
     let peer = PEERS.get_ptr_mut(key);
     if peer.is_none() {
         note(Health::PeersFull);

@@ -18,14 +18,23 @@ rows! { Layer::L3;
         since: "2.6",
         read: Read::Errors(|window, rows| rows.extend(window.mib_rows(Mib::IpOutNoRoutes))),
     }
-    IP6_OUT_NO_ROUTES: "IPv6 packets that could not be sent for want of a route, in namespaces that have any IPv6 route beyond their own links; without one that is normal life." {
+    IP6_OUT_NO_ROUTES: "IPv6 packets that could not be sent for want of a route; a host without IPv6 has them in normal life." {
         id: "ip6_out_no_routes",
         unit: Unit::Packets,
         source: Source::Proc,
         scope: ScopeKind::Netns,
         fed_by: &["mibs"],
         since: "2.6",
-        read: Read::Errors(ip6_out_no_routes),
+        read: Read::Traffic(|window, rows| rows.extend(window.mib_rows(Mib::Ip6OutNoRoutes))),
+    }
+    IP6_ROUTELESS: "Those of them in namespaces that have an IPv6 route beyond their own links: there they are errors." {
+        id: "ip6_routeless",
+        unit: Unit::Packets,
+        source: Source::Derived,
+        scope: ScopeKind::Netns,
+        fed_by: &["mibs", "routes"],
+        since: "2.6",
+        read: Read::Errors(ip6_routeless),
     }
     IP_IN_NO_ROUTES: "IPv4 packets received that no route leads on." {
         id: "ip_in_no_routes",
@@ -110,7 +119,7 @@ rows! { Layer::L3;
     }
 }
 
-fn ip6_out_no_routes(window: &Window, rows: &mut Vec<Amount>) {
+fn ip6_routeless(window: &Window, rows: &mut Vec<Amount>) {
     let speaks_ipv6 = |netns: &Netns| {
         let state = window
             .now

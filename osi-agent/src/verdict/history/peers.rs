@@ -62,7 +62,7 @@ impl Peers {
                 let mut sum = Peer::default();
                 let mut last = 0;
                 for (at, outcome) in outcomes {
-                    add(&mut sum, outcome);
+                    sum.merge(outcome);
                     if outcome.syn_retransmits > 0 || outcome.timed_out > 0 {
                         last = *at;
                     }
@@ -84,27 +84,4 @@ impl Peers {
             .map(|(_, outcome)| outcome.attempts)
             .sum()
     }
-}
-
-fn add(sum: &mut Peer, more: &Peer) {
-    let Peer {
-        attempts,
-        connected,
-        refused,
-        timed_out,
-        unreachable,
-        port_exhausted,
-        abandoned,
-        other,
-        syn_retransmits,
-    } = more;
-    sum.attempts += attempts;
-    sum.connected += connected;
-    sum.refused += refused;
-    sum.timed_out += timed_out;
-    sum.unreachable += unreachable;
-    sum.port_exhausted += port_exhausted;
-    sum.abandoned += abandoned;
-    sum.other += other;
-    sum.syn_retransmits += syn_retransmits;
 }
