@@ -1,6 +1,7 @@
 //! Reads the eBPF maps, merged over CPUs.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 
 use anyhow::Context as _;
 use aya::maps::{
@@ -15,6 +16,9 @@ use osi_common::occurrence::{Control, Count, HEALTH_SLOTS, Key, Kind, MAX_KEYS, 
 use super::{DropKey, InterfaceMaps, KernelMaps};
 use crate::probe::Names;
 use crate::probe::interfaces::Slot;
+
+/// No TCP handshake takes this long: its end was missed (a nested run of the program on the same CPU), and the record is stale.
+const FORGOTTEN_NS: u64 = 600_000_000_000;
 
 /// The agent's side of the maps that the programs share.
 pub struct Maps {
@@ -31,8 +35,9 @@ pub struct Maps {
     samples: RingBuf<MapData>,
     cpus: usize,
     epoch: u64,
-    /// Peers at the last reading, to find the quiet ones when room is short.
+    /// Peers and occurrences at the last reading, to find the quiet ones when room is short.
     last_peers: HashMap<PeerKey, Peer>,
+    last_keys: HashMap<Key, Count>,
 }
 
 impl Maps {
@@ -59,6 +64,7 @@ impl Maps {
             cpus,
             epoch: 0,
             last_peers: HashMap::new(),
+            last_keys: HashMap::new(),
         })
     }
 
@@ -115,6 +121,7 @@ impl Maps {
     pub fn read(&mut self, names: &Names, slots: &[Slot], now_ns: u64) -> KernelMaps {
         let mut maps = KernelMaps::default();
         self.read_occurrences(names, &mut maps);
+        self.read_peers(&mut maps);
         self.read_handshakes(now_ns, &mut maps);
         maps.latencies = (0..LATENCIES)
             .map(|index| {
@@ -134,11 +141,7 @@ impl Maps {
             .map(|slot| self.read_interface(slot, now_ns))
             .collect();
         maps.fill = vec![
-            (
-                "occurrences",
-                (maps.occurrences.len() + maps.drops.len()) as u64,
-                MAX_KEYS.into(),
-            ),
+            ("occurrences", self.last_keys.len() as u64, MAX_KEYS.into()),
             ("peers", maps.peers.len() as u64, MAX_PEERS.into()),
             (
                 "handshakes",
@@ -150,9 +153,19 @@ impl Maps {
     }
 
     fn read_occurrences(&mut self, names: &Names, maps: &mut KernelMaps) {
+        let mut keys: HashMap<Key, Count> = HashMap::new();
         for (key, shares) in self.occurrences.iter().flatten() {
             let mut total = Count::default();
             shares.iter().for_each(|share| total.merge(share));
+            keys.insert(key, total);
+        }
+        let quiet = quiet(&keys, &self.last_keys, MAX_KEYS);
+        for key in &quiet {
+            // Already gone is as good.
+            let _gone = self.occurrences.remove(key);
+            keys.remove(key);
+        }
+        for (key, total) in &keys {
             if key.kind == Kind::Drop as u32 {
                 let reason = names.drop_reason(key.code);
                 maps.reasons.insert(key.code, reason.clone());
@@ -161,34 +174,44 @@ impl Maps {
                     function: names.function(key.location),
                     netns: key.netns,
                 };
-                maps.drops.entry(key).or_default().merge(&total);
+                maps.drops.entry(key).or_default().merge(total);
             } else {
-                maps.occurrences.insert(key, total);
+                maps.occurrences.insert(*key, *total);
             }
         }
+        self.last_keys = keys;
+    }
+
+    fn read_peers(&mut self, maps: &mut KernelMaps) {
         maps.peers = self.peers.iter().flatten().collect();
-        self.make_room(&maps.peers);
-    }
-
-    /// When the peer map is three quarters full, peers that were quiet since the last reading make room.
-    fn make_room(&mut self, peers: &HashMap<PeerKey, Peer>) {
-        if peers.len() > MAX_PEERS as usize * 3 / 4 {
-            for (key, peer) in peers {
-                if self.last_peers.get(key) == Some(peer) {
-                    // Already gone is as good.
-                    let _gone = self.peers.remove(key);
-                }
-            }
+        for key in quiet(&maps.peers, &self.last_peers, MAX_PEERS) {
+            // Already gone is as good.
+            let _gone = self.peers.remove(&key);
+            maps.peers.remove(&key);
         }
-        self.last_peers.clone_from(peers);
+        self.last_peers.clone_from(&maps.peers);
     }
 
-    fn read_handshakes(&self, now_ns: u64, maps: &mut KernelMaps) {
-        for (_, handshake) in self.handshakes.iter().flatten() {
+    /// Handshakes come and go while they are listed, and the kernel begins the list anew when the place where it stood is
+    /// gone: each is noted once, and the list is bounded.
+    fn read_handshakes(&mut self, now_ns: u64, maps: &mut KernelMaps) {
+        let listed = self
+            .handshakes
+            .iter()
+            .flatten()
+            .take(2 * MAX_HANDSHAKES as usize);
+        let begun: HashMap<u64, u64> = listed
+            .map(|(sock, handshake)| (sock, handshake.begun_ns))
+            .collect();
+        for (sock, begun_ns) in begun {
+            let age_ns = now_ns.saturating_sub(begun_ns);
+            if age_ns > FORGOTTEN_NS {
+                // Already gone is as good.
+                let _gone = self.handshakes.remove(&sock);
+                continue;
+            }
             maps.handshakes_in_flight += 1;
-            maps.oldest_handshake_ns = maps
-                .oldest_handshake_ns
-                .max(now_ns.saturating_sub(handshake.begun_ns));
+            maps.oldest_handshake_ns = maps.oldest_handshake_ns.max(age_ns);
         }
     }
 
@@ -248,6 +271,24 @@ impl Maps {
     }
 }
 
+/// What has not moved since the last reading, once the map is three quarters full: it makes room for what moves.
+///
+/// Gone from the kernel and from the snapshot alike, it begins again at zero when it moves again. What moves between the
+/// reading and the removal, microseconds later, is lost.
+fn quiet<K: Copy + Eq + Hash, V: PartialEq>(
+    now: &HashMap<K, V>,
+    last: &HashMap<K, V>,
+    capacity: u32,
+) -> Vec<K> {
+    if now.len() <= capacity as usize * 3 / 4 {
+        return Vec::new();
+    }
+    now.iter()
+        .filter(|(key, value)| last.get(key) == Some(*value))
+        .map(|(key, _)| *key)
+        .collect()
+}
+
 fn merged<T: Pod>(
     map: &PerCpuArray<MapData, T>,
     index: u32,
@@ -263,4 +304,19 @@ fn merged<T: Pod>(
 
 fn zeros<T: Pod + Default>(cpus: usize) -> anyhow::Result<PerCpuValues<T>> {
     PerCpuValues::try_from(vec![T::default(); cpus]).context("one value per CPU")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_full_map_loses_its_quiet_keys() {
+        let last = HashMap::from([(1, 'a'), (2, 'b'), (3, 'c')]);
+        let now = HashMap::from([(1, 'a'), (2, 'B'), (3, 'c'), (4, 'd')]);
+        assert!(quiet(&now, &last, 100).is_empty());
+        let mut gone = quiet(&now, &last, 5);
+        gone.sort_unstable();
+        assert_eq!(gone, [1, 3]);
+    }
 }
