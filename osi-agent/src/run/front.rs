@@ -94,7 +94,7 @@ impl Front {
     }
 
     /// A window, with the agent's own figures when they are due.
-    pub(crate) fn window(&mut self, folded: Folded, stats: Option<SelfStats>) {
+    pub(crate) fn window(&mut self, folded: Folded, stats: Option<&SelfStats>) {
         let Folded { map, events, cost } = folded;
         let length = self.last_window.elapsed();
         self.last_window = Instant::now();
@@ -108,7 +108,7 @@ impl Front {
                 for event in &events {
                     writer.line(Rank::Event, self.lines.event(event));
                 }
-                if let Some(stats) = &stats {
+                if let Some(stats) = stats {
                     writer.line(Rank::Map, self.lines.stats(&map.at, stats));
                 }
             }

@@ -42,7 +42,8 @@ pub fn watch(settings: Settings) -> anyhow::Result<Exit> {
                 let folded = session.fold();
                 totals.add(&folded.map);
                 let due = session.windows().is_multiple_of(STATS_EVERY);
-                front.window(folded, due.then(|| session.stats(front.dropped())));
+                let stats = due.then(|| session.stats(front.dropped()));
+                front.window(folded, stats.as_ref());
             }
             Wake::Quit => break "quit",
             Wake::Duration => break "duration",
