@@ -55,15 +55,19 @@ pub(crate) use counters;
 
 #[cfg(test)]
 mod tests {
-    counters! {
-        /// Two counters.
-        pub struct Pair {
-            /// One.
-            pub one,
-            /// Another.
-            pub two,
+    #[expect(unreachable_pub, reason = "the macro declares public structs")]
+    mod pair {
+        super::super::counters! {
+            /// Two counters.
+            pub struct Pair {
+                /// One.
+                pub one,
+                /// Another.
+                pub two,
+            }
         }
     }
+    use pair::Pair;
 
     #[test]
     fn counters_add_and_subtract_field_by_field() {
