@@ -98,22 +98,22 @@ pub fn run(command: &mut Command) -> Result<Ended> {
 impl Agent {
     /// Watches one host of the lab and returns after the first fault map: everything is attached then.
     pub fn watch(host: &Namespace) -> Result<Self> {
-        Self::watch_with(host, &[])
+        Self::watch_namespaces(host.name(), "1s")
     }
 
-    /// The same with further options.
-    pub fn watch_with(host: &Namespace, options: &[&str]) -> Result<Self> {
-        let mut args: Vec<OsString> = [
-            "watch",
-            "--json",
-            "--interval",
-            "1s",
-            "--netns",
-            host.name(),
-        ]
-        .map(Into::into)
-        .to_vec();
-        args.extend(options.iter().map(Into::into));
+    /// The same with windows of another length, such as `5s`.
+    pub fn watch_every(host: &Namespace, interval: &str) -> Result<Self> {
+        Self::watch_namespaces(host.name(), interval)
+    }
+
+    /// Watches every namespace of the machine, as without options.
+    pub fn watch_all() -> Result<Self> {
+        Self::watch_namespaces("all", "1s")
+    }
+
+    fn watch_namespaces(which: &str, interval: &str) -> Result<Self> {
+        let args =
+            ["watch", "--json", "--interval", interval, "--netns", which].map(OsString::from);
         let agent = Self::start(&args)?;
         agent.wait_for("the first fault map", START, Line::is_fault_map)?;
         Ok(agent)
@@ -156,6 +156,11 @@ impl Agent {
     /// Every line so far.
     pub fn lines(&self) -> Vec<Line> {
         self.heard.lock().lines.clone()
+    }
+
+    /// What it complained so far.
+    pub fn complaints(&self) -> String {
+        self.heard.lock().stderr.clone()
     }
 
     /// Waits for a line, also among those already read; a line that breaks the contract ends the wait.

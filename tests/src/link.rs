@@ -29,9 +29,18 @@ pub fn has_carrier(host: &Namespace, interface: &str) -> Result<bool> {
 
 /// Bytes that the device counted as sent.
 pub fn sent_bytes(host: &Namespace, interface: &str) -> Result<u64> {
-    show(host, interface)?["stats64"]["tx"]["bytes"]
+    bytes(host, interface, "tx")
+}
+
+/// Bytes that the device counted as received.
+pub fn received_bytes(host: &Namespace, interface: &str) -> Result<u64> {
+    bytes(host, interface, "rx")
+}
+
+fn bytes(host: &Namespace, interface: &str, direction: &str) -> Result<u64> {
+    show(host, interface)?["stats64"][direction]["bytes"]
         .as_u64()
-        .context("ip prints no stats64.tx.bytes")
+        .with_context(|| format!("ip prints no stats64.{direction}.bytes"))
 }
 
 fn show(host: &Namespace, interface: &str) -> Result<Value> {

@@ -247,6 +247,7 @@ pub fn datagrams(host: &Namespace, plan: Datagrams) -> Result<Task<()>> {
         } else {
             UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0))
         }?;
+        socket.set_broadcast(true)?;
         let payload = vec![b'o'; plan.size];
         let start = Instant::now();
         for number in 0..plan.count {

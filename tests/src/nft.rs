@@ -1,4 +1,4 @@
-//! One nft rule that drops, with its own counter.
+//! Packet filters: one rule that drops, and a firewall that drops by default. Both count what they drop.
 
 use anyhow::{Context as _, Result};
 use serde_json::Value;
@@ -25,16 +25,7 @@ impl<'a> DropRule<'a> {
 
     /// Packets that the rule dropped so far.
     pub fn packets(&self) -> Result<u64> {
-        let listing = command::json(
-            self.host
-                .command("nft")?
-                .args(["-j", "list", "counters", "table", "inet", "lab"]),
-        )?;
-        listing["nftables"]
-            .as_array()
-            .and_then(|objects| objects.iter().find_map(|object| object.get("counter")))
-            .and_then(|counter: &Value| counter["packets"].as_u64())
-            .context("nft lists no counter of the drop rule")
+        hits(self.host)
     }
 
     /// Takes the rule away; returns what it dropped in all.
@@ -47,4 +38,41 @@ impl<'a> DropRule<'a> {
         )?;
         Ok(packets)
     }
+}
+
+/// A firewall as hosts have it: whatever no rule accepts is dropped. Ends with the namespace.
+#[derive(Debug)]
+pub struct DefaultDrop<'a> {
+    host: &'a Namespace,
+}
+
+impl<'a> DefaultDrop<'a> {
+    /// Accepts what belongs to a connection, ICMPv6, and new connections to one TCP port.
+    pub fn add(host: &'a Namespace, port: u16) -> Result<Self> {
+        let rules = format!(
+            "table inet lab {{\n counter hits {{ }}\n}}\n\
+             table inet lab {{\n chain firewall {{\n  type filter hook input priority 0; policy drop;\n  \
+             ct state established,related accept\n  iif lo accept\n  meta l4proto ipv6-icmp accept\n  \
+             tcp dport {port} accept\n  counter name hits\n }}\n}}\n"
+        );
+        command::output_with_input(host.command("nft")?.args(["-f", "-"]), &rules)?;
+        Ok(Self { host })
+    }
+
+    /// Packets that no rule accepted so far.
+    pub fn packets(&self) -> Result<u64> {
+        hits(self.host)
+    }
+}
+
+fn hits(host: &Namespace) -> Result<u64> {
+    let listing = command::json(
+        host.command("nft")?
+            .args(["-j", "list", "counters", "table", "inet", "lab"]),
+    )?;
+    listing["nftables"]
+        .as_array()
+        .and_then(|objects| objects.iter().find_map(|object| object.get("counter")))
+        .and_then(|counter: &Value| counter["packets"].as_u64())
+        .context("nft lists no counter of dropped packets")
 }

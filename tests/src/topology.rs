@@ -96,6 +96,11 @@ impl Pair {
     pub fn server_at(family: Family, port: u16) -> SocketAddr {
         SocketAddr::new(address(family, 1, 2), port)
     }
+
+    /// Everybody on the link.
+    pub fn broadcast_at(port: u16) -> SocketAddr {
+        SocketAddr::new(address(Family::V4, 1, 255), port)
+    }
 }
 
 /// A client and a server with a router between them.

@@ -2,13 +2,15 @@
 
 use std::time::{Duration, SystemTime};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use osi_tests::agent::Agent;
 use osi_tests::expect;
 use osi_tests::load::{self, Datagrams, Exchange, Plan};
+use osi_tests::netns::Namespace;
 use osi_tests::nft::DropRule;
 use osi_tests::server::{Behaviour, Server};
 use osi_tests::skip::{self, Need};
+use osi_tests::stream::{self, rows};
 use osi_tests::topology::{Family, Pair};
 
 #[test]
@@ -68,4 +70,69 @@ fn another_namespace_burns() -> Result<()> {
     agent.wait_for_window(SystemTime::now(), 2)?;
     drop(server);
     expect::calm(agent).map(drop)
+}
+
+/// Not even the kernel's maps may hold anything of a namespace that is not watched.
+#[test]
+fn nothing_of_another_namespace_is_counted() -> Result<()> {
+    let Some(_turn) = skip::ready(
+        "controls::elsewhere::nothing_of_another_namespace_is_counted",
+        &[Need::Program("nft")],
+    )?
+    else {
+        return Ok(());
+    };
+    // Only a loopback: of its own it has no packet, no connection and no drop.
+    let watched = Namespace::create("watched")?;
+    let busy = Pair::build()?;
+    let target = Pair::server_at(Family::V4, 7);
+    let server = Server::start(&busy.server, target, Behaviour::Echo)?;
+    let rule = DropRule::add(&busy.server, "input", "udp dport 9")?;
+    let agent = Agent::watch(&watched)?;
+
+    let plan = Plan {
+        target,
+        connections: 1500,
+        per_second: 500,
+        connect_timeout: Duration::from_secs(2),
+        exchange: Exchange::Echo,
+    };
+    let clean = load::connections(&busy.client, plan)?;
+    let dropped = Datagrams {
+        target: Pair::server_at(Family::V4, 9),
+        count: 1500,
+        size: 100,
+        burst: 50,
+        every: Duration::from_millis(100),
+    };
+    load::datagrams(&busy.client, dropped)?.join()?;
+    let clean = clean.join()?.completed;
+    let dropped = rule.remove()?;
+    anyhow::ensure!(
+        (clean, dropped) == (1500, 1500),
+        "the other namespaces had {clean} connections and {dropped} drops"
+    );
+    agent.wait_for_window(SystemTime::now(), 2)?;
+    drop(server);
+
+    let lines = expect::calm(agent)?;
+    let stats = lines
+        .iter()
+        .rfind(|line| line.kind() == "stats")
+        .context("the agent said no stats")?
+        .value();
+    for figure in ["suppressed_events", "uncounted_events", "lost_events"] {
+        stream::ensure(&lines, stats[figure] == 0, || {
+            format!("{} {figure} of other namespaces: {stats}", stats[figure])
+        })?;
+    }
+    for map in ["occurrences", "peers", "handshakes"] {
+        let used = rows(stats, "map_fill")
+            .find(|row| row["name"] == map)
+            .map(|row| &row["used"]);
+        stream::ensure(&lines, used.is_some_and(|used| *used == 0), || {
+            format!("the map {map} holds {used:?} entries of other namespaces: {stats}")
+        })?;
+    }
+    Ok(())
 }

@@ -3,5 +3,6 @@
 mod bulk;
 mod connections;
 mod elsewhere;
+mod firewall;
 mod idle;
 mod restart;

@@ -1,4 +1,5 @@
 //! Faults of links.
 
+mod interface_added;
 mod link_down;
 mod link_saturated;

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use osi_tests::agent::Agent;
+use osi_tests::agent::{Agent, INTERVAL};
 use osi_tests::expect::{Expected, HARD};
 use osi_tests::load::{self, Exchange, Plan};
 use osi_tests::skip;
@@ -76,4 +76,48 @@ fn scenario(test: &str, family: Family) -> Result<()> {
         format!("{CONNECTS} connects were refused and the events count {told}")
     })?;
     Ok(())
+}
+
+/// With the default scope the machine's other namespaces are seen as well, so the finding is looked for by its scope.
+#[test]
+fn named_among_all_namespaces() -> Result<()> {
+    let Some(_turn) = skip::ready(
+        "l4_transport::connection_refused::named_among_all_namespaces",
+        &[],
+    )?
+    else {
+        return Ok(());
+    };
+    let lab = Routed::build()?;
+    let target = Routed::server_at(Family::V4, PORT);
+    let agent = Agent::watch_all()?;
+    let plan = Plan {
+        target,
+        connections: CONNECTS,
+        per_second: 40,
+        connect_timeout: Duration::from_secs(1),
+        exchange: Exchange::None,
+    };
+    let report = load::connections(&lab.client, plan)?.join()?;
+    agent.ensure(report.errors_of(libc::ECONNREFUSED) == CONNECTS, || {
+        format!("the connects ended with {:?}", report.errors)
+    })?;
+    let client = lab.client.name();
+    let named = agent.wait_for(
+        &format!("{target} to be named as refusing {client}"),
+        INTERVAL * (HARD as u32 + 2),
+        |line| {
+            let scope = &line.value()["scope"];
+            line.kind() == "finding"
+                && line.value()["cause"] == EXPECTED.cause
+                && scope["netns"]["name"] == client
+                && scope["remote"] == target.ip().to_string()
+                && scope["port"] == PORT
+        },
+    )?;
+    let id = named.value()["id"].as_str().unwrap_or("").to_owned();
+    agent.wait_for("a fault map with it", INTERVAL * 2, |line| {
+        line.is_fault_map() && line.has_open(&id)
+    })?;
+    agent.stop().map(drop)
 }

@@ -6,8 +6,9 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result, ensure};
 use osi_tests::agent::{self, Agent};
-use osi_tests::stream::Line;
-use osi_tests::topology::Pair;
+use osi_tests::load::{self, Exchange, Plan};
+use osi_tests::stream::{self, Line, event_count, is_errno};
+use osi_tests::topology::{Family, Pair};
 use osi_tests::{skip, wait};
 
 #[test]
@@ -82,4 +83,33 @@ fn a_closed_output_ends_it_silently() -> Result<()> {
         ended.stderr
     );
     Ok(())
+}
+
+/// What happened in a window that SIGINT cut short is told all the same.
+#[test]
+fn the_last_window_is_told() -> Result<()> {
+    let Some(_turn) = skip::ready("safety::stream::the_last_window_is_told", &[])? else {
+        return Ok(());
+    };
+    let pair = Pair::build()?;
+    let agent = Agent::watch_every(&pair.client, "5s")?;
+    let plan = Plan {
+        target: Pair::server_at(Family::V4, 81),
+        connections: 25,
+        per_second: 100,
+        connect_timeout: Duration::from_secs(1),
+        exchange: Exchange::None,
+    };
+    let report = load::connections(&pair.client, plan)?.join()?;
+    let refused = report.errors_of(libc::ECONNREFUSED);
+    agent.ensure(refused == 25, || {
+        format!("the connects ended with {:?}", report.errors)
+    })?;
+    let lines = agent.stop()?;
+    let told = event_count(&lines, "connect_failed", |event| {
+        is_errno(event, libc::ECONNREFUSED, "ECONNREFUSED")
+    });
+    stream::ensure(&lines, told == 25, || {
+        format!("25 connects were refused before SIGINT and the events count {told}")
+    })
 }
