@@ -153,6 +153,23 @@ kernel_struct! {
     }
 }
 
+impl Key {
+    /// The code in [`Key::other`]; no reason, errno, phase or state is this large.
+    pub const OTHER: u32 = u32::MAX;
+
+    /// Where occurrences of a kind are counted that found no room of their own. The agent makes these keys before the programs run.
+    #[inline(always)]
+    pub const fn other(kind: u32, netns: u32) -> Self {
+        Self {
+            kind,
+            code: Self::OTHER,
+            netns,
+            ifindex: 0,
+            location: 0,
+        }
+    }
+}
+
 impl Count {
     /// Adds another CPU's share; what was sampled is each CPU's own affair.
     pub fn merge(&mut self, other: &Self) {
@@ -199,8 +216,9 @@ pub const fn sampled(before: u64, epoch: u64) -> (u64, bool) {
     }
 }
 
-/// Size of the occurrence map in keys. Full means that further keys are counted by kind only, and said so.
-pub const MAX_KEYS: u32 = 2048;
+/// Size of the occurrence map in keys: 200 namespaces with forty each. Full means that further keys are counted under
+/// [`Key::other`], by kind only, and said so. 24 bytes per key and possible CPU.
+pub const MAX_KEYS: u32 = 8192;
 
 /// What the programs say about themselves, one per-CPU array slot each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -208,7 +226,7 @@ pub const MAX_KEYS: u32 = 2048;
 pub enum Health {
     /// Samples that found the ring full.
     RingFull = 0,
-    /// Occurrences that found the occurrence map full.
+    /// Occurrences that found the occurrence map full and were counted by kind only.
     KeysFull = 1,
     /// Handshakes that found the handshake map full.
     HandshakesFull = 2,
@@ -220,10 +238,12 @@ pub enum Health {
     Sampled = 5,
     /// Packets on an interface that has no slot.
     NoSlot = 6,
+    /// Occurrences that could not be counted at all.
+    Uncounted = 7,
 }
 
 /// Number of [`Health`] slots.
-pub const HEALTH_SLOTS: u32 = 7;
+pub const HEALTH_SLOTS: u32 = 8;
 
 #[cfg(test)]
 mod tests {

@@ -165,6 +165,9 @@ fn kind_of(key: &Key) -> Option<EventKind> {
 /// errno and reason of an occurrence.
 fn detail(kind: u32, code: u32, names: &Names) -> (Option<String>, Option<String>) {
     let reason = |text: &str| (None, Some(text.to_owned()));
+    if code == Key::OTHER {
+        return reason("other");
+    }
     match Kind::from_u32(kind) {
         Some(Kind::PortExhausted) if code == 0 => (Some("EADDRNOTAVAIL".to_owned()), None),
         Some(Kind::ConnectFailed) if code == 0 => reason("abandoned"),

@@ -16,8 +16,8 @@ use super::table::{Attach, PROBES, Probe, Variant};
 use super::{ProbeRuns, ProbeState, ProbeStatus, own, preflight};
 use crate::config::XdpMode;
 use crate::host::namespaces::Handle;
-use crate::snapshot::NetnsState;
 use crate::snapshot::maps::Maps;
+use crate::snapshot::{Blind, NetnsState};
 
 /// The programs, as built by the build script.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/osi-ebpf"));
@@ -85,7 +85,7 @@ impl Probes {
             .then(|| aya_log::EbpfLogger::init(&mut ebpf))
             .transpose()
             .context("--probe-log")?;
-        let mut maps = Maps::take(&mut ebpf)?;
+        let mut maps = Maps::take(&mut ebpf, settings.netns)?;
         let interfaces = Interfaces::new(options);
         let mut probes = Self {
             ebpf,
@@ -103,6 +103,11 @@ impl Probes {
         }
         probes.attach_time = started.elapsed();
         Ok((probes, maps))
+    }
+
+    /// Interfaces that deserve programs and have none, and why.
+    pub fn blind(&self) -> Vec<Blind> {
+        self.interfaces.blind()
     }
 
     /// How every probe ended.

@@ -7,6 +7,7 @@ use aya::programs::tc::{NlOptions, SchedClassifierLinkId, TcAttachOptions};
 use aya::programs::xdp::XdpLinkId;
 use aya::programs::{LinkOrder, SchedClassifier, TcAttachType, Xdp, XdpMode as AyaXdpMode};
 use osi_common::interface::{MAX_IFINDEX, SLOTS};
+use osi_common::layer::Layer;
 
 use super::attach::{ProbeOptions, refusal};
 use super::{ProbeState, ProbeStatus, clsact};
@@ -15,13 +16,15 @@ use crate::host::namespaces::Handle;
 use crate::scope::{Iface, Netns};
 use crate::snapshot::host::enter::{Home, Lost, Visit};
 use crate::snapshot::maps::Maps;
-use crate::snapshot::{Link, NetnsState};
+use crate::snapshot::{Blind, Link, NetnsState};
 
 /// The two tc programs and their directions.
 const DIRECTIONS: [(&str, TcAttachType); 2] = [
     ("osi_tc_ingress", TcAttachType::Ingress),
     ("osi_tc_egress", TcAttachType::Egress),
 ];
+/// Refused interfaces that are named in a window, on both layers.
+const BLIND_ROWS: usize = 32;
 /// The XDP program.
 const XDP: &str = "osi_xdp";
 
@@ -153,6 +156,19 @@ impl Interfaces {
         self.release(ebpf, maps, |_| true);
     }
 
+    /// Interfaces that deserve programs and have none, by the layers that see less for it.
+    pub(super) fn blind(&self) -> Vec<Blind> {
+        let layers = [Layer::L1, Layer::L2];
+        let rows = self.refused.iter().flat_map(|(iface, why)| {
+            layers.map(|layer| Blind {
+                layer,
+                what: format!("packets of {}", iface.name),
+                why: why.clone(),
+            })
+        });
+        rows.take(BLIND_ROWS).collect()
+    }
+
     /// Adds to the probes' statuses what happened on the interfaces.
     pub(super) fn report(&self, statuses: &mut [ProbeStatus]) {
         for status in statuses
@@ -270,6 +286,10 @@ impl Interfaces {
     fn release(&mut self, ebpf: &mut Ebpf, maps: &mut Maps, gone: impl Fn(&Slot) -> bool) {
         let (released, kept): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.slots).into_iter().partition(gone);
+        if !released.is_empty() {
+            // There is room again for those that found none.
+            self.refused.clear();
+        }
         self.slots = kept;
         for slot in released {
             let Slot {

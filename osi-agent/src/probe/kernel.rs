@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use osi_common::drop::short_name;
+use osi_common::occurrence::Key;
 use osi_common::offsets::Offsets;
 
 use super::btf::{Btf, VMLINUX};
@@ -92,8 +93,11 @@ impl Names {
         names
     }
 
-    /// A drop reason's name without its prefix; `reason#N` where the kernel has none for it, never a guess.
+    /// A drop reason's name without its prefix; `other` for what was counted by kind only; `reason#N` where the kernel has none for it, never a guess.
     pub fn drop_reason(&self, code: u32) -> Arc<str> {
+        if code == Key::OTHER {
+            return "other".into();
+        }
         self.drop_reasons
             .get(&code)
             .cloned()

@@ -56,12 +56,14 @@ pub enum ProbeState {
 pub struct SelfStats {
     /// Per program: runs and mean nanoseconds per run (null unless the kernel's BPF statistics are on).
     pub probes: Vec<ProbeRuns>,
-    /// Samples lost because the ring was full.
+    /// Occurrences that could not be counted at all.
     pub lost_events: u64,
+    /// Samples lost because the ring was full: examples that no event shows; their occurrences are counted.
+    pub lost_samples: u64,
     /// Occurrences counted but not sent as samples.
     pub suppressed_events: u64,
-    /// Occurrences that found the occurrence map full: counted by kind only.
-    pub uncounted_events: u64,
+    /// Occurrences that found the occurrence map full: counted by kind only, under the reason `other`.
+    pub unattributed_events: u64,
     /// Lines of the stream dropped because the reader was slow.
     pub dropped_lines: u64,
     /// Bounded maps: entries in use and capacity.

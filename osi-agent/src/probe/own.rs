@@ -3,7 +3,8 @@
 use std::os::fd::{AsRawFd as _, BorrowedFd};
 
 use super::{MapFill, ProbeRuns, SelfStats};
-use crate::snapshot::KernelMaps;
+use crate::snapshot::{Blind, KernelMaps};
+use osi_common::layer::Layer;
 use osi_common::occurrence::Health;
 
 /// What the agent costs right now; cheap enough for every window.
@@ -13,7 +14,7 @@ pub struct Cost {
     pub cpu_ns: u64,
     /// Resident memory.
     pub rss_bytes: u64,
-    /// Samples lost since the start.
+    /// Occurrences lost since the start.
     pub lost_events: u64,
 }
 
@@ -22,7 +23,7 @@ pub fn cost(maps: &KernelMaps) -> Cost {
     Cost {
         cpu_ns: cpu_ns(),
         rss_bytes: rss_bytes(),
-        lost_events: health(maps, Health::RingFull),
+        lost_events: health(maps, Health::Uncounted),
     }
 }
 
@@ -46,14 +47,55 @@ pub fn stats(
     SelfStats {
         probes,
         lost_events,
+        lost_samples: health(maps, Health::RingFull),
         suppressed_events: health(maps, Health::NotSampled),
-        uncounted_events: health(maps, Health::KeysFull),
+        unattributed_events: health(maps, Health::KeysFull),
         dropped_lines,
         map_fill: fill.collect(),
         cpu_ns,
         rss_bytes,
         map_bytes,
     }
+}
+
+/// Bounded maps whose being full hides something, with the layers that see less for it.
+const FULL: &[(Health, &[Layer], &str)] = &[
+    (
+        Health::KeysFull,
+        &[Layer::L2, Layer::L3, Layer::L4],
+        "occurrences were counted by kind only: the map of reasons and namespaces is full",
+    ),
+    (
+        Health::Uncounted,
+        &[Layer::L2, Layer::L3, Layer::L4],
+        "occurrences could not be counted at all",
+    ),
+    (
+        Health::HandshakesFull,
+        &[Layer::L4],
+        "handshakes were not timed: too many are in flight",
+    ),
+    (
+        Health::PeersFull,
+        &[Layer::L4],
+        "connects were not counted by peer: too many peers at once",
+    ),
+];
+
+/// What became invisible between two readings because a map was full.
+pub fn blindness(now: &KernelMaps, before: &KernelMaps) -> Vec<Blind> {
+    let mut blind = Vec::new();
+    for (row, layers, why) in FULL {
+        let missed = health(now, *row).saturating_sub(health(before, *row));
+        if missed > 0 {
+            blind.extend(layers.iter().map(|layer| Blind {
+                layer: *layer,
+                what: "full map".to_owned(),
+                why: format!("{missed} {why}"),
+            }));
+        }
+    }
+    blind
 }
 
 fn health(maps: &KernelMaps, row: Health) -> u64 {

@@ -16,7 +16,7 @@ pub(crate) enum Wake {
     Window,
     /// The time that `--duration` gave is over; the last window was announced before.
     Duration,
-    /// SIGINT or SIGTERM.
+    /// SIGINT, SIGTERM or SIGHUP.
     Signal,
     /// The person left the screen.
     Quit,
@@ -36,7 +36,7 @@ pub(crate) struct Edges {
 const SHORTEST_WINDOW: Duration = Duration::from_millis(50);
 
 impl Edges {
-    /// Installs the signal handlers. From here on the first SIGINT or SIGTERM wakes the owner, and a second one ends the
+    /// Installs the signal handlers. From here on the first SIGINT, SIGTERM or SIGHUP wakes the owner, and a second one ends the
     /// process at once, after `restore` has put the terminal back.
     pub(crate) fn start(restore: fn()) -> io::Result<(Self, Starter)> {
         let (sender, wakes) = channel();
@@ -98,6 +98,8 @@ impl Starter {
 struct Signals {
     interrupt: tokio::signal::unix::Signal,
     terminate: tokio::signal::unix::Signal,
+    /// The terminal is gone: for a watch that is the end as well.
+    hangup: tokio::signal::unix::Signal,
 }
 
 impl Signals {
@@ -105,6 +107,7 @@ impl Signals {
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
+            hangup: signal(SignalKind::hangup())?,
         })
     }
 
@@ -121,6 +124,7 @@ impl Signals {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
+            _ = self.hangup.recv() => {}
         }
     }
 }

@@ -51,6 +51,14 @@ pub fn watch(settings: Settings) -> anyhow::Result<Exit> {
             Wake::Closed => return Ok(close(session, Exit::OutputClosed)),
         }
     };
+    // What happened since the last window is shown, too: the sums are right up to the end.
+    let (state, folded) = (totals.last, session.fold());
+    totals.add(&folded.map);
+    if u128::from(folded.map.window_ns) < session.settings().interval.as_nanos() / 2 {
+        // Too short to judge by: rates over a moment are no rates.
+        totals.last = state;
+    }
+    front.window(folded, None);
     let stats = session.stats(front.dropped());
     let bye = Bye {
         reason: reason.to_owned(),

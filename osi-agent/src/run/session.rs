@@ -238,13 +238,16 @@ impl Session {
             .collect();
         self.maps.next_epoch();
         self.cgroups.borrow_mut().next_window();
+        let mut blind = host.blind;
+        blind.append(&mut own::blindness(&kernel, &self.previous.kernel));
+        blind.append(&mut self.probes.blind());
         Snapshot {
             boot_ns,
             kernel,
             namespaces: host.namespaces,
             host: host.host,
             samples,
-            blind: host.blind,
+            blind,
         }
     }
 

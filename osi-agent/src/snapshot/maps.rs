@@ -1,6 +1,6 @@
 //! Reads the eBPF maps, merged over CPUs.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 
 use anyhow::Context as _;
@@ -42,15 +42,22 @@ pub struct Maps {
 
 impl Maps {
     /// Takes the maps out of the loaded object.
-    pub fn take(ebpf: &mut Ebpf) -> anyhow::Result<Self> {
+    ///
+    /// Programs must not run yet: the keys are made here under which they count what finds no room, in the watched namespace
+    /// (inode number, 0 for all).
+    pub fn take(ebpf: &mut Ebpf, netns: u32) -> anyhow::Result<Self> {
         let cpus =
             aya::util::nr_cpus().map_err(|(path, error)| anyhow::anyhow!("{path}: {error}"))?;
         let mut map = |name: &str| {
             ebpf.take_map(name)
                 .with_context(|| format!("the object has no map {name}"))
         };
+        let mut occurrences: PerCpuHashMap<MapData, Key, Count> = map("OCCURRENCES")?.try_into()?;
+        for kind in Kind::ALL {
+            occurrences.insert(Key::other(kind as u32, netns), zeros(cpus)?, 0)?;
+        }
         Ok(Self {
-            occurrences: map("OCCURRENCES")?.try_into()?,
+            occurrences,
             peers: map("PEERS")?.try_into()?,
             handshakes: map("HANDSHAKES")?.try_into()?,
             latency: map("LATENCY")?.try_into()?,
@@ -159,22 +166,34 @@ impl Maps {
             shares.iter().for_each(|share| total.merge(share));
             keys.insert(key, total);
         }
-        let quiet = quiet(&keys, &self.last_keys, MAX_KEYS);
+        let name = |key: &Key| DropKey {
+            reason: names.drop_reason(key.code),
+            function: names.function(key.location),
+            netns: key.netns,
+        };
+        let mut quiet = quiet(&keys, &self.last_keys, MAX_KEYS);
+        // Several keys may be one row by name: a row goes as a whole, or its total would go backwards.
+        let moving: HashSet<DropKey> = if quiet.is_empty() {
+            HashSet::new()
+        } else {
+            let going: HashSet<Key> = quiet.iter().copied().collect();
+            keys.keys()
+                .filter(|key| is_drop(key) && !going.contains(*key))
+                .map(name)
+                .collect()
+        };
+        quiet
+            .retain(|key| key.code != Key::OTHER && !(is_drop(key) && moving.contains(&name(key))));
         for key in &quiet {
             // Already gone is as good.
             let _gone = self.occurrences.remove(key);
             keys.remove(key);
         }
         for (key, total) in &keys {
-            if key.kind == Kind::Drop as u32 {
-                let reason = names.drop_reason(key.code);
-                maps.reasons.insert(key.code, reason.clone());
-                let key = DropKey {
-                    reason,
-                    function: names.function(key.location),
-                    netns: key.netns,
-                };
-                maps.drops.entry(key).or_default().merge(total);
+            if is_drop(key) {
+                let row = name(key);
+                maps.reasons.insert(key.code, row.reason.clone());
+                maps.drops.entry(row).or_default().merge(total);
             } else {
                 maps.occurrences.insert(*key, *total);
             }
@@ -269,6 +288,10 @@ impl Maps {
         }
         bins.into_values().max().unwrap_or(0)
     }
+}
+
+fn is_drop(key: &Key) -> bool {
+    key.kind == Kind::Drop as u32
 }
 
 /// What has not moved since the last reading, once the map is three quarters full: it makes room for what moves.

@@ -9,13 +9,13 @@ use crate::shared::{read::Object, rodata::kfree_skb_args, sock::Sock};
 
 #[btf_tracepoint(function = "kfree_skb")]
 pub(crate) fn kfree_skb(ctx: BtfTracePointContext) -> i32 {
-    let Some(skb) = Object::new(ctx.arg(0)) else {
+    let Some(skb) = Object::typed(ctx.arg(0)) else {
         return 0;
     };
     let location: u64 = ctx.arg(1);
     let reason: u32 = if kfree_skb_args() >= 3 { ctx.arg(2) } else { 0 };
     let receiver = if kfree_skb_args() >= 4 {
-        Sock::new(ctx.arg(3))
+        Sock::nullable(ctx.arg(3))
     } else {
         None
     };

@@ -15,16 +15,15 @@ use crate::shared::{
 /// The socket is null when nobody listens; the packet is null when the reset answers none.
 #[btf_tracepoint(function = "tcp_send_reset")]
 pub(crate) fn tcp_send_reset(ctx: BtfTracePointContext) -> i32 {
-    let (sock, skb) = (Sock::new(ctx.arg(0)), Object::new(ctx.arg(1)));
+    let (sock, skb) = (Sock::nullable(ctx.arg(0)), Object::untyped(ctx.arg(1)));
     let code: u32 = if tcp_send_reset_args() >= 3 {
         ctx.arg(2)
     } else {
         0
     };
-    let netns = match (sock, skb) {
-        (Some(sock), _) => sock.netns(),
-        (None, Some(skb)) => drops::owner(skb, None).0,
-        (None, None) => 0,
+    let netns = match (sock.map_or(0, Sock::netns), skb) {
+        (0, Some(skb)) => drops::owner(skb, None).0,
+        (netns, _) => netns,
     };
     if !in_scope(netns) {
         return 0;
@@ -37,10 +36,14 @@ pub(crate) fn tcp_send_reset(ctx: BtfTracePointContext) -> i32 {
         location: 0,
     };
     if count(&ctx, &key, 1) {
-        send(&ctx, &key, |sample| match (sock, skb) {
-            (Some(sock), _) => handshake::place(sample, &sock.flow()),
-            (None, Some(skb)) => drops::describe(skb, sample),
-            (None, None) => {}
+        send(&ctx, &key, |sample| {
+            if let Some(sock) = sock {
+                handshake::place(sample, &sock.flow());
+            }
+            // No family: no socket, and the packet tells.
+            if let (0, Some(skb)) = (sample.family, skb) {
+                drops::describe(skb, sample);
+            }
         });
     }
     0

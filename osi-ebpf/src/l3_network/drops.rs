@@ -7,7 +7,7 @@ use crate::shared::{
     occurrence::{count, send},
     read::Object,
     rodata::{in_scope, offset},
-    sock::{Sock, netns_of, plausible_netns, put_v4},
+    sock::{Sock, netns_of, put_v4},
 };
 
 const ETH_P_IP: u16 = 0x0800;
@@ -52,7 +52,10 @@ pub(crate) fn dropped<C: EbpfContext>(
 #[inline(always)]
 pub(crate) fn owner(skb: Object, receiver: Option<Sock>) -> (u32, u32) {
     if let Some(sock) = receiver {
-        return (sock.netns(), 0);
+        let netns = sock.netns();
+        if netns != 0 {
+            return (netns, 0);
+        }
     }
     if let Some(sock) = skb.pointer(offset!(skb_sk)).map(Sock) {
         let netns = sock.netns();
@@ -72,10 +75,10 @@ pub(crate) fn owner(skb: Object, receiver: Option<Sock>) -> (u32, u32) {
 #[inline(always)]
 fn route_netns(skb: Object) -> Option<u32> {
     let refdst: u64 = skb.field(offset!(skb_refdst))?;
-    let dst = Object::new((refdst & DST_MASK) as *const u8)?;
-    let device = dst.probe_pointer(offset!(dst_dev))?;
-    let net = device.probe_pointer(offset!(dev_net))?;
-    Some(plausible_netns(net.probe(offset!(net_inum))))
+    let dst = Object::untyped((refdst & DST_MASK) as *const u8)?;
+    let device = dst.pointer(offset!(dst_dev))?;
+    let net = device.pointer(offset!(dev_net))?;
+    Some(netns_of(net))
 }
 
 /// Segments on the wire that the packet stands for: max(1, gso_segs).
@@ -83,7 +86,7 @@ fn route_netns(skb: Object) -> Option<u32> {
 fn segments(skb: Object) -> u64 {
     let gso = head(skb).and_then(|head| {
         let end: u32 = skb.field(offset!(skb_end))?;
-        Object::new((head.address() + u64::from(end)) as *const u8)?
+        Object::untyped((head.address() + u64::from(end)) as *const u8)?
             .probe::<u16>(offset!(shinfo_gso_segs))
     });
     match gso {
@@ -96,7 +99,7 @@ fn segments(skb: Object) -> u64 {
 #[inline(always)]
 fn head(skb: Object) -> Option<Object> {
     let head: u64 = skb.field(offset!(skb_head))?;
-    Object::new(head as *const u8)
+    Object::untyped(head as *const u8)
 }
 
 /// Fills in protocol, addresses and ports from the packet's own headers, source as local side.
@@ -143,7 +146,7 @@ fn network_header(skb: Object) -> Option<Object> {
     if offset == 0 || offset == u16::MAX {
         return None;
     }
-    Object::new((head(skb)?.address() + u64::from(offset)) as *const u8)
+    Object::untyped((head(skb)?.address() + u64::from(offset)) as *const u8)
 }
 
 #[inline(always)]

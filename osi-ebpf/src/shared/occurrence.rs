@@ -11,9 +11,10 @@ use aya_log_ebpf::warn;
 use osi_common::occurrence::{CONTROLS, Control, Count, Health, Key, MAX_KEYS, Sample, sampled};
 
 use super::own::{bump, note};
+use super::rodata::watched_netns;
 
-/// Writer: every hook. Reader: the agent, each window. Deleter: the agent, when a namespace is gone.
-/// Size: reasons × callers × namespaces seen in practice stay below a few hundred; full is counted in `HEALTH`.
+/// Writer: every hook. Reader: the agent, each window. Deleter: the agent, quiet keys when room is short.
+/// Full: what finds no room is counted by kind only, in keys made beforehand, and noted in `HEALTH`.
 #[map]
 static OCCURRENCES: PerCpuHashMap<Key, Count> = PerCpuHashMap::with_max_entries(MAX_KEYS, 0);
 
@@ -61,15 +62,20 @@ fn begin<C: EbpfContext>(ctx: &C, key: &Key) -> Option<*mut Count> {
         sampled: 0,
     };
     let _raced = OCCURRENCES.insert(key, zero, u64::from(BPF_NOEXIST));
-    let value = OCCURRENCES.get_ptr_mut(key);
-    if value.is_none() {
-        note(Health::KeysFull);
-        warn!(
-            ctx,
-            "occurrence map full: kind {} code {}", key.kind, key.code
-        );
+    if let Some(value) = OCCURRENCES.get_ptr_mut(key) {
+        return Some(value);
     }
-    value
+    warn!(
+        ctx,
+        "occurrence map full: kind {} code {}", key.kind, key.code
+    );
+    let other = OCCURRENCES.get_ptr_mut(Key::other(key.kind, watched_netns()));
+    note(if other.is_some() {
+        Health::KeysFull
+    } else {
+        Health::Uncounted
+    });
+    other
 }
 
 /// Sends an example. The record is built in the ring itself: it is too large for the stack beside a program's own needs.

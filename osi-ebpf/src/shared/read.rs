@@ -3,57 +3,83 @@
 use aya_ebpf::helpers::bpf_probe_read_kernel;
 use osi_common::offsets::ABSENT;
 
-/// A pointer to a kernel object. Not null.
+/// A pointer to a kernel object.
 #[derive(Clone, Copy)]
-pub(crate) struct Object(*const u8);
+pub(crate) struct Object {
+    pointer: *const u8,
+    /// The verifier knows its type and vouches that it is no null: fields are read by direct dereference.
+    typed: bool,
+}
 
 impl Object {
-    /// Wraps a tracepoint argument or a pointer that was read; `None` when it is null.
+    /// Wraps a tracepoint argument that is never null, or what was read from one; `None` when it is null after all.
     #[inline(always)]
-    pub(crate) fn new(pointer: *const u8) -> Option<Self> {
+    pub(crate) fn typed(pointer: *const u8) -> Option<Self> {
         if pointer.is_null() {
             None
         } else {
-            Some(Self(pointer))
+            Some(Self {
+                pointer,
+                typed: true,
+            })
+        }
+    }
+
+    /// Wraps an address of which the verifier knows nothing, and **every tracepoint argument that can be null**.
+    ///
+    /// Before 6.12.17 and 6.13.5 the verifier takes all tracepoint arguments for valid (CVE-2025-21852): it removes our null
+    /// check as dead code, and a direct dereference of a null crashes the kernel. Reads through the helper fail instead.
+    #[inline(always)]
+    pub(crate) fn untyped(pointer: *const u8) -> Option<Self> {
+        if pointer.is_null() {
+            None
+        } else {
+            Some(Self {
+                pointer,
+                typed: false,
+            })
         }
     }
 
     /// The address, as a key.
     #[inline(always)]
     pub(crate) fn address(self) -> u64 {
-        self.0 as u64
+        self.pointer as u64
     }
 
-    /// Reads a field by direct dereference: only of objects whose type the verifier tracks (tracepoint arguments and typed
-    /// pointers read from them). The kernel handles a fault by yielding zero.
+    /// Reads a field: by direct dereference where the type is known (the kernel turns a fault into zero), else by helper.
     #[inline(always)]
     pub(crate) fn field<T: Copy>(self, offset: u32) -> Option<T> {
+        if !self.typed {
+            return self.probe(offset);
+        }
         if offset == ABSENT {
             return None;
         }
         // SAFETY: the verifier has proven that the offset lies on a field of this size, and faults read as zero.
-        Some(unsafe { core::ptr::read_volatile(self.0.byte_add(offset as usize).cast::<T>()) })
+        Some(unsafe {
+            core::ptr::read_volatile(self.pointer.byte_add(offset as usize).cast::<T>())
+        })
     }
 
-    /// Follows a pointer field by direct dereference.
+    /// Follows a pointer field.
     #[inline(always)]
     pub(crate) fn pointer(self, offset: u32) -> Option<Self> {
-        Self::new(self.field::<*const u8>(offset)?)
+        let pointer = self.field::<*const u8>(offset)?;
+        if self.typed {
+            Self::typed(pointer)
+        } else {
+            Self::untyped(pointer)
+        }
     }
 
-    /// Reads a field of an object whose type the verifier does not know.
+    /// Reads a field by helper, whatever is known of the object: for fields beyond the type that the verifier tracks.
     #[inline(always)]
     pub(crate) fn probe<T: Copy>(self, offset: u32) -> Option<T> {
         if offset == ABSENT {
             return None;
         }
         // SAFETY: the helper checks the address itself and fails instead of faulting.
-        unsafe { bpf_probe_read_kernel(self.0.byte_add(offset as usize).cast::<T>()) }.ok()
-    }
-
-    /// Follows a pointer field of an object whose type the verifier does not know.
-    #[inline(always)]
-    pub(crate) fn probe_pointer(self, offset: u32) -> Option<Self> {
-        Self::new(self.probe::<*const u8>(offset)?)
+        unsafe { bpf_probe_read_kernel(self.pointer.byte_add(offset as usize).cast::<T>()) }.ok()
     }
 }

@@ -8,8 +8,11 @@ const AF_INET6: u16 = 10;
 /// Inode numbers of namespaces begin here: those of the initial ones are fixed (`PROC_*_INIT_INO`, `init_net` has one since 6.18),
 /// the others follow from `PROC_DYNAMIC_FIRST`. Smaller ones come from misread memory.
 const FIRST_NETNS: u32 = 0xefff_fff0;
+/// Numbers are given out from below, so that 16 million of them are more than any host has; the upper halves of kernel pointers
+/// lie above.
+const LAST_NETNS: u32 = 0xf100_0000;
 
-/// A `struct sock` whose type the verifier tracks.
+/// A `struct sock`.
 #[derive(Clone, Copy)]
 pub(crate) struct Sock(pub(crate) Object);
 
@@ -24,10 +27,16 @@ pub(crate) struct Flow {
 }
 
 impl Sock {
-    /// Wraps a tracepoint's socket argument.
+    /// Wraps a tracepoint's socket argument that is never null.
     #[inline(always)]
     pub(crate) fn new(pointer: *const u8) -> Option<Self> {
-        Object::new(pointer).map(Self)
+        Object::typed(pointer).map(Self)
+    }
+
+    /// Wraps a tracepoint's socket argument that can be null, see [`Object::untyped`].
+    #[inline(always)]
+    pub(crate) fn nullable(pointer: *const u8) -> Option<Self> {
+        Object::untyped(pointer).map(Self)
     }
 
     /// Inode number of the socket's namespace, 0 when it can not be read.
@@ -105,14 +114,8 @@ impl Sock {
 /// Inode number of a namespace, 0 when what was read can not be one.
 #[inline(always)]
 pub(crate) fn netns_of(net: Object) -> u32 {
-    plausible_netns(net.field(offset!(net_inum)))
-}
-
-/// 0 for what can not be the inode number of a namespace.
-#[inline(always)]
-pub(crate) fn plausible_netns(inum: Option<u32>) -> u32 {
-    match inum {
-        Some(inum) if inum >= FIRST_NETNS => inum,
+    match net.field::<u32>(offset!(net_inum)) {
+        Some(inum) if (FIRST_NETNS..LAST_NETNS).contains(&inum) => inum,
         Some(_) | None => 0,
     }
 }
