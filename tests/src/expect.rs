@@ -1,8 +1,9 @@
 //! What a scenario expects of the agent: the right cause on the right layer, soon enough, explained and advised; or calm.
 
+use std::process::{Command, Stdio};
 use std::time::{Duration, SystemTime};
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 
 use crate::agent::{Agent, INTERVAL};
 use crate::stream::{Line, rows, story};
@@ -13,6 +14,8 @@ pub const HARD: usize = 2;
 pub const STATISTICAL: usize = 5;
 /// A finding closes after five clear windows; two more for the window in which the fault ends and for the line to arrive.
 const CLOSING: Duration = Duration::from_secs(12);
+/// Longer than any command that an advice names takes.
+const CONFIRMING: Duration = Duration::from_secs(5);
 
 /// The finding that a scenario provokes.
 #[derive(Clone, Copy, Debug)]
@@ -28,10 +31,11 @@ pub struct Expected {
 }
 
 impl Expected {
-    /// Waits for the verdict. `evidence` is when the scenario saw the kernel's first evidence.
+    /// Waits for the verdict. `fault` is when the host was healthy for the last time,
+    /// `evidence` when the scenario saw the kernel's first evidence of the fault.
     ///
     /// The window that holds the evidence is the first whose end lies after it; it is number 1.
-    pub fn named(&self, agent: &Agent, evidence: SystemTime) -> Result<Line> {
+    pub fn named(&self, agent: &Agent, fault: SystemTime, evidence: SystemTime) -> Result<Line> {
         let deadline = agent.wait_for_window(evidence, self.within)?;
         let named = agent
             .lines()
@@ -47,8 +51,29 @@ impl Expected {
                 humantime::format_rfc3339_millis(evidence)
             )));
         };
+        self.is_no_false_alarm(agent, &map, fault)?;
         self.is_complete(agent, &map)?;
         Ok(map)
+    }
+
+    /// Before the fault nothing was found where it is now, and nothing of its kind anywhere.
+    fn is_no_false_alarm(&self, agent: &Agent, map: &Line, fault: SystemTime) -> Result<()> {
+        let scope = &map.verdict()["scope"];
+        for line in agent.lines() {
+            let alarm = match line.kind() {
+                "finding" => line.value(),
+                "fault_map" => line.verdict(),
+                _ => continue,
+            };
+            let same = alarm["cause"] == self.cause || alarm["scope"] == *scope;
+            agent.ensure(!same || line.time()? >= fault, || {
+                format!(
+                    "the fault began at {} and this was said before:\n  {line}",
+                    humantime::format_rfc3339_millis(fault)
+                )
+            })?;
+        }
+        Ok(())
     }
 
     /// The verdict's layer, evidence, advice, and its finding on a line of its own.
@@ -68,11 +93,16 @@ impl Expected {
         agent.ensure(with_value.count() > 0, || {
             format!("{cause} has no evidence with a value: {verdict}")
         })?;
-        let confirmed = rows(verdict, "advice")
-            .any(|row| row["confirm"].as_str().is_some_and(|text| !text.is_empty()));
-        agent.ensure(confirmed, || {
+        let confirming: Vec<_> = rows(verdict, "advice")
+            .filter_map(|row| row["confirm"].as_str())
+            .filter(|text| !text.is_empty())
+            .collect();
+        agent.ensure(!confirming.is_empty(), || {
             format!("{cause} has no advice with a command that confirms it: {verdict}")
         })?;
+        for text in confirming {
+            confirm(text).map_err(|error| agent.failure(&error))?;
+        }
         let id = finding(map);
         agent.ensure(map.has_open(id), || {
             format!("the verdict's finding {id:?} is not among the open ones")
@@ -125,6 +155,24 @@ impl Expected {
             None => Ok(lines),
         }
     }
+}
+
+/// Runs a command that the advice names, as its reader would: in a shell of the host. It must succeed.
+fn confirm(text: &str) -> Result<()> {
+    let seconds = CONFIRMING.as_secs().to_string();
+    let done = Command::new("timeout")
+        .args([&seconds, "sh", "-c", text])
+        .stdin(Stdio::null())
+        .output()
+        .context("cannot start timeout")?;
+    ensure!(
+        done.status.success(),
+        "the advice says `{text}`, which ends with {}: {}{}",
+        done.status,
+        String::from_utf8_lossy(&done.stdout),
+        String::from_utf8_lossy(&done.stderr)
+    );
+    Ok(())
 }
 
 /// The id of the verdict's finding.

@@ -25,9 +25,10 @@ fn link_down() -> Result<()> {
     let lab = Routed::build()?;
     let agent = Agent::watch(&lab.client)?;
 
+    let fault = SystemTime::now();
     link::set_up(&lab.router, Routed::WEST, false)?;
     let evidence = SystemTime::now();
-    let map = EXPECTED.named(&agent, evidence)?;
+    let map = EXPECTED.named(&agent, fault, evidence)?;
 
     let interface = &map.verdict()["scope"]["iface"]["name"];
     agent.ensure(interface == "eth0", || {

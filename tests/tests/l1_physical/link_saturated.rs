@@ -40,11 +40,12 @@ fn link_saturated() -> Result<()> {
     let shaper = Shaper::cap(&lab.router, Routed::EAST, "50mbit", "64kb", "300kb")?;
     let agent = Agent::watch(&lab.router)?;
 
+    let fault = SystemTime::now();
     let stream = load::bulk(&lab.client, target, Duration::from_secs(12), None)?;
     let evidence = wait::until_above("packets that waited", 0, Duration::from_secs(5), || {
         Ok(shaper.counts()?.overlimits)
     })?;
-    let map = EXPECTED.named(&agent, evidence)?;
+    let map = EXPECTED.named(&agent, fault, evidence)?;
     let interface = &map.verdict()["scope"]["iface"]["name"];
     agent.ensure(interface == Routed::EAST, || {
         format!("the full link is east, not {interface}")

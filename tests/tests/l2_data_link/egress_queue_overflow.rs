@@ -3,7 +3,7 @@
 //! A burst of 100 kB every 100 ms fills a sixth of the 50 Mbit/s, and the queue holds 20 kB.
 //! First evidence: the shaper's first drop.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::Result;
 use osi_tests::agent::Agent;
@@ -35,6 +35,7 @@ fn egress_queue_overflow() -> Result<()> {
     let shaper = Shaper::cap(&lab.router, Routed::EAST, "50mbit", "16kb", "20kb")?;
     let agent = Agent::watch(&lab.router)?;
 
+    let fault = SystemTime::now();
     let target = Routed::server_at(Family::V4, 9);
     let plan = Datagrams {
         target,
@@ -47,7 +48,7 @@ fn egress_queue_overflow() -> Result<()> {
     let evidence = wait::until_above("dropped packets", 0, Duration::from_secs(5), || {
         Ok(shaper.counts()?.drops)
     })?;
-    let map = EXPECTED.named(&agent, evidence)?;
+    let map = EXPECTED.named(&agent, fault, evidence)?;
     let interface = &map.verdict()["scope"]["iface"]["name"];
     agent.ensure(interface == Routed::EAST, || {
         format!("the short queue is on east, not on {interface}")

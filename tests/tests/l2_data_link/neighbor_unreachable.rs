@@ -3,7 +3,7 @@
 //! First evidence: the neighbour entry becomes FAILED after three solicitations, about 3 s in, and the connects end with EHOSTUNREACH.
 //! The agent may open the finding earlier, as *possible*.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result};
 use osi_tests::agent::Agent;
@@ -45,6 +45,7 @@ fn scenario(test: &str, family: Family) -> Result<()> {
     let target = Routed::nobody_at(family, 7);
     let agent = Agent::watch(&lab.client)?;
 
+    let fault = SystemTime::now();
     let report =
         load::connect_all_at_once(&lab.client, target, CONNECTS, Duration::from_secs(6))?.join()?;
     let unreachable = report.errors_of(libc::EHOSTUNREACH);
@@ -52,7 +53,7 @@ fn scenario(test: &str, family: Family) -> Result<()> {
         format!("the connects ended with {:?}", report.errors)
     })?;
     let evidence = report.first_error.context("no connect failed")?;
-    let map = EXPECTED.named(&agent, evidence)?;
+    let map = EXPECTED.named(&agent, fault, evidence)?;
 
     let remote = &map.verdict()["scope"]["remote"];
     agent.ensure(*remote == target.ip().to_string(), || {

@@ -2,7 +2,7 @@
 //!
 //! First evidence: the first connect that returns ENETUNREACH, at once.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result};
 use osi_tests::agent::Agent;
@@ -39,6 +39,7 @@ fn scenario(test: &str, family: Family) -> Result<()> {
     let target = Routed::server_at(family, 7);
     let agent = Agent::watch(&lab.client)?;
 
+    let fault = SystemTime::now();
     lab.remove_client_route(family)?;
     let plan = Plan {
         target,
@@ -53,7 +54,7 @@ fn scenario(test: &str, family: Family) -> Result<()> {
         format!("the connects ended with {:?}", report.errors)
     })?;
     let evidence = report.first_error.context("no connect failed")?;
-    let map = EXPECTED.named(&agent, evidence)?;
+    let map = EXPECTED.named(&agent, fault, evidence)?;
 
     lab.restore_client_route(family)?;
     EXPECTED.resolves(&agent, &map)?;

@@ -1,13 +1,14 @@
-//! A rule in the server's own input hook drops the SYNs of connects.
+//! A rule in the server's own input hook drops the SYNs of connects to a port that somebody listens on.
 //!
 //! First evidence: the rule's counter leaves 0.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::Result;
 use osi_tests::agent::Agent;
 use osi_tests::expect::{Expected, HARD};
 use osi_tests::nft::DropRule;
+use osi_tests::server::listen;
 use osi_tests::skip::{self, Need};
 use osi_tests::stream::{self, sum};
 use osi_tests::topology::{Family, Pair};
@@ -39,15 +40,17 @@ fn scenario(test: &str, family: Family) -> Result<()> {
     };
     let pair = Pair::build()?;
     let target = Pair::server_at(family, 7);
+    let listener = listen(&pair.server, target, 16)?;
     let agent = Agent::watch(&pair.server)?;
 
+    let fault = SystemTime::now();
     let rule = DropRule::add(&pair.server, "input", "tcp dport 7")?;
     let connects =
         load::connect_all_at_once(&pair.client, target, 10, Duration::from_millis(2500))?;
     let evidence = wait::until_above("filtered packets", 0, Duration::from_secs(2), || {
         rule.packets()
     })?;
-    let map = EXPECTED.named(&agent, evidence)?;
+    let map = EXPECTED.named(&agent, fault, evidence)?;
     let certain = &map.verdict()["confidence"];
     agent.ensure(certain == "certain", || {
         format!("the kernel names the ruleset, so {certain} is too modest")
@@ -55,6 +58,7 @@ fn scenario(test: &str, family: Family) -> Result<()> {
 
     connects.join()?;
     let dropped = rule.remove()?;
+    drop(listener);
     EXPECTED.resolves(&agent, &map)?;
     let lines = EXPECTED.stop(agent)?;
     let said = sum(&lines, |map| map.dropped("L3", "NETFILTER_DROP"));

@@ -2,7 +2,7 @@
 //!
 //! Two connections fill the queue (backlog + 1). First evidence: the first `ListenOverflows` of the SYNs that find it full.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::Result;
 use osi_tests::agent::Agent;
@@ -36,11 +36,12 @@ fn accept_queue_overflow() -> Result<()> {
     let listener = listen(&pair.server, target, 1)?;
     let agent = Agent::watch(&pair.server)?;
 
+    let fault = SystemTime::now();
     let connects =
         load::connect_all_at_once(&pair.client, target, 10, Duration::from_millis(3500))?;
     let overflows = || counters::snmp(&pair.server, "TcpExtListenOverflows");
     let evidence = wait::until_above("overflows", 0, Duration::from_secs(2), overflows)?;
-    let map = EXPECTED.named(&agent, evidence)?;
+    let map = EXPECTED.named(&agent, fault, evidence)?;
 
     let scope = &map.verdict()["scope"];
     agent.ensure(scope["kind"] == "listener" && scope["port"] == PORT, || {

@@ -2,7 +2,7 @@
 //!
 //! First evidence: the first connect that returns ECONNREFUSED, at once.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result};
 use osi_tests::agent::{Agent, INTERVAL};
@@ -46,6 +46,7 @@ fn scenario(test: &str, family: Family) -> Result<()> {
     let target = Routed::server_at(family, PORT);
     let agent = Agent::watch(&lab.client)?;
 
+    let fault = SystemTime::now();
     let plan = Plan {
         target,
         connections: CONNECTS,
@@ -59,7 +60,7 @@ fn scenario(test: &str, family: Family) -> Result<()> {
         format!("the connects ended with {:?}", report.errors)
     })?;
     let evidence = report.first_error.context("no connect failed")?;
-    let map = EXPECTED.named(&agent, evidence)?;
+    let map = EXPECTED.named(&agent, fault, evidence)?;
 
     let scope = &map.verdict()["scope"];
     agent.ensure(

@@ -55,6 +55,7 @@ fn scenario(test: &str, family: Family) -> Result<()> {
     let server = Server::start(&pair.server, target, Behaviour::Hold)?;
     let agent = Agent::watch(&pair.client)?;
 
+    let fault = SystemTime::now();
     let holder = Holder::start(
         &pair.client,
         env!("CARGO_BIN_EXE_hold-connections"),
@@ -68,7 +69,7 @@ fn scenario(test: &str, family: Family) -> Result<()> {
         holder.held,
         holder.refused
     );
-    let map = EXPECTED.named(&agent, evidence)?;
+    let map = EXPECTED.named(&agent, fault, evidence)?;
     used_as_ss_counts(&agent, &pair, target)?;
     let event = agent.wait_for("the event port_exhausted", Duration::from_secs(2), |line| {
         line.value()["kind"] == "port_exhausted"

@@ -2,7 +2,7 @@
 //!
 //! First evidence: the first SYN that is sent again, 1 s after the connect.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::Result;
 use osi_tests::agent::Agent;
@@ -44,11 +44,12 @@ fn scenario(test: &str, family: Family) -> Result<()> {
     let target = Routed::server_at(family, 7);
     let agent = Agent::watch(&lab.client)?;
 
+    let fault = SystemTime::now();
     let rule = DropRule::add(&lab.router, "forward", "tcp dport 7")?;
     let connects = load::connect_all_at_once(&lab.client, target, 10, Duration::from_millis(5500))?;
     let again = || counters::snmp(&lab.client, "TcpExtTCPSynRetrans");
     let evidence = wait::until_above("SYNs sent again", 0, Duration::from_secs(3), again)?;
-    let map = EXPECTED.named(&agent, evidence)?;
+    let map = EXPECTED.named(&agent, fault, evidence)?;
     let remote = &map.verdict()["scope"]["remote"];
     agent.ensure(*remote == target.ip().to_string(), || {
         format!("{target} does not answer, not {remote}")

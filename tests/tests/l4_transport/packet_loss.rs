@@ -2,7 +2,7 @@
 //!
 //! Without segmentation offload one lost packet is one lost segment. First evidence: the first segment that is sent again.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::Result;
 use osi_tests::agent::Agent;
@@ -38,6 +38,7 @@ fn packet_loss() -> Result<()> {
     let server = Server::start(&lab.server, target, Behaviour::Sink)?;
     let agent = Agent::watch(&lab.client)?;
 
+    let fault = SystemTime::now();
     let rule = DropRule::add(
         &lab.router,
         "forward",
@@ -51,7 +52,7 @@ fn packet_loss() -> Result<()> {
     )?;
     let again = || counters::snmp(&lab.client, "TcpRetransSegs");
     let evidence = wait::until_above("segments sent again", 0, Duration::from_secs(3), again)?;
-    let map = EXPECTED.named(&agent, evidence)?;
+    let map = EXPECTED.named(&agent, fault, evidence)?;
 
     stream.join()?;
     rule.remove()?;
