@@ -115,6 +115,10 @@ pub struct SharedArgs {
     /// Print the diagnostics of the kernel programs to standard error
     #[arg(long)]
     pub probe_log: bool,
+
+    /// Try only this variant of a probe, as in tc=clsact: for tests of the ladders
+    #[arg(long, value_name = "PROBE=VARIANT", hide = true)]
+    pub probe_variant: Vec<String>,
 }
 
 /// Options of `doctor`.

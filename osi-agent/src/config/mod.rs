@@ -36,6 +36,8 @@ pub struct Settings {
     pub json: bool,
     /// Diagnostics of the kernel programs to standard error.
     pub probe_log: bool,
+    /// Variants that are forced, as `probe=variant`.
+    pub probe_variants: Vec<String>,
     /// Configured limits of causes.
     pub limits: Limits,
 }
@@ -52,6 +54,7 @@ impl Default for Settings {
             fail_on: None,
             json: false,
             probe_log: false,
+            probe_variants: Vec::new(),
             limits: Limits::default(),
         }
     }
@@ -86,6 +89,7 @@ impl Settings {
             fail_on,
             config: _,
             probe_log,
+            probe_variant,
         } = shared;
         let settings = Self {
             interval: interval.or(file.interval).unwrap_or(Duration::from_secs(1)),
@@ -101,6 +105,7 @@ impl Settings {
             fail_on: fail_on.or(file.fail_on),
             json: *json || file.json,
             probe_log: *probe_log || file.probe_log,
+            probe_variants: probe_variant.clone(),
             limits: Limits(file.limits),
         };
         match settings.duration {

@@ -35,6 +35,8 @@ pub struct ProbeOptions {
     pub xdp: XdpMode,
     /// Print the programs' own diagnostics.
     pub log: bool,
+    /// Variants that are forced, as `probe=variant`: the others of that probe are not tried.
+    pub variants: Vec<String>,
 }
 
 /// The loaded programs. Dropping it detaches everything; so does the kernel when the process dies.
@@ -86,6 +88,7 @@ impl Probes {
             .transpose()
             .context("--probe-log")?;
         let mut maps = Maps::take(&mut ebpf, settings.netns)?;
+        let forced = options.variants.clone();
         let interfaces = Interfaces::new(options);
         let mut probes = Self {
             ebpf,
@@ -95,7 +98,7 @@ impl Probes {
             attach_time: started.elapsed(),
         };
         for probe in PROBES {
-            let status = probes.climb(probe, kernel, &btf);
+            let status = probes.climb(probe, kernel, &btf, &forced);
             if probe.name == "tcp_connect" && status.variant.as_deref() != Some("state_change") {
                 maps.tell(Control::TcpConnectHooked, 1);
             }
@@ -155,7 +158,13 @@ impl Probes {
         }
     }
 
-    fn climb(&mut self, probe: &'static Probe, kernel: &Kernel, btf: &Btf) -> ProbeStatus {
+    fn climb(
+        &mut self,
+        probe: &'static Probe,
+        kernel: &Kernel,
+        btf: &Btf,
+        forced: &[String],
+    ) -> ProbeStatus {
         let feeds = probe.feeds.iter().map(|feed| (*feed).to_owned()).collect();
         let mut status = ProbeStatus {
             name: probe.name.to_owned(),
@@ -176,7 +185,11 @@ impl Probes {
             return status;
         }
         let mut refusals = Vec::new();
-        for variant in probe.variants {
+        let ladder = probe
+            .variants
+            .iter()
+            .filter(|variant| is_wanted(probe, variant, forced));
+        for variant in ladder {
             match self.attach(variant, btf) {
                 Ok(()) => {
                     status.state = ProbeState::Active;
@@ -249,6 +262,15 @@ impl Probes {
             .try_into()
             .map_err(|error: ProgramError| error.to_string())
     }
+}
+
+/// Whether a variant is to be tried: any, unless one of its probe is forced.
+fn is_wanted(probe: &Probe, variant: &Variant, forced: &[String]) -> bool {
+    let mut of_probe = forced
+        .iter()
+        .filter_map(|choice| choice.strip_prefix(probe.name)?.strip_prefix('='))
+        .peekable();
+    of_probe.peek().is_none() || of_probe.any(|name| name == variant.name)
 }
 
 /// One sentence out of an error and, where the verifier spoke, its last word.

@@ -10,7 +10,9 @@ use std::path::Path;
 use aya::programs::tc::{TcHandle, qdisc_add_clsact};
 use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
 use netlink_packet_route::RouteNetlinkMessage;
-use netlink_packet_route::tc::{TcAttribute, TcHandle as RouteHandle, TcHeader, TcMessage};
+use netlink_packet_route::tc::{
+    TcAttribute, TcFilterBpfOption, TcHandle as RouteHandle, TcHeader, TcMessage, TcOption,
+};
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 
 /// `TC_H_CLSACT` with `TC_H_MIN_INGRESS` and `TC_H_MIN_EGRESS`.
@@ -18,13 +20,20 @@ const PARENTS: [u32; 2] = [0xffff_fff2, 0xffff_fff3];
 /// Parent and handle of the clsact qdisc itself.
 const QDISC_PARENT: u32 = 0xffff_fff1;
 const QDISC_HANDLE: u32 = 0xffff_0000;
-/// The upper ten bits of our handles; the rest is the process id, which never exceeds 22 bits (`PID_MAX_LIMIT`).
-const TAG: u32 = 0x17a << 22;
+/// What our programs' names begin with; the kernel keeps the name with the filter.
+const NAME: &str = "osi_tc_";
+/// The preference that the kernel gives to a first filter.
+const DEFAULT_PREFERENCE: u16 = 0xc000;
+/// The upper nine bits of our handles, then one that says whether we made the qdisc; the rest is the process id, which never
+/// exceeds 22 bits (`PID_MAX_LIMIT`).
+const TAG: u32 = 0xbd << 23;
+const MADE_QDISC: u32 = 1 << 22;
 const PID_BITS: u32 = 22;
 
 /// Our handle.
-pub(super) fn handle() -> TcHandle {
-    TcHandle::from(TAG | std::process::id())
+pub(super) fn handle(made_qdisc: bool) -> TcHandle {
+    let made = if made_qdisc { MADE_QDISC } else { 0 };
+    TcHandle::from(TAG | made | std::process::id())
 }
 
 /// Makes sure that the interface has a clsact qdisc; true when it had none.
@@ -36,21 +45,49 @@ pub(super) fn ensure_qdisc(iface: &str, ifindex: u32) -> io::Result<bool> {
     Ok(true)
 }
 
-/// Removes filters of agents that are gone. Returns how many.
-pub(super) fn remove_stale(ifindex: u32) -> io::Result<u64> {
-    let mut removed = 0;
+/// A preference before all filters that are there, so that none of them can end a packet's way before it is counted.
+///
+/// # Errors
+/// When a filter has the first preference already: ours would stand behind it and could be blind without knowing.
+pub(super) fn first_preference(ifindex: u32) -> io::Result<u16> {
+    let mut lowest = DEFAULT_PREFERENCE;
     for parent in PARENTS {
         for filter in filters(ifindex, parent)? {
-            let owner = owner(filter.handle.into());
-            if owner.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
-                order(RouteNetlinkMessage::DelTrafficFilter(
-                    TcMessage::from_parts(filter, Vec::new()),
-                ))?;
-                removed += 1;
+            lowest = lowest.min((filter.header.info >> 16) as u16);
+        }
+    }
+    match lowest {
+        0 | 1 => Err(io::Error::other(
+            "another filter holds the first preference and would hide packets from ours",
+        )),
+        taken => Ok(taken - 1),
+    }
+}
+
+/// Removes filters of agents that are gone. True when one of them had made the qdisc, which is ours to remove then.
+pub(super) fn remove_stale(ifindex: u32) -> io::Result<bool> {
+    let mut made_qdisc = false;
+    for parent in PARENTS {
+        for filter in filters(ifindex, parent)?.into_iter().filter(is_ours) {
+            let handle: u32 = filter.header.handle.into();
+            if owner(handle).is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
+                let exact = TcMessage::from_parts(filter.header, Vec::new());
+                order(RouteNetlinkMessage::DelTrafficFilter(exact))?;
+                made_qdisc |= handle & MADE_QDISC != 0;
             }
         }
     }
-    Ok(removed)
+    Ok(made_qdisc)
+}
+
+/// A BPF filter with one of our programs' names; the handle alone could be anybody's.
+fn is_ours(filter: &TcMessage) -> bool {
+    filter.attributes.iter().any(|attribute| {
+        matches!(attribute, TcAttribute::Options(options)
+            if options.iter().any(|option| {
+                matches!(option, TcOption::Bpf(TcFilterBpfOption::ProgName(name)) if name.starts_with(NAME))
+            }))
+    })
 }
 
 /// Removes the qdisc when nothing hangs on it.
@@ -73,7 +110,7 @@ pub(super) fn remove_empty_qdisc(ifindex: u32) -> io::Result<()> {
 
 /// The process that a handle names, if it is one of ours.
 fn owner(handle: u32) -> Option<u32> {
-    (handle >> PID_BITS == TAG >> PID_BITS).then_some(handle & ((1 << PID_BITS) - 1))
+    (handle & !MADE_QDISC & !((1 << PID_BITS) - 1) == TAG).then_some(handle & ((1 << PID_BITS) - 1))
 }
 
 fn has_qdisc(ifindex: u32) -> io::Result<bool> {
@@ -88,8 +125,8 @@ fn has_qdisc(ifindex: u32) -> io::Result<bool> {
     }))
 }
 
-/// The BPF filters of a parent.
-fn filters(ifindex: u32, parent: u32) -> io::Result<Vec<TcHeader>> {
+/// The filters of a parent.
+fn filters(ifindex: u32, parent: u32) -> io::Result<Vec<TcMessage>> {
     let mut request = TcMessage::with_index(ifindex as i32);
     request.header.parent = RouteHandle::from(parent);
     let filters = ask(
@@ -99,8 +136,7 @@ fn filters(ifindex: u32, parent: u32) -> io::Result<Vec<TcHeader>> {
     // The dump begins with one row per priority that has no handle.
     Ok(filters
         .into_iter()
-        .map(|message| message.header)
-        .filter(|header| u32::from(header.handle) != 0)
+        .filter(|message| u32::from(message.header.handle) != 0)
         .collect())
 }
 
@@ -152,7 +188,8 @@ mod tests {
 
     #[test]
     fn a_handle_names_its_owner() {
-        assert_eq!(owner(handle().into()), Some(std::process::id()));
+        assert_eq!(owner(handle(false).into()), Some(std::process::id()));
+        assert_eq!(owner(handle(true).into()), Some(std::process::id()));
         assert_eq!(owner(1), None);
         assert_eq!(owner(0x8000_0001), None);
     }

@@ -250,10 +250,15 @@ impl Interfaces {
 
     /// On a thread in the interface's namespace. What was attached before a failure is in `links`.
     fn attach_here(&self, ebpf: &mut Ebpf, iface: &Iface, links: &mut Links) -> Result<(), String> {
+        let mut preference = 0;
         if self.mode == TcMode::Clsact {
-            clsact::remove_stale(iface.ifindex)
+            let stale = clsact::remove_stale(iface.ifindex)
                 .map_err(|error| format!("leftover filters: {error}"))?;
-            links.made_qdisc = clsact::ensure_qdisc(&iface.name, iface.ifindex)
+            let made = clsact::ensure_qdisc(&iface.name, iface.ifindex)
+                .map_err(|error| format!("clsact: {error}"))?;
+            // Whose filters were left over, their qdisc was, too.
+            links.made_qdisc = made || stale;
+            preference = clsact::first_preference(iface.ifindex)
                 .map_err(|error| format!("clsact: {error}"))?;
         }
         for (name, direction) in DIRECTIONS {
@@ -261,7 +266,8 @@ impl Interfaces {
             let options = match self.mode {
                 TcMode::Tcx => TcAttachOptions::TcxOrder(LinkOrder::first()),
                 TcMode::Clsact => TcAttachOptions::Netlink(NlOptions {
-                    handle: clsact::handle(),
+                    priority: preference,
+                    handle: clsact::handle(links.made_qdisc),
                     ..NlOptions::default()
                 }),
             };

@@ -82,6 +82,7 @@ impl Session {
             ifaces: settings.ifaces.clone(),
             xdp: settings.xdp,
             log: settings.probe_log,
+            variants: settings.probe_variants.clone(),
         };
         let (mut probes, mut maps) = Probes::load(&kernel, options)?;
         check_probes(&probes.statuses())?;
