@@ -7,9 +7,13 @@ use aya_build::{Package, Toolchain, build_ebpf};
 const TOOLCHAIN: &str = "1.95.0";
 
 fn main() -> anyhow::Result<()> {
-    // SAFETY: a build script is single-threaded here. Only the inner cargo inherits the variable: `-Z build-std=core`
-    // needs it on a stable compiler, and no other crate of this build sees it.
-    unsafe { std::env::set_var("RUSTC_BOOTSTRAP", "1") };
+    // SAFETY: a build script is single-threaded here. Only the inner cargo inherits the variables: `-Z build-std=core` needs
+    // the first on a stable compiler, and no other crate of this build sees it; without the second every line of progress
+    // would come out as a warning of this crate, and again with each later build.
+    unsafe {
+        std::env::set_var("RUSTC_BOOTSTRAP", "1");
+        std::env::set_var("CARGO_TERM_QUIET", "true");
+    }
     let root_dir = concat!(env!("CARGO_MANIFEST_DIR"), "/../osi-ebpf");
     println!(
         "cargo:rerun-if-changed={}/../osi-common/src",

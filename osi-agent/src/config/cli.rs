@@ -157,7 +157,7 @@ Configuration file (TOML): the options above by their long names with underscore
   interval = \"2s\"
   iface = [\"eth0\"]
   [causes.packet_loss]
-  loss_ratio = 0.02
+  ratio = 0.02
 `osi-agent explain CAUSE` lists a cause's limits. The command line beats the file.";
 
 const EXPLAIN_HELP: &str = "\

@@ -1,10 +1,14 @@
 //! Events that netlink shows: neighbours that did not answer, links that changed.
 
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
 use osi_common::layer::Layer;
+use osi_common::occurrence::Kind;
 
 use super::spread::spread;
 use super::{Event, EventKind, Flow, Names};
-use crate::layer::Window;
+use crate::layer::{Window, address};
 use crate::scope::{Iface, Netns};
 use crate::snapshot::{Link, Neighbour};
 
@@ -36,14 +40,7 @@ pub(super) fn neighbours(window: &Window, names: &Names) -> Vec<Event> {
                     &entry.iface,
                     count,
                 );
-                let dst = Some(entry.address.to_string());
-                let flow = Some(Flow {
-                    src: None,
-                    sport: None,
-                    dst,
-                    dport: None,
-                    proto: None,
-                });
+                let flow = Some(towards(entry.address));
                 let at = names
                     .clock
                     .rfc3339(window.now.boot_ns.saturating_sub(entry.updated_ns));
@@ -52,6 +49,61 @@ pub(super) fn neighbours(window: &Window, names: &Names) -> Vec<Event> {
         }
     }
     events
+}
+
+/// Neighbours whose failure only shows in the packets that waited for them: an entry that failed and is being asked for again
+/// stands in the table as incomplete when the window ends. The address is the packet's destination, which may lie behind the
+/// neighbour.
+pub(super) fn waiting_dropped(window: &Window, names: &Names, told: &[Event]) -> Vec<Event> {
+    let mut dropped: BTreeMap<(u32, IpAddr), u64> = BTreeMap::new();
+    for sample in &window.now.samples {
+        if sample.key.kind == Kind::Drop as u32
+            && sample.family != 0
+            && &*(names.function)(sample.key.location) == NEIGHBOUR_GIVEN_UP
+        {
+            let destination = address(sample.family, &sample.remote);
+            *dropped.entry((sample.key.netns, destination)).or_default() += 1;
+        }
+    }
+    let mut events = Vec::new();
+    for ((inode, destination), count) in dropped {
+        let Some(netns) = window.netns(inode) else {
+            continue;
+        };
+        if told.iter().any(|event| event.netns.as_ref() == Some(netns)) {
+            continue;
+        }
+        events.push(Event {
+            flow: Some(towards(destination)),
+            iface: None,
+            ..event(
+                window,
+                names,
+                EventKind::NeighborFailed,
+                Layer::L2,
+                netns,
+                &Iface {
+                    ifindex: 0,
+                    name: String::new(),
+                },
+                count,
+            )
+        });
+    }
+    events
+}
+
+/// The kernel function that gives a neighbour up and drops what waited for it.
+const NEIGHBOUR_GIVEN_UP: &str = "neigh_invalidate";
+
+fn towards(destination: IpAddr) -> Flow {
+    Flow {
+        src: None,
+        sport: None,
+        dst: Some(destination.to_string()),
+        dport: None,
+        proto: None,
+    }
 }
 
 /// Links that changed in the window.

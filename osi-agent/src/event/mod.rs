@@ -142,7 +142,9 @@ pub struct Names<'a> {
 pub fn events(window: &Window, names: &Names) -> Vec<Event> {
     let mut events = kernel::occurrences(window, names);
     events.append(&mut kernel::drops(window, names));
-    events.append(&mut host::neighbours(window, names));
+    let mut failed = host::neighbours(window, names);
+    failed.append(&mut host::waiting_dropped(window, names, &failed));
+    events.append(&mut failed);
     events.append(&mut host::links(window, names));
     events.sort_by(|a, b| (&a.at, a.kind).cmp(&(&b.at, b.kind)));
     events

@@ -306,7 +306,7 @@ fn check_privileges() -> Result<(), Failure> {
     Err(Failure::new(
         Exit::Privilege,
         format!(
-            "{} missing: run `sudo {program} watch`, or grant it once with `sudo setcap {grants}+ep {program}`",
+            "{} missing: run `sudo {program} watch`, or grant it once with `sudo setcap {grants}+ep {program}` (other network namespaces stay blind without CAP_SYS_ADMIN)",
             missing.join(", "),
             program = program.display(),
         ),

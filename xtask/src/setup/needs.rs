@@ -51,6 +51,11 @@ pub(super) const NEEDS: &[Need] = &[
         "the lab's network namespaces, links and shapers",
     ),
     package(
+        "procps",
+        &["sysctl"],
+        "the lab reads and sets what its own namespaces are tuned to",
+    ),
+    package(
         "nftables",
         &["nft"],
         "the lab's packet filters and random loss",

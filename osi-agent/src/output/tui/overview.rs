@@ -89,7 +89,7 @@ pub(super) fn header(app: &App, view: &View, frame: &mut Frame, area: Rect) {
     );
     let interval = humantime::format_duration(info.interval);
     let mut left = vec![theme.plain(&format!(
-        " {} · netns {} · every {interval}",
+        " {} UTC · netns {} · every {interval}",
         words::time_of_day(&map.at),
         info.scope
     ))];

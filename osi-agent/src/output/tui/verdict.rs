@@ -81,10 +81,8 @@ fn broken(theme: Theme, map: &FaultMap, verdict: &Verdict, width: u16) -> Vec<Li
             Style::new(),
             width,
         ));
-        lines.push(Line::from(vec![
-            theme.span("   confirm  ", theme.faint()),
-            theme.span(&advice.confirm, theme.accent()),
-        ]));
+        lines.extend(command(theme, "   confirm  ", &advice.confirm, width));
+        lines.extend(command(theme, "   change   ", &advice.change, width));
     }
     for row in &verdict.evidence {
         let text = format!("{} {}  {}", row.signal, words::measured(row), row.why);
@@ -113,15 +111,11 @@ fn broken(theme: Theme, map: &FaultMap, verdict: &Verdict, width: u16) -> Vec<Li
     for advice in verdict
         .advice
         .iter()
-        .filter(|advice| !advice.change.is_empty())
+        .filter(|advice| !advice.trade_off.is_empty())
     {
-        lines.push(Line::from(vec![
-            theme.span("   change   ", theme.faint()),
-            theme.span(&advice.change, theme.accent()),
-        ]));
         lines.extend(sentence(
             theme,
-            "            ",
+            "   at cost  ",
             &advice.trade_off,
             theme.faint(),
             width,
@@ -149,6 +143,27 @@ fn labelled(theme: Theme, label: &str, text: &str, width: u16) -> Line<'static> 
         theme.span(label, theme.faint()),
         theme.plain(&theme.fit(text, room)),
     ])
+}
+
+/// A command, whole: where it does not fit it goes on in the next line, with the shell's own sign for that, so that what is
+/// copied from the screen runs.
+fn command(theme: Theme, label: &str, text: &str, width: u16) -> Vec<Line<'static>> {
+    let room = usize::from(width).saturating_sub(label.chars().count() + 3);
+    let parts = wrap(&theme.glyphs.text(text), room);
+    let last = parts.len().saturating_sub(1);
+    let line = |(i, part): (usize, String)| {
+        let label = if i == 0 {
+            label.to_owned()
+        } else {
+            " ".repeat(label.chars().count())
+        };
+        let tail = if i == last { "" } else { " \\" };
+        Line::from(vec![
+            theme.span(&label, theme.faint()),
+            theme.span(&format!("{part}{tail}"), theme.accent()),
+        ])
+    };
+    parts.into_iter().enumerate().map(line).collect()
 }
 
 pub(super) fn sentence(
