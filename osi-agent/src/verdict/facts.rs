@@ -53,6 +53,10 @@ pub struct Seen {
     pub local_port: u16,
     /// Remote port.
     pub remote_port: u16,
+    /// IP protocol number, 0 when not known.
+    pub protocol: u32,
+    /// Interface that the packet was on; 0 where it was told from a socket, its sender's or its receiver's.
+    pub ifindex: u32,
     /// `name (pid N)`, where the process is certain.
     pub process: Option<String>,
 }
@@ -77,22 +81,35 @@ impl<'a> Facts<'a> {
 
     /// The window's samples of drops with a reason that begins like this, in a namespace, oldest first.
     pub fn dropped(&self, reason: &str, netns: &Netns) -> Vec<Seen> {
-        let reasons = &self.window.now.kernel.reasons;
-        let meant = |seen: &Seen| {
-            reasons
-                .get(&seen.code)
-                .is_some_and(|name| name.starts_with(reason))
-        };
-        self.samples(Kind::Drop, netns).filter(meant).collect()
+        dropped(self.window, reason, netns)
     }
 
     /// The window's samples of one kind in a namespace, oldest first.
     pub fn samples(&self, kind: Kind, netns: &Netns) -> impl Iterator<Item = Seen> + use<'a> {
-        let inode = netns.inode;
-        let of_kind =
-            move |sample: &&Sample| sample.key.kind == kind as u32 && sample.key.netns == inode;
-        self.window.now.samples.iter().filter(of_kind).map(seen)
+        samples(self.window, kind, netns)
     }
+}
+
+/// [`Facts::dropped`] for who has no facts yet.
+pub(super) fn dropped(window: &Window, reason: &str, netns: &Netns) -> Vec<Seen> {
+    let reasons = &window.now.kernel.reasons;
+    let meant = |seen: &Seen| {
+        reasons
+            .get(&seen.code)
+            .is_some_and(|name| name.starts_with(reason))
+    };
+    samples(window, Kind::Drop, netns).filter(meant).collect()
+}
+
+fn samples<'a>(
+    window: &Window<'a>,
+    kind: Kind,
+    netns: &Netns,
+) -> impl Iterator<Item = Seen> + use<'a> {
+    let inode = netns.inode;
+    let of_kind =
+        move |sample: &&Sample| sample.key.kind == kind as u32 && sample.key.netns == inode;
+    window.now.samples.iter().filter(of_kind).map(seen)
 }
 
 fn seen(sample: &Sample) -> Seen {
@@ -105,6 +122,8 @@ fn seen(sample: &Sample) -> Seen {
         remote: known.then(|| address(sample.family, &sample.remote)),
         local_port: sample.local_port,
         remote_port: sample.remote_port,
+        protocol: sample.protocol,
+        ifindex: sample.key.ifindex,
         process,
     }
 }

@@ -1,5 +1,7 @@
 //! Words of summaries and commands: places, numbers, commands inside a namespace.
 
+use core::net::IpAddr;
+
 use crate::scope::{Netns, Scope};
 
 /// The command as it must be typed to run inside the scope's namespace.
@@ -47,6 +49,14 @@ pub(super) fn remote(scope: &Scope) -> String {
         (Some(address), Some(port)) => core::net::SocketAddr::new(address, port).to_string(),
         (Some(address), None) => address.to_string(),
         (None, _) => "an unknown peer".to_owned(),
+    }
+}
+
+/// An address as filter of `ss`, which takes the colons of a bare IPv6 address for a port's.
+pub(super) fn ss_address(address: IpAddr) -> String {
+    match address {
+        IpAddr::V4(v4) => v4.to_string(),
+        IpAddr::V6(v6) => format!("[{v6}]"),
     }
 }
 

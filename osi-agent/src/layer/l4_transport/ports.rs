@@ -16,7 +16,7 @@ rows! { Layer::L4;
         since: "4.9",
         read: Read::Capacity(pools),
     }
-    PORTS_EXHAUSTED: "Connects, binds and listens that found no free local port." {
+    PORTS_EXHAUSTED: "TCP connects that found no free local port; neither bind nor UDP is watched." {
         id: "ports_exhausted",
         unit: Unit::Connections,
         source: Source::Map,

@@ -2,6 +2,8 @@
 
 use crate::layer::{LayerMap, Window};
 
+mod filtered;
+
 mod links;
 
 mod loss;
@@ -12,6 +14,7 @@ mod routes;
 
 mod trend;
 
+pub(super) use filtered::{Filtered, Inbound, TCP, is_passing};
 pub(super) use links::Links;
 pub(super) use loss::{Loss, Losses};
 pub(super) use peers::Peers;
@@ -33,6 +36,8 @@ pub struct History {
     pub(super) routes: Routes,
     /// Connect outcomes by peer.
     pub(super) peers: Peers,
+    /// Packets to listeners that a filter dropped.
+    pub(super) filtered: Filtered,
     /// How much each namespace usually loses.
     pub(super) losses: Losses,
     /// Findings, and conditions on their way to become one.
@@ -47,6 +52,8 @@ impl History {
         self.routes.observe(self.windows, window);
         self.links.observe(self.windows, window);
         self.peers.observe(self.windows, window);
+        self.filtered
+            .observe(self.windows, window, map, &self.routes);
     }
 
     /// Takes in what may only be learned after the judgement: a window is no baseline for itself.

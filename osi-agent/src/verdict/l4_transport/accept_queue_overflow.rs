@@ -170,7 +170,7 @@ fn advise(finding: &Finding) -> Vec<Advice> {
     vec![
         Advice {
             text: format!("Find out why the application does not accept{now}: stopped, busy, or out of descriptors."),
-            confirm: inside(&finding.scope, &format!("ss -ltnp{port}")),
+            confirm: inside(&finding.scope, &format!("ss -Hltnp{port}")),
             change: "make the application accept faster: more workers, or an accept loop of its own".to_owned(),
             trade_off: "none".to_owned(),
         },

@@ -98,7 +98,7 @@ fn advise(finding: &Finding) -> Vec<Advice> {
     let (address, port) = (finding.scope.remote, finding.scope.port);
     let probe = match (address, port) {
         (Some(address), Some(port)) => format!("nc -zv {address} {port}"),
-        (Some(_) | None, _) => "ss -tan state syn-sent".to_owned(),
+        (Some(_) | None, _) => "ss -Htan state syn-sent".to_owned(),
     };
     vec![Advice {
         text: format!(

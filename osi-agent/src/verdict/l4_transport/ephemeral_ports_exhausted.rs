@@ -5,7 +5,7 @@ use core::net::IpAddr;
 use osi_common::layer::Layer;
 use osi_common::occurrence::Kind;
 
-use super::super::text::{inside, percent, place, remote};
+use super::super::text::{inside, percent, place, remote, ss_address};
 use super::super::{
     Advice, Cause, CauseClass, Confidence, Evidence, Facts, Finding, Impact, Onset, Severity,
     Sighting, Threshold,
@@ -21,7 +21,7 @@ pub(in crate::verdict) static EPHEMERAL_PORTS_EXHAUSTED: Cause = Cause {
     class: CauseClass::Capacity,
     onset: Onset::Hard,
     severity: Severity::Critical,
-    help: "No local port is free for a further connection to a destination, or soon none will be.",
+    help: "No local port is free for a further TCP connect to a destination, or soon none will be.",
     explained_by: &[],
     suspects: &[],
     reads: &[&EPHEMERAL_PORTS, &PORTS_EXHAUSTED],
@@ -122,7 +122,7 @@ fn sighting(
     }
 }
 
-/// Exhaustion that no peer's row has: bind, listen, UDP, or peers beyond the bound.
+/// Exhaustion that no peer's row has: peers beyond the bound.
 fn unattributed(facts: &Facts, refused: &[&PeerDelta]) -> Vec<Sighting> {
     let rows = facts.map.counters(&PORTS_EXHAUSTED);
     rows.filter(|row| {
@@ -146,11 +146,11 @@ fn unattributed(facts: &Facts, refused: &[&PeerDelta]) -> Vec<Sighting> {
             PORTS_EXHAUSTED.id,
             row.delta as f64,
             "connections",
-            "binds or connects that found no free port",
+            "connects that found no free port",
         )];
         sighting(scope, row.delta, 1.0, evidence, |scope| {
             format!(
-                "No free local port{}: {} binds or connects failed{who}.",
+                "No free local port for TCP connects{}: {} of them failed{who}.",
                 place(scope),
                 row.delta
             )
@@ -251,7 +251,7 @@ fn advise(finding: &Finding) -> Vec<Advice> {
     let to = finding
         .scope
         .remote
-        .map_or_else(String::new, |remote| format!(" dst {remote}"));
+        .map_or_else(String::new, |remote| format!(" dst {}", ss_address(remote)));
     let port = finding
         .scope
         .port
@@ -265,7 +265,7 @@ fn advise(finding: &Finding) -> Vec<Advice> {
     vec![
         Advice {
             text: format!("Reuse connections to {}{now}: a pool with keep-alive needs a few ports where one per request needs thousands.", remote(&finding.scope)),
-            confirm: inside(&finding.scope, &format!("ss -tan{to}{port} | wc -l")),
+            confirm: inside(&finding.scope, &format!("ss -Htan{to}{port} | wc -l")),
             change: "turn on keep-alive or connection pooling in the client, or spread over more destination addresses".to_owned(),
             trade_off: "Idle connections hold memory on both sides.".to_owned(),
         },

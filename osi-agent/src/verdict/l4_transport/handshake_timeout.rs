@@ -9,7 +9,7 @@ use super::super::l2_data_link::{
     egress_queue_overflow::EGRESS_QUEUE_OVERFLOW, neighbor_unreachable::NEIGHBOR_UNREACHABLE,
 };
 use super::super::l3_network::{no_route::NO_ROUTE, packet_filtered::PACKET_FILTERED};
-use super::super::text::{inside, percent, place, remote};
+use super::super::text::{inside, percent, place, remote, ss_address};
 use super::super::{
     Advice, Cause, CauseClass, Confidence, Evidence, Facts, Finding, Impact, Onset, Severity,
     Sighting, Threshold,
@@ -156,7 +156,7 @@ fn advise(finding: &Finding) -> Vec<Advice> {
         ),
         confirm: inside(
             &finding.scope,
-            &format!("ss -tno state syn-sent dst {address}"),
+            &format!("ss -Htno state syn-sent dst {}", ss_address(address)),
         ),
         change: format!(
             "follow the path with: {}",

@@ -123,7 +123,7 @@ fn advise(finding: &Finding) -> Vec<Advice> {
         text: format!(
             "{again} segments a window are sent again: find the peers they go to, then the hop that loses them."
         ),
-        confirm: inside(&finding.scope, "ss -tin state established"),
+        confirm: inside(&finding.scope, "ss -Htin state established"),
         change: "mend or avoid the lossy hop (mtr -T shows where loss begins)".to_owned(),
         trade_off: "Changing the congestion control hides the loss and does not mend it."
             .to_owned(),

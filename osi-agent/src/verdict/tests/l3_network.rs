@@ -1,12 +1,8 @@
-//! Routes and filters.
+//! Routes.
 
 use core::net::{IpAddr, Ipv6Addr};
 
-use osi_common::occurrence::Kind;
-
-use super::builder::{
-    CLIENT, World, drop_packets, far, finding, mib, near, open, peer, root, sample, state, traffic,
-};
+use super::builder::{CLIENT, World, finding, mib, open, root, state, traffic};
 use crate::snapshot::{Mib, Route, Snapshot};
 use crate::verdict::{Confidence, Severity};
 
@@ -91,97 +87,4 @@ fn a_lost_ipv6_route_is_a_fault() {
         );
         assert!(map.verdict.advice[0].confirm.contains("ip -6 route"));
     }
-}
-
-type End = (IpAddr, u16);
-
-const NETFILTER: u32 = 8;
-
-fn filtered(s: &mut Snapshot, function: &str, packets: u64, ends: &[(End, End)]) {
-    s.kernel.reasons.insert(NETFILTER, "NETFILTER_DROP".into());
-    drop_packets(s, CLIENT, "NETFILTER_DROP", function, packets);
-    let samples = ends
-        .iter()
-        .map(|(local, remote)| sample(CLIENT, Kind::Drop, NETFILTER, *local, *remote));
-    s.samples.extend(samples);
-}
-
-#[test]
-fn a_filter_on_our_own_connection_is_named_from_the_first_packet() {
-    let mut world = World::new();
-    let map = world.window(|s| {
-        traffic(s, CLIENT, 100_000);
-        peer(s, CLIENT, far(7), 443).attempts += 1;
-        filtered(s, "nf_hook_slow", 1, &[((near(1), 40_000), (far(7), 443))]);
-    });
-    assert_eq!(root(&map), "packet_filtered");
-    let found = finding(&map, "packet_filtered");
-    assert_eq!(
-        (found.confidence, found.severity),
-        (Confidence::Certain, Severity::Critical)
-    );
-    assert!(found.summary.contains("192.0.2.7:443"), "{}", found.summary);
-    assert_eq!(world.until_calm(|_| {}), 5);
-}
-
-#[test]
-fn a_filtered_service_is_named() {
-    let mut world = World::new();
-    let ends: Vec<_> = (0..6)
-        .map(|n| ((near(1), 80), (far(7), 40_000 + n)))
-        .collect();
-    let map = world.window(|s| filtered(s, "nft_do_chain", 20, &ends));
-    assert_eq!(root(&map), "packet_filtered");
-    assert_eq!(map.layers[4].drops, 20);
-    assert_eq!(
-        finding(&map, "packet_filtered").confidence,
-        Confidence::Certain
-    );
-}
-
-#[test]
-fn a_scan_that_the_filter_is_there_for_is_no_fault() {
-    let mut world = World::new();
-    let ends: Vec<_> = (0..20)
-        .map(|n| ((near(1), 1000 + n * 7), (far(7), 45_555)))
-        .collect();
-    assert_eq!(
-        open(&world.windows(10, |s| filtered(s, "nft_do_chain", 100, &ends))),
-        [""; 0]
-    );
-}
-
-#[test]
-fn a_few_drops_or_a_small_share_are_no_fault() {
-    let mut world = World::new();
-    let ends = [
-        ((near(1), 22), (far(7), 40_000)),
-        ((near(1), 22), (far(7), 40_001)),
-    ];
-    assert_eq!(
-        open(&world.windows(10, |s| filtered(s, "nft_do_chain", 3, &ends))),
-        [""; 0]
-    );
-    let map = world.windows(10, |s| {
-        traffic(s, CLIENT, 100_000);
-        filtered(s, "nft_do_chain", 100, &ends);
-    });
-    assert_eq!(open(&map), [""; 0]);
-}
-
-#[test]
-fn drops_for_other_reasons_are_not_the_filters() {
-    let mut world = World::new();
-    let map = world.windows(5, |s| {
-        drop_packets(s, CLIENT, "QUEUE_PURGE", "tcp_v4_destroy_sock", 1000);
-    });
-    assert_eq!(open(&map), [""; 0]);
-    assert_eq!(
-        map.layers
-            .iter()
-            .map(|layer| layer.benign_drops)
-            .sum::<u64>(),
-        1000
-    );
-    assert_eq!(map.layers.iter().map(|layer| layer.drops).sum::<u64>(), 0);
 }

@@ -101,7 +101,7 @@ fn a_full_listener_that_drops_is_named_at_once() {
     assert_eq!(map.verdict.cannot_rule_out, ["L5", "L7"]);
     let advice = format!("{:?}", map.verdict.advice);
     assert!(
-        advice.contains("somaxconn") && advice.contains("ss -ltn"),
+        advice.contains("somaxconn") && advice.contains("ss -Hltn"),
         "{advice}"
     );
     assert_eq!(world.until_calm(|s| state(s, CLIENT).listeners.clear()), 5);

@@ -16,6 +16,8 @@ mod l3_network;
 
 mod l4_transport;
 
+mod packet_filtered;
+
 mod properties;
 
 mod table;

@@ -1,8 +1,12 @@
 //! The table of causes as a whole.
 
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::collections::BTreeSet;
 
-use crate::verdict::{Cause, cause, causes};
+use crate::scope::{Netns, Proto, Scope, ScopeKind};
+use crate::verdict::{
+    Cause, Confidence, Evidence, Finding, FindingState, Impact, Severity, cause, causes,
+};
 
 #[test]
 fn ids_are_unique_and_helped() {
@@ -56,4 +60,62 @@ fn nothing_explains_itself() {
     for row in causes() {
         walk(row, &mut Vec::new());
     }
+}
+
+/// A finding of the cause with every key that a scope can have.
+fn found(cause: &Cause, kind: ScopeKind, address: IpAddr) -> Finding {
+    let netns = Netns {
+        inode: 1,
+        cookie: 1,
+        name: Some("client".to_owned()),
+    };
+    let scope = Scope {
+        kind,
+        local: Some(address),
+        proto: Some(Proto::Tcp),
+        ..Scope::peer(&netns, address, Some(443))
+    };
+    Finding {
+        id: String::new(),
+        state: FindingState::Open,
+        cause: cause.id.to_owned(),
+        layer: cause.layer.id().to_owned(),
+        severity: Severity::Critical,
+        scope,
+        evidence: vec![Evidence::new(cause.reads[0].id, 1.0, "packets", "why")],
+        confidence: Confidence::Certain,
+        explained_by: Vec::new(),
+        impact: Impact::default(),
+        summary: String::new(),
+        opened_at: String::new(),
+        resolved_at: None,
+        age_windows: 0,
+    }
+}
+
+#[test]
+fn commands_of_advice_take_addresses_of_both_families() {
+    let v4 = IpAddr::V4(Ipv4Addr::new(10, 91, 0, 2));
+    let v6 = IpAddr::V6(Ipv6Addr::new(0xfd91, 0, 0, 0, 0, 0, 0, 2));
+    let mut filters = BTreeSet::new();
+    for (cause, address) in causes().flat_map(|cause| [(cause, v4), (cause, v6)]) {
+        for kind in [ScopeKind::Peer, ScopeKind::Pool, ScopeKind::Listener] {
+            for advice in (cause.advise)(&found(cause, kind, address)) {
+                let words: Vec<_> = advice.confirm.split_whitespace().collect();
+                let Some(at) = words.iter().position(|word| *word == "ss") else {
+                    continue;
+                };
+                // A header is no connection, and `wc -l` would count it.
+                assert!(words[at + 1].starts_with("-H"), "{}", advice.confirm);
+                for pair in words[at..]
+                    .windows(2)
+                    .filter(|pair| ["src", "dst"].contains(&pair[0]))
+                {
+                    filters.insert(pair[1].to_owned());
+                }
+            }
+        }
+    }
+    let expected = ["10.91.0.2", "[fd91::2]"].map(str::to_owned);
+    assert_eq!(filters, BTreeSet::from(expected));
 }

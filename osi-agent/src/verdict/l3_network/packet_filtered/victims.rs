@@ -1,0 +1,252 @@
+//! Who wanted the packets: a filter that drops what nobody wants does what it is there for.
+
+use core::net::{IpAddr, SocketAddr};
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::super::super::facts::Seen;
+use super::super::super::history::{Inbound, Loss, TCP, is_passing};
+use super::super::super::text::{percent, share};
+use super::super::super::{Confidence, Evidence, Facts, Impact, Onset, Severity};
+use crate::layer::l3_network::routes::{IP_RECEIVED, IP6_RECEIVED};
+use crate::snapshot::NetnsState;
+
+/// IP protocol number of UDP.
+const UDP: u32 = 17;
+
+/// What a filter dropped in a namespace in the window.
+pub(super) struct Dropped<'a> {
+    pub(super) facts: &'a Facts<'a>,
+    pub(super) state: &'a NetnsState,
+    pub(super) packets: u64,
+    pub(super) samples: &'a [Seen],
+}
+
+/// Whom it hurts, and how sure that is.
+pub(super) struct Hurt {
+    pub(super) onset: Onset,
+    pub(super) confidence: Confidence,
+    pub(super) severity: Severity,
+    pub(super) evidence: Vec<Evidence>,
+    pub(super) impact: Impact,
+    /// End of the sentence: whose packets.
+    pub(super) whose: String,
+}
+
+impl Dropped<'_> {
+    /// The victim that is surest: an attempt of our own, a client of a listener, a connection, somebody beyond this router.
+    pub(super) fn hurt(&self) -> Option<Hurt> {
+        let local = self
+            .own()
+            .or_else(|| self.listener())
+            .or_else(|| self.established());
+        local.or_else(|| self.forwarded())
+    }
+
+    /// The part of all dropped packets that these samples stand for.
+    fn packets_like(&self, samples: usize) -> u64 {
+        let all = self.samples.len().max(1) as f64;
+        (self.packets as f64 * samples as f64 / all).round() as u64
+    }
+
+    /// Peers that this namespace tries to reach in vain and whose packets, in either direction, were among those dropped.
+    fn own(&self) -> Option<Hurt> {
+        let ends: BTreeSet<SocketAddr> = self
+            .samples
+            .iter()
+            .filter(|seen| seen.protocol == TCP)
+            .flat_map(ends)
+            .flatten()
+            .collect();
+        let peers = &self.facts.history.peers;
+        let here = peers
+            .records(self.facts.history.windows)
+            .filter(|peer| *peer.netns == self.state.netns);
+        let victims: BTreeMap<SocketAddr, u64> = here
+            .filter_map(|peer| {
+                let end = SocketAddr::new(peer.address.to_canonical(), peer.port);
+                let sum = &peer.sum;
+                let done = sum.connected + sum.refused + sum.port_exhausted;
+                let stuck = sum.attempts.saturating_sub(done);
+                // An attempt at the border of the window is no failure where others succeed at once.
+                let failing = stuck > 0 && (sum.connected == 0 || sum.syn_retransmits > 0);
+                (failing && ends.contains(&end)).then_some((end, stuck))
+            })
+            .collect();
+        let first = victims.keys().next()?;
+        let attempted: u64 = victims.values().sum();
+        let attempts = peers.attempts_in(&self.state.netns).max(attempted).max(1);
+        let row = |(peer, attempts): (&SocketAddr, &u64)| {
+            let why = format!("attempts to {peer} that did not get through");
+            Evidence::new("connects", *attempts as f64, "connections", why)
+        };
+        Some(Hurt {
+            onset: Onset::Hard,
+            confidence: Confidence::Certain,
+            severity: Severity::Critical,
+            evidence: victims.iter().take(4).map(row).collect(),
+            impact: Impact {
+                connections: attempted,
+                share_ratio: attempted as f64 / attempts as f64,
+                peers: victims.len() as u64,
+            },
+            whose: format!(", of connections to {first}"),
+        })
+    }
+
+    /// A client that comes again and again to a port where somebody listens. One packet of each of many sources is the
+    /// background of the internet, which an allow list is there for.
+    fn listener(&self) -> Option<Hurt> {
+        let history = self.facts.history;
+        let inbound = history
+            .filtered
+            .inbound(history.windows, &self.state.netns)?;
+        let lost = share(inbound.dropped, inbound.accepted);
+        let Inbound {
+            sources,
+            dropped,
+            accepted,
+        } = &inbound;
+        let repeats = |count: u64| count as f64 > self.facts.limit("packets");
+        let clients: Vec<_> = sources
+            .iter()
+            .filter(|(_, count)| repeats(**count))
+            .collect();
+        let ((port, source), _) = clients.iter().max_by_key(|(_, count)| **count)?;
+        if lost <= self.facts.limit("listener_ratio") {
+            return None;
+        }
+        let much = lost > self.facts.limit("hurt_ratio");
+        Some(Hurt {
+            onset: if much { Onset::Hard } else { Onset::Sustained },
+            confidence: if much {
+                Confidence::Certain
+            } else {
+                Confidence::Likely
+            },
+            severity: if much {
+                Severity::Critical
+            } else {
+                Severity::Warn
+            },
+            evidence: vec![
+                Evidence::new(
+                    "dropped_to_listeners",
+                    *dropped as f64,
+                    "packets",
+                    format!(
+                        "to ports that are listened on, in the last windows; port {port} from {source} for one"
+                    ),
+                ),
+                Evidence::new(
+                    "accepted",
+                    *accepted as f64,
+                    "connections",
+                    "accepted meanwhile",
+                ),
+            ],
+            impact: Impact {
+                connections: 0,
+                share_ratio: lost,
+                peers: clients.len() as u64,
+            },
+            whose: format!(", of clients of port {port}, {source} for one"),
+        })
+    }
+
+    /// A packet that belongs to a socket of this namespace was dropped, and payload had to be sent again.
+    fn established(&self) -> Option<Hurt> {
+        let owned = |seen: &&Seen| seen.protocol == TCP && seen.ifindex == 0 && is_unicast(seen);
+        let samples: Vec<_> = self.samples.iter().filter(owned).collect();
+        let last = samples.last()?;
+        let loss = Loss::of(self.facts.window, &self.state.netns);
+        let dropped = self.packets_like(samples.len());
+        let lost = share(dropped.min(loss.again), loss.sent);
+        let many = dropped as f64 > self.facts.limit("packets") && lost > self.facts.limit("ratio");
+        let much = lost > self.facts.limit("hurt_ratio");
+        if loss.again == 0 || !many && !much {
+            return None;
+        }
+        Some(Hurt {
+            onset: Onset::Statistical,
+            confidence: Confidence::Likely,
+            severity: if much {
+                Severity::Critical
+            } else {
+                Severity::Warn
+            },
+            evidence: vec![Evidence::new(
+                "retransmits",
+                loss.again as f64,
+                "segments",
+                "payload sent again in the same window",
+            )],
+            impact: Impact {
+                connections: 0,
+                share_ratio: lost,
+                peers: 0,
+            },
+            whose: format!(", of its own connections{}", flow(last)),
+        })
+    }
+
+    /// Packets that a router did not hand on. Whether anybody wanted them is not known here.
+    fn forwarded(&self) -> Option<Hurt> {
+        let routes = &self.facts.history.routes;
+        let passing = |seen: &&Seen| is_unicast(seen) && is_passing(routes, self.state, seen);
+        let samples: Vec<_> = self.samples.iter().filter(passing).collect();
+        let last = samples.last()?;
+        let dropped = self.packets_like(samples.len());
+        let netns = &self.state.netns;
+        let received =
+            self.facts.count_in(&IP_RECEIVED, netns) + self.facts.count_in(&IP6_RECEIVED, netns);
+        let lost = dropped as f64 / received.max(dropped).max(1) as f64;
+        if dropped as f64 <= self.facts.limit("packets") || lost <= self.facts.limit("hurt_ratio") {
+            return None;
+        }
+        Some(Hurt {
+            onset: Onset::Sustained,
+            confidence: Confidence::Possible,
+            severity: Severity::Warn,
+            evidence: vec![Evidence::new(
+                "dropped_in_passing",
+                dropped as f64,
+                "packets",
+                format!("of others, {} of all received", percent(lost)),
+            )],
+            impact: Impact {
+                connections: 0,
+                share_ratio: lost,
+                peers: 0,
+            },
+            whose: format!(" on their way through{}", flow(last)),
+        })
+    }
+}
+
+fn ends(seen: &Seen) -> [Option<SocketAddr>; 2] {
+    let end = |address: Option<IpAddr>, port| Some(SocketAddr::new(address?.to_canonical(), port));
+    [
+        end(seen.local, seen.local_port),
+        end(seen.remote, seen.remote_port),
+    ]
+}
+
+/// Whether TCP or UDP to one host: what goes to all of them is wanted by none in particular.
+fn is_unicast(seen: &Seen) -> bool {
+    match (seen.remote, seen.protocol) {
+        (Some(IpAddr::V4(to)), TCP) => !to.is_multicast() && !to.is_broadcast(),
+        // The masks of networks are not known here; hardly a host has this number.
+        (Some(IpAddr::V4(to)), UDP) => {
+            !to.is_multicast() && !to.is_link_local() && to.octets()[3] != 255
+        }
+        (Some(IpAddr::V6(to)), TCP | UDP) => !to.is_multicast() && !to.is_unicast_link_local(),
+        (Some(_) | None, _) => false,
+    }
+}
+
+fn flow(seen: &Seen) -> String {
+    let [Some(from), Some(to)] = ends(seen) else {
+        return String::new();
+    };
+    format!(", for example from {from} to {to}")
+}
