@@ -46,10 +46,11 @@ pub fn judge(
     let History {
         ledger,
         routes,
+        stopped,
         windows,
         ..
     } = history;
-    graph::explain(ledger, &Reach::new(window, routes), *windows);
+    graph::explain(ledger, &Reach::new(window, routes, stopped), *windows);
     changes.extend(ledger.open.values_mut().filter_map(Entry::news));
     history.learn(window);
 

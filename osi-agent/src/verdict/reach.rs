@@ -1,8 +1,8 @@
 //! Whether a fault in one scope can be felt in another.
 
-use core::net::IpAddr;
+use core::net::{IpAddr, SocketAddr};
 
-use super::history::Routes;
+use super::history::{Routes, Stopped};
 use crate::layer::Window;
 use crate::scope::{Netns, Scope, ScopeKind};
 use crate::snapshot::{Link, NetnsState};
@@ -12,11 +12,16 @@ use crate::snapshot::{Link, NetnsState};
 pub(super) struct Reach<'a> {
     window: &'a Window<'a>,
     routes: &'a Routes,
+    stopped: &'a Stopped,
 }
 
 impl<'a> Reach<'a> {
-    pub(super) fn new(window: &'a Window<'a>, routes: &'a Routes) -> Self {
-        Self { window, routes }
+    pub(super) fn new(window: &'a Window<'a>, routes: &'a Routes, stopped: &'a Stopped) -> Self {
+        Self {
+            window,
+            routes,
+            stopped,
+        }
     }
 
     /// Whether a fault in `fault` can be felt in `felt`.
@@ -27,8 +32,8 @@ impl<'a> Reach<'a> {
                 fault.covers(felt) || self.gateway_covers(fault, felt)
             }
             ScopeKind::Listener => fault.covers(felt) || self.listener_covers(fault, felt),
+            ScopeKind::Netns => fault.covers(felt) || self.filter_covers(fault, felt),
             ScopeKind::Host
-            | ScopeKind::Netns
             | ScopeKind::Peer
             | ScopeKind::Pool
             | ScopeKind::Process
@@ -80,6 +85,15 @@ impl<'a> Reach<'a> {
         };
         let behind = self.routes.egress(state, peer).contains(&iface.ifindex);
         behind && gateway.is_ipv4() == peer.is_ipv4() && !self.same_network(state, gateway, peer)
+    }
+
+    /// A packet filter is felt by those whose packets it stopped on their way through its namespace.
+    fn filter_covers(&self, fault: &Scope, felt: &Scope) -> bool {
+        let (Some(netns), Some(peer), Some(port)) = (&fault.netns, felt.remote, felt.port) else {
+            return false;
+        };
+        let end = SocketAddr::new(peer.to_canonical(), port);
+        self.stopped.has(netns, end)
     }
 
     /// An overflowing listener is felt by those who connect to it, also from other namespaces of this host.

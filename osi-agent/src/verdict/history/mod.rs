@@ -4,6 +4,8 @@ use crate::layer::{LayerMap, Window};
 
 mod filtered;
 
+mod stopped;
+
 mod links;
 
 mod loss;
@@ -19,6 +21,7 @@ pub(super) use links::Links;
 pub(super) use loss::{Loss, Losses};
 pub(super) use peers::Peers;
 pub(super) use routes::{Routes, covers, is_global};
+pub(super) use stopped::Stopped;
 pub(super) use trend::Trends;
 
 use super::rule::Ledger;
@@ -38,6 +41,8 @@ pub struct History {
     pub(super) peers: Peers,
     /// Packets to listeners that a filter dropped.
     pub(super) filtered: Filtered,
+    /// Whose packets filters stopped.
+    pub(super) stopped: Stopped,
     /// How much each namespace usually loses.
     pub(super) losses: Losses,
     /// Findings, and conditions on their way to become one.
@@ -54,6 +59,7 @@ impl History {
         self.peers.observe(self.windows, window);
         self.filtered
             .observe(self.windows, window, map, &self.routes);
+        self.stopped.observe(self.windows, window);
     }
 
     /// Takes in what may only be learned after the judgement: a window is no baseline for itself.

@@ -48,7 +48,9 @@ impl Dropped<'_> {
         (self.packets as f64 * samples as f64 / all).round() as u64
     }
 
-    /// Peers that this namespace tries to reach in vain and whose packets, in either direction, were among those dropped.
+    /// Peers that somebody on this host tries to reach in vain and whose packets, in either direction, were among those dropped:
+    /// from this namespace, or through it from another one. Private networks may use the same addresses twice, so that the
+    /// second is only likely.
     fn own(&self) -> Option<Hurt> {
         let ends: BTreeSet<SocketAddr> = self
             .samples
@@ -58,10 +60,9 @@ impl Dropped<'_> {
             .flatten()
             .collect();
         let peers = &self.facts.history.peers;
-        let here = peers
-            .records(self.facts.history.windows)
-            .filter(|peer| *peer.netns == self.state.netns);
-        let victims: BTreeMap<SocketAddr, u64> = here
+        let mut of_this = false;
+        let records = peers.records(self.facts.history.windows);
+        let victims: BTreeMap<SocketAddr, u64> = records
             .filter_map(|peer| {
                 let end = SocketAddr::new(peer.address.to_canonical(), peer.port);
                 let sum = &peer.sum;
@@ -69,7 +70,9 @@ impl Dropped<'_> {
                 let stuck = sum.attempts.saturating_sub(done);
                 // An attempt at the border of the window is no failure where others succeed at once.
                 let failing = stuck > 0 && (sum.connected == 0 || sum.syn_retransmits > 0);
-                (failing && ends.contains(&end)).then_some((end, stuck))
+                let hit = failing && ends.contains(&end);
+                of_this |= hit && *peer.netns == self.state.netns;
+                hit.then_some((end, stuck))
             })
             .collect();
         let first = victims.keys().next()?;
@@ -81,7 +84,11 @@ impl Dropped<'_> {
         };
         Some(Hurt {
             onset: Onset::Hard,
-            confidence: Confidence::Certain,
+            confidence: if of_this {
+                Confidence::Certain
+            } else {
+                Confidence::Likely
+            },
             severity: Severity::Critical,
             evidence: victims.iter().take(4).map(row).collect(),
             impact: Impact {
