@@ -95,17 +95,14 @@ fn sighting(peer: &PeerDelta, peers: &[PeerDelta], refused: u64, ratio: f64) -> 
 
 fn advise(finding: &Finding) -> Vec<Advice> {
     let refused = finding.evidence.first().map_or(0.0, |row| row.value);
-    let (address, port) = (finding.scope.remote, finding.scope.port);
-    let probe = match (address, port) {
-        (Some(address), Some(port)) => format!("nc -zv {address} {port}"),
-        (Some(_) | None, _) => "ss -Htan state syn-sent".to_owned(),
-    };
+    // Reads only; `nc` to the port would send, and fail just as the clients do.
+    let probe = "nstat -asz TcpAttemptFails";
     vec![Advice {
         text: format!(
             "{refused} connects a window are refused: start the service on {}, or correct the address that clients use.",
             remote(&finding.scope)
         ),
-        confirm: inside(&finding.scope, &probe),
+        confirm: inside(&finding.scope, probe),
         change: "start the service on the peer, or point the client at the right address and port"
             .to_owned(),
         trade_off: "none".to_owned(),
