@@ -45,6 +45,11 @@ pub const fn size_class(bytes: u32) -> usize {
     }
 }
 
+/// Largest packet of a size class in bytes; the last class has no larger one.
+pub const fn upper_bytes(class: usize) -> u64 {
+    64 << class
+}
+
 kernel_struct! {
     /// What a tc program counted on one interface in one direction, on one CPU.
     pub struct Traffic {
@@ -138,6 +143,7 @@ mod tests {
             (u32::MAX, 15),
         ] {
             assert_eq!(size_class(bytes), class, "{bytes} bytes");
+            assert!(u64::from(bytes) <= upper_bytes(class) || class == SIZE_CLASSES - 1);
         }
     }
 }

@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 
 use osi_common::drop::Class;
 use osi_common::histogram::UpperBound;
+use osi_common::interface::{Direction, upper_bytes};
 use osi_common::layer::Layer;
 
 use super::{
     BlindRow, Coverage, DropReason, Finding, History, LatencySummary, LayerFault, LayerState,
-    MeterKind, MeterRow, Severity,
+    MeterKind, MeterRow, PacketSizes, Severity,
 };
+use crate::layer::l2_data_link::sizes::{Sizes, sizes};
 use crate::layer::{DropRow, LatencyReading, LayerMap, LayerReading, Meter, Read, Window};
 use crate::scope::ScopeKind;
 
@@ -71,12 +73,36 @@ fn fault(
             .collect(),
         meters,
         meters_omitted,
+        packet_sizes: packet_sizes(window, reading.layer),
         latency: reading
             .latencies
             .iter()
             .map(|row| (row.signal.id.to_owned(), latency(row)))
             .collect(),
     }
+}
+
+fn packet_sizes(window: &Window, layer: Layer) -> Vec<PacketSizes> {
+    if layer != Layer::L2 {
+        return Vec::new();
+    }
+    let row = |row: Sizes| {
+        let classes = row.packets.iter().enumerate();
+        let (upper_bytes, packets) = classes
+            .filter(|(_, packets)| **packets > 0)
+            .map(|(class, packets)| (upper_bytes(class), *packets))
+            .unzip();
+        PacketSizes {
+            scope: row.scope,
+            direction: match row.direction {
+                Direction::Rx => "rx".to_owned(),
+                Direction::Tx => "tx".to_owned(),
+            },
+            upper_bytes,
+            packets,
+        }
+    };
+    sizes(window).into_iter().map(row).collect()
 }
 
 fn state(reading: &LayerReading, open: &[Finding]) -> LayerState {

@@ -89,6 +89,9 @@ pub struct LayerFault {
     pub meters: Vec<MeterRow>,
     /// Meter rows left out.
     pub meters_omitted: u64,
+    /// Packet sizes by interface and direction, as tc counted them in the window; on L2 only, absent elsewhere.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub packet_sizes: Vec<PacketSizes>,
     /// Latency signals by id.
     pub latency: BTreeMap<String, LatencySummary>,
 }
@@ -110,6 +113,19 @@ pub struct DropReason {
     pub functions: Vec<String>,
     /// Where.
     pub scope: Scope,
+}
+
+/// Packets of an interface and direction by size.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct PacketSizes {
+    /// The interface.
+    pub scope: Scope,
+    /// `rx` or `tx`.
+    pub direction: String,
+    /// Upper bounds of the classes, inclusive; a class without packets is left out.
+    pub upper_bytes: Vec<u64>,
+    /// Packets per class.
+    pub packets: Vec<u64>,
 }
 
 /// Something that could not be seen.

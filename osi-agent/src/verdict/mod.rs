@@ -47,7 +47,7 @@ pub use history::History;
 pub use judge::{Circumstances, judge};
 pub use map::{
     BlindRow, Coverage, DropReason, FaultMap, LatencySummary, LayerFault, LayerState, MeterKind,
-    MeterRow,
+    MeterRow, PacketSizes,
 };
 
 /// A named fault; every output and document iterates the table of these.

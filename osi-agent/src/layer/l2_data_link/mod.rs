@@ -8,5 +8,7 @@ pub mod neighbour;
 
 pub mod qdisc;
 
+pub mod sizes;
+
 /// This layer's topics.
 pub(super) static TOPICS: &[Topic] = &[qdisc::SIGNALS, neighbour::SIGNALS, frames::SIGNALS];
