@@ -85,6 +85,9 @@ impl Names {
         for list in DROP_REASON_ENUMS {
             names.drop_reasons.extend(named(btf, list, short_name));
         }
+        if names.drop_reasons.is_empty() {
+            names.drop_reasons = reasons_of_format(&kfree_skb_format());
+        }
         names
             .reset_reasons
             .extend(named(btf, "sk_rst_reason", |name| {
@@ -126,6 +129,26 @@ impl Names {
     pub fn has_symbols(&self) -> bool {
         !self.symbols.starts.is_empty()
     }
+}
+
+/// The text of the tracepoint, which names its reasons where the types do not; empty where tracefs is not mounted.
+fn kfree_skb_format() -> String {
+    let roots = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
+    let read = |root: &str| std::fs::read_to_string(format!("{root}/events/skb/kfree_skb/format"));
+    roots
+        .into_iter()
+        .find_map(|root| read(root).ok())
+        .unwrap_or_default()
+}
+
+/// The pairs `{ 2, "NOT_SPECIFIED" }` of a tracepoint's print format.
+fn reasons_of_format(format: &str) -> HashMap<u32, Arc<str>> {
+    let pairs = format.split('{').skip(1).filter_map(|rest| {
+        let (number, name) = rest.split('}').next()?.split_once(',')?;
+        let name = name.trim().strip_prefix('"')?.strip_suffix('"')?;
+        Some((number.trim().parse().ok()?, short_name(name).into()))
+    });
+    pairs.collect()
 }
 
 fn named(btf: &Btf, list: &str, short: fn(&str) -> &str) -> impl Iterator<Item = (u32, Arc<str>)> {
@@ -188,6 +211,15 @@ mod tests {
         assert_eq!(symbols.find(0xffff_ffff_8100_01ff), Some("second"));
         assert_eq!(symbols.find(0xffff_ffff_8100_0200), Some("third"));
         assert_eq!(symbols.find(0xffff_ffff_8000_0000), None);
+    }
+
+    #[test]
+    fn a_tracepoint_names_its_reasons() {
+        let format = r#"print fmt: "skbaddr=%p reason: %s", REC->skbaddr, __print_symbolic(REC->reason, { 2, "NOT_SPECIFIED" }, { 3, "NO_SOCKET" }, { 0x7, "odd" }, { 9 })"#;
+        let reasons = reasons_of_format(format);
+        assert_eq!(reasons.len(), 2);
+        assert_eq!(&*reasons[&3], "NO_SOCKET");
+        assert!(reasons_of_format("").is_empty());
     }
 
     #[test]

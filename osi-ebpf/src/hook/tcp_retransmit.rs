@@ -1,7 +1,9 @@
 //! tp_btf `tcp_retransmit_skb` and `tcp_retransmit_synack`: segments sent again.
 //!
-//! The first one also runs for attempts that failed (no neighbour yet, no memory): since 6.17 it says so, and those are no
-//! retransmits. Before that they count, as the kernel gives no way to tell.
+//! The first one also runs for attempts that were given up before anything was sent (the first copy still waits in a queue, no
+//! memory): since 6.17 it says so by a negative errno, and those are no retransmits. A positive one means that this host's own
+//! queue dropped the segment: it was sent as TCP sees it, and `RetransSegs` counts it. Before 6.17 all of them count, as the
+//! kernel gives no way to tell.
 
 use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
 use osi_common::occurrence::{Key, Kind};
@@ -18,7 +20,7 @@ pub(crate) fn tcp_retransmit_skb(ctx: BtfTracePointContext) -> i32 {
     let Some(sock) = Sock::new(ctx.arg(0)) else {
         return 0;
     };
-    if tcp_retransmit_args() >= 3 && ctx.arg::<i32>(2) != 0 {
+    if tcp_retransmit_args() >= 3 && ctx.arg::<i32>(2) < 0 {
         return 0;
     }
     let netns = sock.netns();
