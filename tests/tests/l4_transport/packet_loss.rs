@@ -61,8 +61,12 @@ fn packet_loss() -> Result<()> {
     let again = again()?;
     let lines = EXPECTED.stop(agent)?;
     let told = event_count(&lines, "retransmit", |_| true);
-    stream::ensure(&lines, told == again, || {
-        format!("{again} segments were sent again and the events count {told}")
-    })?;
+    // RetransSegs counts segments, the tracepoint packets: one of those may stand for several segments.
+    let most_in_one = again / 50 + 5;
+    stream::ensure(
+        &lines,
+        (again.saturating_sub(most_in_one)..=again).contains(&told),
+        || format!("{again} segments were sent again and the events count {told} packets"),
+    )?;
     Ok(())
 }
