@@ -28,7 +28,6 @@ enum Kind {
     Aggregate,
     Enum,
     Enum64,
-    Function,
     Prototype,
     Typedef,
     /// Pointer and qualifiers: what they refer to is all that matters here.
@@ -46,9 +45,8 @@ impl Kind {
             6 => (Self::Enum, 0, 8),
             19 => (Self::Enum64, 0, 12),
             8 => (Self::Typedef, 0, 0),
-            12 => (Self::Function, 0, 0),
             13 => (Self::Prototype, 0, 8),
-            7 | 16 => (Self::Other, 0, 0),
+            7 | 12 | 16 => (Self::Other, 0, 0),
             3 => (Self::Other, 12, 0),
             1 | 14 | 17 => (Self::Other, 4, 0),
             15 => (Self::Other, 0, 12),
@@ -147,11 +145,6 @@ impl Btf {
         prototype.members.checked_sub(1)
     }
 
-    /// Whether the kernel has a function of this name that is not inlined everywhere.
-    pub fn has_function(&self, name: &str) -> bool {
-        self.find(&[Kind::Function], name).is_some()
-    }
-
     /// Id of the first type with this name: later ones of the same name belong to single files. A scan for each of a few
     /// dozen look-ups at start costs less than an index of names.
     fn find(&self, kinds: &[Kind], name: &str) -> Option<u32> {
@@ -202,11 +195,7 @@ impl Btf {
                         value: u64::from(high) << 32 | u64::from(second),
                     }
                 }
-                Kind::Function
-                | Kind::Prototype
-                | Kind::Typedef
-                | Kind::Reference
-                | Kind::Other => Member {
+                Kind::Prototype | Kind::Typedef | Kind::Reference | Kind::Other => Member {
                     name,
                     target: second,
                     value: 0,
@@ -242,7 +231,7 @@ impl Btf {
             match at.kind {
                 Kind::Aggregate => return Some(at),
                 Kind::Typedef | Kind::Reference => at = self.at(at.target)?,
-                Kind::Enum | Kind::Enum64 | Kind::Function | Kind::Prototype | Kind::Other => {
+                Kind::Enum | Kind::Enum64 | Kind::Prototype | Kind::Other => {
                     return None;
                 }
             }
@@ -310,15 +299,12 @@ mod tests {
     }
 
     #[test]
-    fn knows_tracepoints_functions_and_enums() {
+    fn knows_tracepoints_and_enums() {
         let Some(btf) = running() else {
-            return eprintln!(
-                "skipped: knows_tracepoints_functions_and_enums: this kernel has no BTF"
-            );
+            return eprintln!("skipped: knows_tracepoints_and_enums: this kernel has no BTF");
         };
         assert_eq!(btf.tracepoint_arguments("inet_sock_set_state"), Some(3));
         assert_eq!(btf.tracepoint_arguments("no_such_tracepoint"), None);
-        assert!(btf.has_function("tcp_connect"));
         let states = btf.enum_values("sock_type").unwrap_or_default();
         assert!(
             states.contains(&(1, "SOCK_STREAM".to_owned())),

@@ -124,11 +124,6 @@ impl Names {
     pub fn function(&self, address: u64) -> Arc<str> {
         self.symbols.find(address).unwrap_or_default().into()
     }
-
-    /// Whether addresses can be turned into functions.
-    pub fn has_symbols(&self) -> bool {
-        !self.symbols.starts.is_empty()
-    }
 }
 
 /// The text of the tracepoint, which names its reasons where the types do not; empty where tracefs is not mounted.
