@@ -7,12 +7,10 @@ use std::fs;
 use std::io::ErrorKind;
 use std::process::Command;
 
-use anyhow::{Context as _, Result};
-
-use crate::command;
+use anyhow::{Context as _, Result, ensure};
 
 /// Ids of programs and of links.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct Objects {
     /// Programs.
     pub programs: BTreeSet<u64>,
@@ -31,17 +29,19 @@ impl Objects {
         Ok(held)
     }
 
-    /// What the kernel has, by bpftool.
-    pub fn loaded() -> Result<Self> {
+    /// What of this the kernel still has, by bpftool.
+    ///
+    /// Asked id by id: a list of everything fails when another test's agent ends while bpftool walks it.
+    pub fn remaining(&self) -> Result<Self> {
         Ok(Self {
-            programs: ids("prog")?,
-            links: ids("link")?,
+            programs: shown("prog", &self.programs)?,
+            links: shown("link", &self.links)?,
         })
     }
 
-    /// Whether nothing of this is left in `other`.
-    pub fn is_gone_from(&self, other: &Self) -> bool {
-        self.programs.is_disjoint(&other.programs) && self.links.is_disjoint(&other.links)
+    /// Whether there is neither a program nor a link.
+    pub fn is_empty(&self) -> bool {
+        self.programs.is_empty() && self.links.is_empty()
     }
 
     fn add_descriptors(&mut self, pid: u32) -> Result<()> {
@@ -78,11 +78,23 @@ fn children(pid: u32) -> Result<Vec<u32>> {
     Ok(found)
 }
 
-fn ids(kind: &str) -> Result<BTreeSet<u64>> {
-    let listing = command::json(Command::new("bpftool").args(["-j", kind, "show"]))?;
-    let objects = listing.as_array().context("bpftool prints no list")?;
-    Ok(objects
-        .iter()
-        .filter_map(|object| object["id"].as_u64())
-        .collect())
+fn shown(kind: &str, ids: &BTreeSet<u64>) -> Result<BTreeSet<u64>> {
+    let mut found = BTreeSet::new();
+    for &id in ids {
+        let done = Command::new("bpftool")
+            .args(["-j", kind, "show", "id", &id.to_string()])
+            .output()
+            .context("cannot start bpftool")?;
+        let answer = String::from_utf8_lossy(&done.stdout);
+        if done.status.success() {
+            found.insert(id);
+        } else {
+            // ENOENT, of the object or of what it belongs to; every other error is one.
+            ensure!(
+                answer.contains("No such file or directory"),
+                "bpftool does not show {kind} {id}: {answer}"
+            );
+        }
+    }
+    Ok(found)
 }

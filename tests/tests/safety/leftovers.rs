@@ -37,16 +37,13 @@ fn scenario(test: &str, end: impl FnOnce(Agent) -> Result<()>) -> Result<()> {
     agent.ensure(!held.programs.is_empty(), || {
         "the agent holds no eBPF program".to_owned()
     })?;
-    let loaded = Objects::loaded()?;
-    agent.ensure(held.programs.is_subset(&loaded.programs), || {
-        format!(
-            "the agent holds {:?} and bpftool shows {:?}",
-            held.programs, loaded.programs
-        )
+    let shown = held.remaining()?;
+    agent.ensure(shown == held, || {
+        format!("the agent holds {held:?} and bpftool shows {shown:?}")
     })?;
     end(agent)?;
     wait::until("the agent's programs and links are gone", FREED, || {
-        Ok(held.is_gone_from(&Objects::loaded()?).then_some(()))
+        Ok(held.remaining()?.is_empty().then_some(()))
     })?;
     let after = traffic_control(&pair.client)?;
     ensure!(
