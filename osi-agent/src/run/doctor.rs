@@ -51,7 +51,7 @@ fn report(session: &Session) -> DoctorReport {
         lockdown: preflight::lockdown(),
         uid: rustix::process::geteuid().as_raw(),
         capabilities: preflight::NEEDS.iter().copied().map(capability).collect(),
-        probes: session.probes(),
+        probes: session.probes().to_vec(),
         readers: readers(session),
         foreign: foreign(session, home),
         xdp: home

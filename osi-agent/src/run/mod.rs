@@ -103,7 +103,7 @@ fn hello(session: &Session) -> Hello {
         boot_id: session.boot_id().to_owned(),
         interval_ns: session.settings().interval.as_nanos() as u64,
         netns: session.settings().netns.to_string(),
-        probes: session.probes(),
+        probes: session.probes().to_vec(),
         blind,
     }
 }

@@ -1,7 +1,6 @@
 //! Everything that lives from window to window, and the fold of one window.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -85,7 +84,7 @@ impl Session {
             variants: settings.probe_variants.clone(),
         };
         let (mut probes, mut maps) = Probes::load(&kernel, options)?;
-        check_probes(&probes.statuses())?;
+        check_probes(probes.statuses())?;
         kernel.forget_types();
         own::return_memory();
         probes.follow(&first.namespaces, &mut maps);
@@ -160,7 +159,7 @@ impl Session {
     }
 
     /// How every probe ended.
-    pub(crate) fn probes(&self) -> Vec<ProbeStatus> {
+    pub(crate) fn probes(&self) -> &[ProbeStatus] {
         self.probes.statuses()
     }
 
@@ -267,16 +266,15 @@ impl Session {
         )
     }
 
-    fn unavailable(&self) -> impl Fn(&str) -> Option<String> + use<> {
-        let why: HashMap<String, String> = self
-            .probes
-            .statuses()
-            .into_iter()
-            // What was not asked for is no blindness.
-            .filter(|status| status.state == ProbeState::Unavailable)
-            .map(|status| (status.name, status.reason.unwrap_or_default()))
-            .collect();
-        move |name: &str| why.get(name).cloned()
+    fn unavailable(&self) -> impl Fn(&str) -> Option<String> {
+        |name: &str| {
+            let status = self.probes().iter().find(|status| status.name == name)?;
+            match status.state {
+                ProbeState::Unavailable => Some(status.reason.clone().unwrap_or_default()),
+                // What was not asked for is no blindness.
+                ProbeState::Active | ProbeState::Off => None,
+            }
+        }
     }
 }
 
