@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 
 use super::edge::Wake;
 use super::session::{Folded, Session};
+use crate::config::Failure;
 use crate::event::Clock;
 use crate::output::glyphs::Glyphs;
 use crate::output::json::{Bye, Hello, Lines};
 use crate::output::plain;
-use crate::output::stdout::{End, Rank, Stdout};
+use crate::output::stdout::{End, OnClose, Rank, Stdout};
 use crate::output::tui::{self, Cost, Info, Theme, Tui, View};
 use crate::probe::{SelfStats, own};
 
@@ -45,7 +46,7 @@ impl Front {
                     },
                 )
             };
-            Kind::Stream(Stdout::start(Box::new(count), on_end(wakes, Wake::Closed))?)
+            Kind::Stream(Stdout::start(Box::new(count), on_close(wakes))?)
         } else if tui::possible() {
             let settings = session.settings();
             let info = Info {
@@ -55,14 +56,14 @@ impl Front {
                 interval: settings.interval,
             };
             Kind::Screen(
-                Tui::start(Theme::of_environment(), on_end(wakes, Wake::Quit))?,
+                Tui::start(Theme::of_environment(), on_quit(wakes))?,
                 Arc::new(info),
             )
         } else {
             let count = |dropped| {
                 format!("({dropped} blocks were dropped: the reader was slow)\n").into_bytes()
             };
-            let writer = Stdout::start(Box::new(count), on_end(wakes, Wake::Closed))?;
+            let writer = Stdout::start(Box::new(count), on_close(wakes))?;
             Kind::Text(
                 writer,
                 Glyphs::of_locale(|variable| std::env::var(variable).ok()),
@@ -134,26 +135,44 @@ impl Front {
         self.last_cost = cost;
     }
 
-    /// The last lines; then the screen or the writer ends. True when the reader had left.
-    pub(crate) fn bye(self, stats: &SelfStats, bye: &Bye, deadline: Duration) -> bool {
-        match self.kind {
+    /// The last lines; then the screen or the writer ends.
+    ///
+    /// # Errors
+    /// Where they could not be written, or nobody reads them any more.
+    pub(crate) fn bye(
+        self,
+        stats: &SelfStats,
+        bye: &Bye,
+        deadline: Duration,
+    ) -> Result<(), Failure> {
+        let end = match self.kind {
             Kind::Stream(writer) => {
                 let now = Clock::timestamp();
                 writer.line(Rank::Frame, self.lines.stats(&now, stats));
                 writer.line(Rank::Frame, self.lines.bye(&now, bye));
-                writer.finish(deadline) == End::Closed
+                writer.finish(deadline)
             }
-            Kind::Text(writer, _) => writer.finish(deadline) == End::Closed,
+            Kind::Text(writer, _) => writer.finish(deadline),
             Kind::Screen(screen, _) => {
                 screen.stop();
-                false
+                End::Drained
             }
+        };
+        match end {
+            End::Closed(why) => Err(why),
+            End::Drained | End::GaveUp => Ok(()),
         }
     }
 }
 
-fn on_end(wakes: Sender<Wake>, wake: Wake) -> Box<dyn FnOnce() + Send> {
+fn on_quit(wakes: Sender<Wake>) -> Box<dyn FnOnce() + Send> {
     Box::new(move || {
-        let _owner_gone = wakes.send(wake);
+        let _owner_gone = wakes.send(Wake::Quit);
+    })
+}
+
+fn on_close(wakes: Sender<Wake>) -> OnClose {
+    Box::new(move |why| {
+        let _owner_gone = wakes.send(Wake::Closed(why));
     })
 }

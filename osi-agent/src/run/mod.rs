@@ -48,7 +48,10 @@ pub fn watch(settings: Settings) -> anyhow::Result<Exit> {
             Wake::Quit => break "quit",
             Wake::Duration => break "duration",
             Wake::Signal => break "signal",
-            Wake::Closed => return Ok(close(session, Exit::OutputClosed)),
+            Wake::Closed(why) => {
+                session.close();
+                return Err(why.into());
+            }
         }
     };
     // What happened since the last window is shown, too: the sums are right up to the end.
@@ -70,16 +73,10 @@ pub fn watch(settings: Settings) -> anyhow::Result<Exit> {
         Some(limit) if limit.hit(totals.last) => Exit::FailOn,
         Some(FailOn::Warn | FailOn::Critical) | None => Exit::Done,
     };
-    let closed = front.bye(&stats, &bye, FLUSH);
-    Ok(close(
-        session,
-        if closed { Exit::OutputClosed } else { exit },
-    ))
-}
-
-fn close(session: Session, exit: Exit) -> Exit {
+    let told = front.bye(&stats, &bye, FLUSH);
     session.close();
-    exit
+    told?;
+    Ok(exit)
 }
 
 fn hello(session: &Session) -> Hello {
