@@ -40,8 +40,7 @@ fn obey(command: Command) -> anyhow::Result<Exit> {
         Command::Watch(args) => return run::watch(Settings::resolve(&args)?),
         Command::Doctor(args) => return run::doctor(&args),
         Command::Explain { name } => {
-            let glyphs = Glyphs::of_locale(|variable| std::env::var(variable).ok());
-            explain::explain(&name, glyphs)?.into_bytes()
+            explain::explain(&name, Glyphs::of_environment())?.into_bytes()
         }
         Command::Schema => json::schema().into_bytes(),
         Command::Completions { shell } => Cli::completions(shell),

@@ -10,6 +10,7 @@ use crate::layer::signals;
 use crate::output::doctor::{
     Capability, Check, DoctorReport, ForeignProgram, Reader, XdpRisk, render,
 };
+use crate::output::glyphs::Glyphs;
 use crate::output::json::Lines;
 use crate::output::stdout::print;
 use crate::probe::preflight;
@@ -27,7 +28,7 @@ pub fn doctor(args: &DoctorArgs) -> anyhow::Result<Exit> {
     let text = if args.json {
         Lines::new(host).doctor(&Clock::timestamp(), &report)
     } else {
-        render(&report).into_bytes()
+        render(&report, Glyphs::of_environment()).into_bytes()
     };
     print(&text)?;
     Ok(Exit::Done)

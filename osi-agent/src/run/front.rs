@@ -64,10 +64,7 @@ impl Front {
                 format!("({dropped} blocks were dropped: the reader was slow)\n").into_bytes()
             };
             let writer = Stdout::start(Box::new(count), on_close(wakes))?;
-            Kind::Text(
-                writer,
-                Glyphs::of_locale(|variable| std::env::var(variable).ok()),
-            )
+            Kind::Text(writer, Glyphs::of_environment())
         };
         let now = Instant::now();
         Ok(Self {
