@@ -14,6 +14,7 @@ use crate::output::json::{Bye, Hello, Lines};
 use crate::output::plain;
 use crate::output::stdout::{End, OnClose, Rank, Stdout};
 use crate::output::tui::{self, Cost, Info, Theme, Tui, View};
+use crate::output::width;
 use crate::probe::{SelfStats, own};
 
 /// One way to show windows.
@@ -27,7 +28,7 @@ pub(crate) struct Front {
 
 enum Kind {
     Stream(Stdout),
-    Text(Stdout, Glyphs),
+    Text(Stdout, Glyphs, Option<usize>),
     Screen(Tui, Arc<Info>),
 }
 
@@ -64,7 +65,7 @@ impl Front {
                 format!("({dropped} blocks were dropped: the reader was slow)\n").into_bytes()
             };
             let writer = Stdout::start(Box::new(count), on_close(wakes))?;
-            Kind::Text(writer, Glyphs::of_environment())
+            Kind::Text(writer, Glyphs::of_environment(), width::columns())
         };
         let now = Instant::now();
         Ok(Self {
@@ -79,7 +80,7 @@ impl Front {
     /// Lines dropped so far because the reader was slow.
     pub(crate) fn dropped(&self) -> u64 {
         match &self.kind {
-            Kind::Stream(writer) | Kind::Text(writer, _) => writer.dropped(),
+            Kind::Stream(writer) | Kind::Text(writer, ..) => writer.dropped(),
             Kind::Screen(..) => 0,
         }
     }
@@ -110,8 +111,8 @@ impl Front {
                     writer.line(Rank::Map, self.lines.stats(&map.at, stats));
                 }
             }
-            Kind::Text(writer, glyphs) => {
-                writer.line(Rank::Map, plain::render(&map, *glyphs).into_bytes());
+            Kind::Text(writer, glyphs, width) => {
+                writer.line(Rank::Map, plain::render(&map, *glyphs, *width).into_bytes());
             }
             Kind::Screen(screen, info) => {
                 let cpu = Duration::from_nanos(cost.cpu_ns.saturating_sub(self.last_cost.cpu_ns));
@@ -149,7 +150,7 @@ impl Front {
                 writer.line(Rank::Frame, self.lines.bye(&now, bye));
                 writer.finish(deadline)
             }
-            Kind::Text(writer, _) => writer.finish(deadline),
+            Kind::Text(writer, ..) => writer.finish(deadline),
             Kind::Screen(screen, _) => {
                 screen.stop();
                 End::Drained
