@@ -37,7 +37,7 @@ pub enum Command {
     /// Explain a cause, layer, signal or kernel drop reason: what it means, how to confirm it
     #[command(after_help = EXPLAIN_HELP)]
     Explain {
-        /// Its name as any output shows it; `list` lists all that are known
+        /// Its name as any output shows it, in any case; `list` lists all that are known
         name: String,
     },
 
