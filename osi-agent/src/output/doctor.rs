@@ -55,7 +55,7 @@ pub struct Capability {
 /// A reader of host files or netlink.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Reader {
-    /// Name as signals refer to it.
+    /// Name as signals refer to it, or what else is blind.
     pub name: String,
     /// Whether it can be read.
     pub ok: bool,

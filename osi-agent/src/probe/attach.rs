@@ -175,15 +175,7 @@ impl Probes {
         btf: &Btf,
         forced: &[String],
     ) -> ProbeStatus {
-        let feeds = probe.feeds.iter().map(|feed| (*feed).to_owned()).collect();
-        let mut status = ProbeStatus {
-            name: probe.name.to_owned(),
-            state: ProbeState::Unavailable,
-            variant: None,
-            measures: None,
-            reason: None,
-            feeds,
-        };
+        let mut status = probe.unavailable(None);
         let missing: Vec<_> = probe
             .fields
             .iter()

@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
+use anyhow::Context as _;
 use osi_common::layer::Layer;
 
 use crate::config::{Exit, FailOn, Settings};
 use crate::output::json::{BlindLayer, Bye, Hello, LayerTotals};
 use crate::output::tui;
 use crate::verdict::{BlindRow, FaultMap, VerdictState};
+
+mod checks;
 
 mod doctor;
 
@@ -31,7 +34,11 @@ const FLUSH: Duration = Duration::from_secs(2);
 /// `osi-agent watch`.
 pub fn watch(settings: Settings) -> anyhow::Result<Exit> {
     let (edges, starter) = Edges::start(tui::give_back)?;
-    let mut session = Session::open(settings)?;
+    let mut session = Session::open(settings, "watch")?;
+    if let Err(why) = checks::probes(session.probes()) {
+        session.close();
+        return Err(why).context("run `osi-agent doctor` for the whole list");
+    }
     let mut front = Front::open(&session, edges.sender())?;
     front.hello(&hello(&session));
     starter.go(session.settings().interval, session.settings().duration);
