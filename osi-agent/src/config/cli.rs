@@ -37,7 +37,7 @@ pub enum Command {
     /// Explain a cause, layer, signal or kernel drop reason: what it means, how to confirm it
     #[command(after_help = EXPLAIN_HELP)]
     Explain {
-        /// Its name as any output shows it; `list` lists all that are known
+        /// Its name as any output shows it, in any case; `list` lists all that are known
         name: String,
     },
 
@@ -175,22 +175,35 @@ impl Cli {
         script
     }
 
-    /// The manual page in roff: the program, then each command.
+    /// The manual page in roff: the program, then each command. One page for all: there is none per command to refer to.
     pub fn man() -> Vec<u8> {
-        let mut page = Vec::new();
         let mut command = Self::command();
         command.build();
-        render_man(&clap_mangen::Man::new(command.clone()), &mut page);
-        for sub in command
+        let subs: Vec<_> = command
             .get_subcommands()
             .filter(|sub| sub.get_name() != "help")
-        {
+            .collect();
+        let man = clap_mangen::Man::new(command.clone());
+        let mut page = Vec::new();
+        // Writing to memory can not fail; what is missing would be seen by the test.
+        let _ = man.render_title(&mut page);
+        let _ = man.render_name_section(&mut page);
+        let _ = man.render_synopsis_section(&mut page);
+        let _ = man.render_description_section(&mut page);
+        let _ = man.render_options_section(&mut page);
+        page.extend(b".SH COMMANDS\nEach has a section of its own below.\n");
+        for sub in &subs {
+            let about = sub.get_about().map(ToString::to_string).unwrap_or_default();
+            page.extend(format!(".TP\n\\fB{}\\fR\n{about}\n", sub.get_name()).into_bytes());
+        }
+        let _ = man.render_extra_section(&mut page);
+        let _ = man.render_version_section(&mut page);
+        for sub in subs {
             page.extend(
                 format!(".SH \"COMMAND {}\"\n", sub.get_name().to_uppercase()).into_bytes(),
             );
             let man = clap_mangen::Man::new(sub.clone());
             let mut part = Vec::new();
-            // Writing to memory can not fail; what is missing would be seen by the test.
             let _ = man.render_synopsis_section(&mut part);
             let _ = man.render_description_section(&mut part);
             let _ = man.render_options_section(&mut part);
@@ -198,11 +211,6 @@ impl Cli {
         }
         page
     }
-}
-
-fn render_man(man: &clap_mangen::Man, page: &mut Vec<u8>) {
-    // Writing to memory can not fail.
-    let _ = man.render(page);
 }
 
 /// Sections of a command become subsections of its own section.
@@ -295,5 +303,17 @@ mod tests {
                 "{option} in the manual"
             );
         }
+    }
+
+    #[test]
+    fn the_manual_names_every_command_and_no_other_page() {
+        let man = String::from_utf8(Cli::man()).expect("UTF-8");
+        for sub in Cli::command().get_subcommands() {
+            let name = sub.get_name();
+            assert!(man.contains(&format!("\\fB{name}\\fR\n")), "{name}");
+            let section = format!("\"COMMAND {}\"", name.to_uppercase());
+            assert!(man.contains(&section), "{section}");
+        }
+        assert!(!man.contains("(1)"), "{man}");
     }
 }

@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::text::{safe, wrap};
+use super::glyphs::Glyphs;
+use super::text::wrap;
 use crate::probe::{ProbeState, ProbeStatus};
 
 /// Everything that decides what can be seen. The probe side fills it; outputs draw it.
@@ -54,7 +55,7 @@ pub struct Capability {
 /// A reader of host files or netlink.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Reader {
-    /// Name as signals refer to it.
+    /// Name as signals refer to it, or what else is blind.
     pub name: String,
     /// Whether it can be read.
     pub ok: bool,
@@ -91,7 +92,7 @@ pub struct XdpRisk {
 const WIDTH: usize = 80;
 
 /// The report as text, 80 columns wide.
-pub fn render(report: &DoctorReport) -> String {
+pub fn render(report: &DoctorReport, glyphs: Glyphs) -> String {
     let DoctorReport {
         kernel,
         btf,
@@ -103,7 +104,10 @@ pub fn render(report: &DoctorReport) -> String {
         foreign,
         xdp,
     } = report;
-    let mut out = Text(String::new());
+    let mut out = Text {
+        text: String::new(),
+        glyphs,
+    };
     out.row("kernel", kernel);
     out.row(
         "BTF",
@@ -212,16 +216,19 @@ pub fn render(report: &DoctorReport) -> String {
         out.entry(true, iface, driver.as_deref().unwrap_or("no driver"), "");
         out.note("", advice);
     }
-    out.0
+    out.text
 }
 
 /// Lines of safe text.
-struct Text(String);
+struct Text {
+    text: String,
+    glyphs: Glyphs,
+}
 
 impl Text {
     fn line(&mut self, line: &str) {
         // Writing to memory can not fail.
-        let _ = writeln!(self.0, "{}", line.trim_end());
+        let _ = writeln!(self.text, "{}", line.trim_end());
     }
 
     fn title(&mut self, title: &str) {
@@ -237,9 +244,9 @@ impl Text {
         let mark = if ok { ' ' } else { '!' };
         self.line(&format!(
             "{mark} {:<30} {:<12} {}",
-            safe(name),
-            safe(state),
-            safe(detail)
+            self.glyphs.text(name),
+            self.glyphs.text(state),
+            self.glyphs.text(detail)
         ));
     }
 
@@ -260,7 +267,10 @@ impl Text {
 
     fn wrapped(&mut self, first: &str, text: &str) {
         let indent = first.chars().count();
-        for (i, part) in wrap(&safe(text), WIDTH - indent).iter().enumerate() {
+        for (i, part) in wrap(&self.glyphs.text(text), WIDTH - indent)
+            .iter()
+            .enumerate()
+        {
             if i == 0 {
                 self.line(&format!("{first}{part}"));
             } else {
@@ -273,10 +283,11 @@ impl Text {
 #[cfg(test)]
 mod tests {
     use crate::output::fixture;
+    use crate::output::glyphs::Glyphs;
 
     #[test]
     fn the_table_names_what_is_missing_and_what_it_blinds() {
-        let text = super::render(&fixture::doctor());
+        let text = super::render(&fixture::doctor(), Glyphs::Unicode);
         for part in [
             "6.18.0",
             "1 of 2 active",
@@ -296,6 +307,13 @@ mod tests {
         assert!(
             !text.contains(|c: char| c.is_control() && c != '\n'),
             "{text}"
+        );
+        let mut report = fixture::doctor();
+        report.probes[0].measures = Some("SYN built → ESTABLISHED".to_owned());
+        let ascii = super::render(&report, Glyphs::Ascii);
+        assert!(
+            ascii.is_ascii() && ascii.contains("built -> ESTABLISHED"),
+            "{ascii}"
         );
     }
 }

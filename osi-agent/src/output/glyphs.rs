@@ -15,7 +15,7 @@ pub enum Glyphs {
 
 impl Glyphs {
     /// What the locale promises: `LC_ALL`, else `LC_CTYPE`, else `LANG`.
-    pub fn of_locale(variable: impl Fn(&str) -> Option<String>) -> Self {
+    fn of_locale(variable: impl Fn(&str) -> Option<String>) -> Self {
         let set = |name| variable(name).filter(|value| !value.is_empty());
         let locale = set("LC_ALL")
             .or_else(|| set("LC_CTYPE"))
@@ -27,6 +27,11 @@ impl Glyphs {
         } else {
             Self::Ascii
         }
+    }
+
+    /// What the environment's locale promises.
+    pub fn of_environment() -> Self {
+        Self::of_locale(|variable| std::env::var(variable).ok())
     }
 
     /// One or the other.
@@ -47,6 +52,16 @@ impl Glyphs {
                 .fold(String::with_capacity(text.len()), |mut shown, c| {
                     match c {
                         '→' => shown.push_str("->"),
+                        '←' => shown.push_str("<-"),
+                        '↑' => shown.push('^'),
+                        '↓' => shown.push('v'),
+                        '▶' => shown.push('>'),
+                        '◀' => shown.push('<'),
+                        '╱' => shown.push('/'),
+                        '─' => shown.push('-'),
+                        '░' => shown.push('.'),
+                        '█'..='▏' => shown.push('#'),
+                        '≤' => shown.push_str("<="),
                         '·' | '●' => shown.push('*'),
                         '…' => shown.push_str("..."),
                         'µ' => shown.push('u'),
@@ -176,5 +191,13 @@ mod tests {
         );
         assert_eq!(of(&[]), Glyphs::Ascii);
         assert_eq!(Glyphs::Ascii.text("a → b… 5 µs ü"), "a -> b... 5 us ?");
+    }
+
+    #[test]
+    fn marks_of_ours_have_an_ascii_twin() {
+        let (filled, empty) = Glyphs::Unicode.ratio_bar(0.99, 4);
+        let ours = format!("→←↑↓▶◀╱─·●…µ≥≤–—×{filled}{empty}░");
+        let shown = Glyphs::Ascii.text(&ours);
+        assert!(shown.is_ascii() && !shown.contains('?'), "{shown}");
     }
 }

@@ -24,5 +24,7 @@ pub mod human;
 
 pub mod text;
 
+pub mod width;
+
 #[cfg(test)]
 mod fixture;

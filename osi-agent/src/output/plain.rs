@@ -1,4 +1,4 @@
-//! One block of text per window, for pipes, logs and terminals that can not be drawn on. 80 columns, no control characters.
+//! One block of text per window, for pipes, logs and terminals that can not be drawn on. No control characters.
 
 use std::fmt::Write as _;
 
@@ -7,13 +7,14 @@ use super::text::{cut, wrap};
 use super::words;
 use crate::verdict::{FaultMap, Verdict, VerdictState};
 
-const WIDTH: usize = 80;
-
 /// A window as text: the verdict first, the seven layers, then evidence and advice when something is open.
-pub fn render(map: &FaultMap, glyphs: Glyphs) -> String {
+///
+/// With a width, sentences are broken and the layers' lines cut there; without one, every line is whole, for `grep`.
+pub fn render(map: &FaultMap, glyphs: Glyphs, width: Option<usize>) -> String {
     let mut block = Block {
         text: String::new(),
         glyphs,
+        width: width.unwrap_or(usize::MAX),
     };
     block.head(map);
     for layer in &map.layers {
@@ -33,6 +34,7 @@ pub fn render(map: &FaultMap, glyphs: Glyphs) -> String {
 struct Block {
     text: String,
     glyphs: Glyphs,
+    width: usize,
 }
 
 impl Block {
@@ -98,7 +100,7 @@ impl Block {
 
     fn wrapped(&mut self, label: &str, text: &str) {
         let indent = label.chars().count();
-        for (i, part) in wrap(&self.glyphs.text(text), WIDTH - indent)
+        for (i, part) in wrap(&self.glyphs.text(text), self.width.saturating_sub(indent))
             .iter()
             .enumerate()
         {
@@ -117,7 +119,7 @@ impl Block {
         };
         let ellipsis = self.glyphs.pick('…', '~');
         // Writing to memory can not fail.
-        let _ = writeln!(self.text, "{}", cut(line.trim_end(), WIDTH, ellipsis));
+        let _ = writeln!(self.text, "{}", cut(line.trim_end(), self.width, ellipsis));
     }
 }
 
@@ -128,14 +130,14 @@ mod tests {
 
     #[test]
     fn an_incident_leads_with_the_layer_to_fix() {
-        let text = render(&fixture::incident(), Glyphs::Unicode);
+        let text = render(&fixture::incident(), Glyphs::Unicode, Some(80));
         let expected = "\
 2026-11-22T15:00:42Z CRITICAL L4 transport: ephemeral_ports_exhausted (certain)
   L7 application  [╱╱╱╱╱╱╱╱╱╱╱╱]     - blind            this version measures L…
   L6 presentation [╱╱╱╱╱╱╱╱╱╱╱╱]     - blind            this version measures L…
   L5 session      [╱╱╱╱╱╱╱╱╱╱╱╱]     - blind            this version measures L…
   L4 transport    [███████████▉] 99.0% CRITICAL         412 errors · ephemeral_…
-  L3 network      [░░░░░░░░░░░░]    0% ok               fragment_memory netns h…
+  L3 network      [░░░░░░░░░░░░]    0% ok
   L2 data link    [▏░░░░░░░░░░░]  1.2% ok, partly blind neighbor_entries host
   L1 physical     [██▉░░░░░░░░░] 24.1% ok               link_rx eth0
   verdict:  No local port is left from 10.0.0.2 to 10.0.0.9:443: 412 connects
@@ -158,8 +160,20 @@ mod tests {
     }
 
     #[test]
+    fn without_a_width_every_line_is_whole() {
+        let text = render(&fixture::incident(), Glyphs::Unicode, None);
+        assert!(!text.contains('…'), "{text}");
+        for line in [
+            "  L7 application  [╱╱╱╱╱╱╱╱╱╱╱╱]     - blind            this version measures L1 to L4 only",
+            "  verdict:  No local port is left from 10.0.0.2 to 10.0.0.9:443: 412 connects failed.",
+        ] {
+            assert!(text.lines().any(|shown| shown == line), "{text}");
+        }
+    }
+
+    #[test]
     fn a_calm_host_takes_few_lines_and_names_what_is_unseen() {
-        let text = render(&fixture::calm(), Glyphs::Ascii);
+        let text = render(&fixture::calm(), Glyphs::Ascii, Some(80));
         assert!(
             text.starts_with("2026-11-22T15:00:42Z OK Nothing is broken"),
             "{text}"
@@ -172,7 +186,7 @@ mod tests {
     #[test]
     fn hostile_names_are_harmless() {
         for glyphs in [Glyphs::Unicode, Glyphs::Ascii] {
-            let text = render(&fixture::hostile(), glyphs);
+            let text = render(&fixture::hostile(), glyphs, Some(80));
             assert!(
                 !text.contains(|c: char| (c.is_control() && c != '\n') || c == '\u{202e}'),
                 "{text:?}"

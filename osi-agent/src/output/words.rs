@@ -97,7 +97,10 @@ pub fn beside(layer: &LayerFault) -> String {
     }
     if layer.state == LayerState::Blind {
         parts.extend(layer.blind.first().map(|blind| blind.why.clone()));
-    } else if let Some(meter) = &layer.limiting_meter {
+    } else if let Some(meter) = &layer.limiting_meter
+        // The fullest of meters that all stand at 0 limits nothing.
+        && layer.saturation_ratio.is_some_and(|ratio| ratio > 0.0)
+    {
         let place = layer
             .limiting_scope
             .as_ref()

@@ -42,6 +42,9 @@ pub struct ProbeOptions {
 /// The loaded programs. Dropping it detaches everything; so does the kernel when the process dies.
 pub struct Probes {
     ebpf: Ebpf,
+    /// How each ladder ended; what happened on the interfaces is not in it.
+    climbed: Vec<ProbeStatus>,
+    /// The same with the interfaces, made anew when something on one of them changes.
     statuses: Vec<ProbeStatus>,
     interfaces: Interfaces,
     logger: Option<aya_log::EbpfLogger<&'static dyn log::Log>>,
@@ -92,6 +95,7 @@ impl Probes {
         let interfaces = Interfaces::new(options);
         let mut probes = Self {
             ebpf,
+            climbed: Vec::new(),
             statuses: Vec::new(),
             interfaces,
             logger,
@@ -102,8 +106,9 @@ impl Probes {
             if probe.name == "tcp_connect" && status.variant.as_deref() != Some("state_change") {
                 maps.tell(Control::TcpConnectHooked, 1);
             }
-            probes.statuses.push(status);
+            probes.climbed.push(status);
         }
+        probes.report();
         probes.attach_time = started.elapsed();
         Ok((probes, maps))
     }
@@ -114,10 +119,13 @@ impl Probes {
     }
 
     /// How every probe ended.
-    pub fn statuses(&self) -> Vec<ProbeStatus> {
-        let mut statuses = self.statuses.clone();
-        self.interfaces.report(&mut statuses);
-        statuses
+    pub fn statuses(&self) -> &[ProbeStatus] {
+        &self.statuses
+    }
+
+    fn report(&mut self) {
+        self.statuses.clone_from(&self.climbed);
+        self.interfaces.report(&mut self.statuses);
     }
 
     /// Takes everything off the interfaces. Links go by themselves when the process ends; filters would stay.
@@ -127,7 +135,9 @@ impl Probes {
 
     /// Puts packet programs on interfaces that appeared, and releases those that went.
     pub fn follow(&mut self, namespaces: &[NetnsState], maps: &mut Maps) {
-        self.interfaces.follow(&mut self.ebpf, namespaces, maps);
+        if self.interfaces.follow(&mut self.ebpf, namespaces, maps) {
+            self.report();
+        }
     }
 
     /// Interfaces with programs: (slot, namespace, interface, XDP attached).
@@ -165,15 +175,7 @@ impl Probes {
         btf: &Btf,
         forced: &[String],
     ) -> ProbeStatus {
-        let feeds = probe.feeds.iter().map(|feed| (*feed).to_owned()).collect();
-        let mut status = ProbeStatus {
-            name: probe.name.to_owned(),
-            state: ProbeState::Unavailable,
-            variant: None,
-            measures: None,
-            reason: None,
-            feeds,
-        };
+        let mut status = probe.unavailable(None);
         let missing: Vec<_> = probe
             .fields
             .iter()
@@ -237,7 +239,7 @@ impl Probes {
                     .map_err(|error| refusal(&error))?;
             }
             Attach::StandIn(name) => {
-                let other = self.statuses.iter().find(|status| status.name == name);
+                let other = self.climbed.iter().find(|status| status.name == name);
                 // The stand-in may come later in the table; then its own row tells how it ended.
                 if other.is_some_and(|status| status.state != ProbeState::Active) {
                     return Err(format!("{name} is unavailable"));

@@ -120,12 +120,18 @@ impl Interfaces {
     }
 
     /// Attaches to what appeared, releases what went. Only the watched namespace is served: the agent's own, or `--netns`.
-    pub(super) fn follow(&mut self, ebpf: &mut Ebpf, namespaces: &[NetnsState], maps: &mut Maps) {
+    /// True where [`report`](Self::report) has something else to tell than before.
+    pub(super) fn follow(
+        &mut self,
+        ebpf: &mut Ebpf,
+        namespaces: &[NetnsState],
+        maps: &mut Maps,
+    ) -> bool {
         let home = namespaces
             .iter()
             .find(|state| state.netns == self.options.home.netns);
         // Not read this time: what hangs there stays.
-        let Some(home) = home else { return };
+        let Some(home) = home else { return false };
         let wanted: Vec<&Link> = home
             .links
             .iter()
@@ -136,8 +142,10 @@ impl Interfaces {
                 .iter()
                 .any(|link| link.iface == *iface && link.iface.name == iface.name)
         };
-        self.release(ebpf, maps, |slot| !is_wanted(&slot.iface));
+        let mut changed = self.release(ebpf, maps, |slot| !is_wanted(&slot.iface));
+        let refused = self.refused.len();
         self.refused.retain(|(iface, _)| is_wanted(iface));
+        changed |= self.refused.len() < refused;
         for link in wanted {
             let known = self.slots.iter().any(|slot| slot.iface == link.iface)
                 || self.refused.iter().any(|(iface, _)| *iface == link.iface);
@@ -148,7 +156,9 @@ impl Interfaces {
                 Ok(slot) => self.slots.push(slot),
                 Err(why) => self.refused.push((link.iface.clone(), why)),
             }
+            changed = true;
         }
+        changed
     }
 
     /// Releases everything.
@@ -289,7 +299,8 @@ impl Interfaces {
         Ok(())
     }
 
-    fn release(&mut self, ebpf: &mut Ebpf, maps: &mut Maps, gone: impl Fn(&Slot) -> bool) {
+    /// True where anything was released.
+    fn release(&mut self, ebpf: &mut Ebpf, maps: &mut Maps, gone: impl Fn(&Slot) -> bool) -> bool {
         let (released, kept): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.slots).into_iter().partition(gone);
         if !released.is_empty() {
@@ -297,6 +308,7 @@ impl Interfaces {
             self.refused.clear();
         }
         self.slots = kept;
+        let any = !released.is_empty();
         for slot in released {
             let Slot {
                 slot: _,
@@ -308,6 +320,7 @@ impl Interfaces {
             self.detach(ebpf, &iface, links);
             maps.close_slot(iface.ifindex);
         }
+        any
     }
 
     /// Takes the programs off an interface. It may be gone, and then everything on it is, too: nothing here can fail in a

@@ -2,19 +2,53 @@
 
 use std::path::PathBuf;
 
-/// Capabilities that the agent needs, with their bit numbers (`include/uapi/linux/capability.h`).
-pub const CAPABILITIES: &[(&str, u32)] =
-    &[("CAP_NET_ADMIN", 12), ("CAP_PERFMON", 38), ("CAP_BPF", 39)];
-/// What needs each of them.
-pub const NEEDS: &[(&str, &str)] = &[
-    ("CAP_BPF", "maps and programs"),
-    ("CAP_PERFMON", "programs that read kernel memory"),
-    (
-        "CAP_NET_ADMIN",
-        "tc, XDP and sock_ops programs, socket details",
-    ),
+/// A capability that the agent makes use of.
+#[derive(Debug)]
+pub struct Capability {
+    /// Its name.
+    pub name: &'static str,
+    /// Its bit (`include/uapi/linux/capability.h`).
+    bit: u32,
+    /// What needs it.
+    pub needed_for: &'static str,
+    /// Without it nothing is measured; without the others something is blind.
+    pub required: bool,
+}
+
+/// Capabilities that the agent makes use of.
+pub static CAPABILITIES: &[Capability] = &[
+    Capability {
+        name: "CAP_BPF",
+        bit: 39,
+        needed_for: "maps and programs",
+        required: true,
+    },
+    Capability {
+        name: "CAP_PERFMON",
+        bit: 38,
+        needed_for: "programs that read kernel memory",
+        required: true,
+    },
+    Capability {
+        name: "CAP_NET_ADMIN",
+        bit: 12,
+        needed_for: "tc, XDP and sock_ops programs, socket details",
+        required: true,
+    },
+    Capability {
+        name: "CAP_SYS_PTRACE",
+        bit: 19,
+        needed_for: "finding the network namespaces of other users' processes; without it they are not seen",
+        required: false,
+    },
+    Capability {
+        name: "CAP_SYS_ADMIN",
+        bit: CAP_SYS_ADMIN,
+        needed_for: "entering other network namespaces; without it they are blind",
+        required: false,
+    },
 ];
-/// Stands in for all of them.
+/// Stands in for CAP_BPF and CAP_PERFMON.
 const CAP_SYS_ADMIN: u32 = 21;
 
 /// Effective capabilities of this process, as a bit set (`/proc/self/status`, `CapEff`).
@@ -25,15 +59,26 @@ pub fn effective_capabilities() -> u64 {
         .unwrap_or(0)
 }
 
-/// Names of the capabilities that are needed and not there.
+impl Capability {
+    /// Whether a process with these capabilities has it, or one that includes it.
+    pub fn is_held(&self, effective: u64) -> bool {
+        let has = |bit: u32| effective >> bit & 1 == 1;
+        // CAP_SYS_ADMIN includes CAP_BPF and CAP_PERFMON, but no other.
+        let covered = matches!(self.name, "CAP_BPF" | "CAP_PERFMON");
+        has(self.bit) || covered && has(CAP_SYS_ADMIN)
+    }
+}
+
+/// The capabilities without which nothing is measured.
+pub fn required_capabilities() -> impl Iterator<Item = &'static Capability> {
+    CAPABILITIES.iter().filter(|capability| capability.required)
+}
+
+/// Names of the capabilities that are required and not there.
 pub fn missing_capabilities(effective: u64) -> Vec<&'static str> {
-    let has = |bit: u32| effective >> bit & 1 == 1;
-    // CAP_SYS_ADMIN includes CAP_BPF and CAP_PERFMON, but not CAP_NET_ADMIN.
-    let covered = |name: &str| has(CAP_SYS_ADMIN) && name != "CAP_NET_ADMIN";
-    CAPABILITIES
-        .iter()
-        .filter(|(name, bit)| !has(*bit) && !covered(name))
-        .map(|(name, _)| *name)
+    required_capabilities()
+        .filter(|capability| !capability.is_held(effective))
+        .map(|capability| capability.name)
         .collect()
 }
 
@@ -86,7 +131,7 @@ mod tests {
     fn names_what_is_missing() {
         assert_eq!(
             missing_capabilities(0),
-            ["CAP_NET_ADMIN", "CAP_PERFMON", "CAP_BPF"]
+            ["CAP_BPF", "CAP_PERFMON", "CAP_NET_ADMIN"]
         );
         assert_eq!(missing_capabilities(1 << 21), ["CAP_NET_ADMIN"]);
         assert!(missing_capabilities(1 << 12 | 1 << 38 | 1 << 39).is_empty());

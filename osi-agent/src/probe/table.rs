@@ -1,5 +1,7 @@
 //! The table of probes: what is to be learned, and the ways to learn it, best first.
 
+use super::{ProbeState, ProbeStatus};
+
 /// A thing to be learned from the kernel.
 #[derive(Debug)]
 pub struct Probe {
@@ -11,6 +13,20 @@ pub struct Probe {
     pub fields: &'static [&'static str],
     /// What it feeds: signals and event kinds.
     pub feeds: &'static [&'static str],
+}
+
+impl Probe {
+    /// How it stands before any variant was tried, or when none can be.
+    pub fn unavailable(&self, reason: Option<String>) -> ProbeStatus {
+        ProbeStatus {
+            name: self.name.to_owned(),
+            state: ProbeState::Unavailable,
+            variant: None,
+            measures: None,
+            reason,
+            feeds: self.feeds.iter().map(|feed| (*feed).to_owned()).collect(),
+        }
+    }
 }
 
 /// One way to learn it.

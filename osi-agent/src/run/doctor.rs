@@ -2,59 +2,135 @@
 
 use aya::programs::{SchedClassifier, TcAttachType, loaded_programs};
 
-use super::session::Session;
-use crate::config::{DoctorArgs, Exit, Settings};
+use super::checks;
+use super::session::{Session, host_name, readers_deadline};
+use crate::config::{DoctorArgs, Exit, Failure, Settings};
 use crate::event::Clock;
+use crate::host::namespaces::NetnsScope;
 use crate::host::text::clean;
 use crate::layer::signals;
 use crate::output::doctor::{
     Capability, Check, DoctorReport, ForeignProgram, Reader, XdpRisk, render,
 };
+use crate::output::glyphs::Glyphs;
 use crate::output::json::Lines;
 use crate::output::stdout::print;
-use crate::probe::preflight;
-use crate::snapshot::Link;
+use crate::probe::btf::VMLINUX;
+use crate::probe::table::PROBES;
+use crate::probe::{Kernel, ProbeStatus, preflight};
+use crate::snapshot::sampler::Sampler;
+use crate::snapshot::{Blind, Link};
 
 /// Longest driver name, in characters.
 const NAME_MAX: usize = 64;
 
-/// `osi-agent doctor`.
+/// `osi-agent doctor`: the whole report, whatever is missing, and then the exit code of what is.
 pub fn doctor(args: &DoctorArgs) -> anyhow::Result<Exit> {
-    let session = Session::open(Settings::default())?;
-    let report = report(&session);
-    let host = session.host().to_owned();
-    session.close();
+    let (report, failure) = match Session::open(Settings::default(), "doctor") {
+        Ok(session) => {
+            let report = of_session(&session);
+            let failure = checks::probes(session.probes()).err();
+            session.close();
+            (report, failure)
+        }
+        Err(error) => match error.downcast::<Failure>() {
+            Ok(failure) if matches!(failure.exit, Exit::Privilege | Exit::Kernel) => {
+                (without_session()?, Some(failure))
+            }
+            Ok(failure) => return Err(failure.into()),
+            Err(error) => return Err(error),
+        },
+    };
     let text = if args.json {
-        Lines::new(host).doctor(&Clock::timestamp(), &report)
+        Lines::new(host_name()).doctor(&Clock::timestamp(), &report)
     } else {
-        render(&report).into_bytes()
+        render(&report, Glyphs::of_environment()).into_bytes()
     };
     print(&text)?;
-    Ok(Exit::Done)
+    failure.map_or(Ok(Exit::Done), |failure| Err(failure.into()))
 }
 
-fn report(session: &Session) -> DoctorReport {
-    let effective = preflight::effective_capabilities();
-    let missing = preflight::missing_capabilities(effective);
-    let capability = |(name, needed_for): (&str, &str)| Capability {
-        name: name.to_owned(),
-        held: !missing.contains(&name),
-        needed_for: needed_for.to_owned(),
+fn of_session(session: &Session) -> DoctorReport {
+    let btf = Check {
+        ok: true,
+        detail: VMLINUX.to_owned(),
     };
-    let home = session.home_links();
+    let probes = session.probes().to_vec();
+    let seen = Seen {
+        probes,
+        unread: session.unread(),
+        links: session.home_links(),
+        own_programs: &session.own_programs(),
+    };
+    report(session.kernel_release(), btf, seen)
+}
+
+/// Where nothing can be attached: what the readers see all the same, and every probe with what it lacks.
+fn without_session() -> anyhow::Result<DoctorReport> {
+    let missing = preflight::missing_capabilities(preflight::effective_capabilities());
+    let kernel = Kernel::read();
+    let (btf, why) = match &kernel.btf {
+        Ok(_) => (VMLINUX.to_owned(), String::new()),
+        Err(why) => (why.clone(), format!("the kernel shows no types: {why}")),
+    };
+    let btf = Check {
+        ok: kernel.btf.is_ok(),
+        detail: btf,
+    };
+    let reason = if missing.is_empty() {
+        why
+    } else {
+        format!("{} missing", missing.join(", "))
+    };
+    let mut sampler = Sampler::spawn(NetnsScope::All)?;
+    let sample = sampler.sample(readers_deadline(Settings::default().interval));
+    let own = &sampler.registry().own().netns;
+    let home = sample.namespaces.iter().find(|state| state.netns == *own);
+    let seen = Seen {
+        probes: PROBES
+            .iter()
+            .map(|probe| probe.unavailable(Some(reason.clone())))
+            .collect(),
+        unread: &sample.blind,
+        links: home.map_or(&[], |state| state.links.as_slice()),
+        own_programs: &[],
+    };
+    Ok(report(&kernel.release, btf, seen))
+}
+
+/// What was tried and how it ended.
+struct Seen<'a> {
+    probes: Vec<ProbeStatus>,
+    /// What the readers could not read.
+    unread: &'a [Blind],
+    /// Interfaces of the agent's own namespace.
+    links: &'a [Link],
+    own_programs: &'a [u32],
+}
+
+fn report(kernel: &str, btf: Check, seen: Seen) -> DoctorReport {
+    let Seen {
+        probes,
+        unread,
+        links,
+        own_programs,
+    } = seen;
+    let effective = preflight::effective_capabilities();
+    let capability = |capability: &preflight::Capability| Capability {
+        name: capability.name.to_owned(),
+        held: capability.is_held(effective),
+        needed_for: capability.needed_for.to_owned(),
+    };
     DoctorReport {
-        kernel: session.kernel_release().to_owned(),
-        btf: Check {
-            ok: true,
-            detail: crate::probe::btf::VMLINUX.to_owned(),
-        },
+        kernel: kernel.to_owned(),
+        btf,
         lockdown: preflight::lockdown(),
         uid: rustix::process::geteuid().as_raw(),
-        capabilities: preflight::NEEDS.iter().copied().map(capability).collect(),
-        probes: session.probes(),
-        readers: readers(session),
-        foreign: foreign(session, home),
-        xdp: home
+        capabilities: preflight::CAPABILITIES.iter().map(capability).collect(),
+        readers: readers(&probes, unread),
+        probes,
+        foreign: foreign(own_programs, links),
+        xdp: links
             .iter()
             .filter(|link| !link.loopback)
             .map(xdp_risk)
@@ -62,10 +138,8 @@ fn report(session: &Session) -> DoctorReport {
     }
 }
 
-/// Readers that feed signals, with what was blind in the first pass.
-fn readers(session: &Session) -> Vec<Reader> {
-    let blind = session.blind();
-    let probes = session.probes();
+/// Readers that feed signals, with what was blind in the first pass; then what is blind beside them, such as other namespaces.
+fn readers(probes: &[ProbeStatus], unread: &[Blind]) -> Vec<Reader> {
     let mut readers: Vec<Reader> = Vec::new();
     for signal in signals() {
         for feeder in signal
@@ -75,7 +149,7 @@ fn readers(session: &Session) -> Vec<Reader> {
         {
             let found = readers.iter().position(|reader| reader.name == *feeder);
             let index = found.unwrap_or_else(|| {
-                let reason = blind
+                let reason = unread
                     .iter()
                     .find(|row| row.what == *feeder)
                     .map(|row| row.why.clone());
@@ -90,12 +164,27 @@ fn readers(session: &Session) -> Vec<Reader> {
             readers[index].feeds.push(signal.id.to_owned());
         }
     }
+    for Blind {
+        layer: _,
+        what,
+        why,
+    } in unread
+    {
+        // The same row comes once for each layer that it blinds.
+        if readers.iter().all(|reader| reader.name != *what) {
+            readers.push(Reader {
+                name: what.clone(),
+                ok: false,
+                reason: Some(why.clone()),
+                feeds: Vec::new(),
+            });
+        }
+    }
     readers
 }
 
 /// Programs of others on the kinds of hooks that we use: by interface where the kernel tells, else by kind.
-fn foreign(session: &Session, links: &[Link]) -> Option<Vec<ForeignProgram>> {
-    let own = session.own_programs();
+fn foreign(own: &[u32], links: &[Link]) -> Option<Vec<ForeignProgram>> {
     let mut found: Vec<ForeignProgram> = Vec::new();
     for link in links {
         for (hook, direction) in [

@@ -9,6 +9,8 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
 
+use crate::config::Failure;
+
 /// Everything that can wake the owner of the state.
 #[derive(Debug)]
 pub(crate) enum Wake {
@@ -20,8 +22,8 @@ pub(crate) enum Wake {
     Signal,
     /// The person left the screen.
     Quit,
-    /// The reader of standard output has left.
-    Closed,
+    /// Nothing more can be written to standard output, and why: its reader has left, or the disk is full.
+    Closed(Failure),
 }
 
 /// The receiving end of all edges.

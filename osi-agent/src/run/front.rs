@@ -7,12 +7,14 @@ use std::time::{Duration, Instant};
 
 use super::edge::Wake;
 use super::session::{Folded, Session};
+use crate::config::Failure;
 use crate::event::Clock;
 use crate::output::glyphs::Glyphs;
 use crate::output::json::{Bye, Hello, Lines};
 use crate::output::plain;
-use crate::output::stdout::{End, Rank, Stdout};
+use crate::output::stdout::{End, OnClose, Rank, Stdout};
 use crate::output::tui::{self, Cost, Info, Theme, Tui, View};
+use crate::output::width;
 use crate::probe::{SelfStats, own};
 
 /// One way to show windows.
@@ -26,7 +28,7 @@ pub(crate) struct Front {
 
 enum Kind {
     Stream(Stdout),
-    Text(Stdout, Glyphs),
+    Text(Stdout, Glyphs, Option<usize>),
     Screen(Tui, Arc<Info>),
 }
 
@@ -45,7 +47,7 @@ impl Front {
                     },
                 )
             };
-            Kind::Stream(Stdout::start(Box::new(count), on_end(wakes, Wake::Closed))?)
+            Kind::Stream(Stdout::start(Box::new(count), on_close(wakes))?)
         } else if tui::possible() {
             let settings = session.settings();
             let info = Info {
@@ -55,18 +57,15 @@ impl Front {
                 interval: settings.interval,
             };
             Kind::Screen(
-                Tui::start(Theme::of_environment(), on_end(wakes, Wake::Quit))?,
+                Tui::start(Theme::of_environment(), on_quit(wakes))?,
                 Arc::new(info),
             )
         } else {
             let count = |dropped| {
                 format!("({dropped} blocks were dropped: the reader was slow)\n").into_bytes()
             };
-            let writer = Stdout::start(Box::new(count), on_end(wakes, Wake::Closed))?;
-            Kind::Text(
-                writer,
-                Glyphs::of_locale(|variable| std::env::var(variable).ok()),
-            )
+            let writer = Stdout::start(Box::new(count), on_close(wakes))?;
+            Kind::Text(writer, Glyphs::of_environment(), width::columns())
         };
         let now = Instant::now();
         Ok(Self {
@@ -81,7 +80,7 @@ impl Front {
     /// Lines dropped so far because the reader was slow.
     pub(crate) fn dropped(&self) -> u64 {
         match &self.kind {
-            Kind::Stream(writer) | Kind::Text(writer, _) => writer.dropped(),
+            Kind::Stream(writer) | Kind::Text(writer, ..) => writer.dropped(),
             Kind::Screen(..) => 0,
         }
     }
@@ -112,8 +111,8 @@ impl Front {
                     writer.line(Rank::Map, self.lines.stats(&map.at, stats));
                 }
             }
-            Kind::Text(writer, glyphs) => {
-                writer.line(Rank::Map, plain::render(&map, *glyphs).into_bytes());
+            Kind::Text(writer, glyphs, width) => {
+                writer.line(Rank::Map, plain::render(&map, *glyphs, *width).into_bytes());
             }
             Kind::Screen(screen, info) => {
                 let cpu = Duration::from_nanos(cost.cpu_ns.saturating_sub(self.last_cost.cpu_ns));
@@ -134,26 +133,44 @@ impl Front {
         self.last_cost = cost;
     }
 
-    /// The last lines; then the screen or the writer ends. True when the reader had left.
-    pub(crate) fn bye(self, stats: &SelfStats, bye: &Bye, deadline: Duration) -> bool {
-        match self.kind {
+    /// The last lines; then the screen or the writer ends.
+    ///
+    /// # Errors
+    /// Where they could not be written, or nobody reads them any more.
+    pub(crate) fn bye(
+        self,
+        stats: &SelfStats,
+        bye: &Bye,
+        deadline: Duration,
+    ) -> Result<(), Failure> {
+        let end = match self.kind {
             Kind::Stream(writer) => {
                 let now = Clock::timestamp();
                 writer.line(Rank::Frame, self.lines.stats(&now, stats));
                 writer.line(Rank::Frame, self.lines.bye(&now, bye));
-                writer.finish(deadline) == End::Closed
+                writer.finish(deadline)
             }
-            Kind::Text(writer, _) => writer.finish(deadline) == End::Closed,
+            Kind::Text(writer, ..) => writer.finish(deadline),
             Kind::Screen(screen, _) => {
                 screen.stop();
-                false
+                End::Drained
             }
+        };
+        match end {
+            End::Closed(why) => Err(why),
+            End::Drained | End::GaveUp => Ok(()),
         }
     }
 }
 
-fn on_end(wakes: Sender<Wake>, wake: Wake) -> Box<dyn FnOnce() + Send> {
+fn on_quit(wakes: Sender<Wake>) -> Box<dyn FnOnce() + Send> {
     Box::new(move || {
-        let _owner_gone = wakes.send(wake);
+        let _owner_gone = wakes.send(Wake::Quit);
+    })
+}
+
+fn on_close(wakes: Sender<Wake>) -> OnClose {
+    Box::new(move |why| {
+        let _owner_gone = wakes.send(Wake::Closed(why));
     })
 }

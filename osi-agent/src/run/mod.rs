@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
+use anyhow::Context as _;
 use osi_common::layer::Layer;
 
 use crate::config::{Exit, FailOn, Settings};
 use crate::output::json::{BlindLayer, Bye, Hello, LayerTotals};
 use crate::output::tui;
 use crate::verdict::{BlindRow, FaultMap, VerdictState};
+
+mod checks;
 
 mod doctor;
 
@@ -31,7 +34,11 @@ const FLUSH: Duration = Duration::from_secs(2);
 /// `osi-agent watch`.
 pub fn watch(settings: Settings) -> anyhow::Result<Exit> {
     let (edges, starter) = Edges::start(tui::give_back)?;
-    let mut session = Session::open(settings)?;
+    let mut session = Session::open(settings, "watch")?;
+    if let Err(why) = checks::probes(session.probes()) {
+        session.close();
+        return Err(why).context("run `osi-agent doctor` for the whole list");
+    }
     let mut front = Front::open(&session, edges.sender())?;
     front.hello(&hello(&session));
     starter.go(session.settings().interval, session.settings().duration);
@@ -48,7 +55,10 @@ pub fn watch(settings: Settings) -> anyhow::Result<Exit> {
             Wake::Quit => break "quit",
             Wake::Duration => break "duration",
             Wake::Signal => break "signal",
-            Wake::Closed => return Ok(close(session, Exit::OutputClosed)),
+            Wake::Closed(why) => {
+                session.close();
+                return Err(why.into());
+            }
         }
     };
     // What happened since the last window is shown, too: the sums are right up to the end.
@@ -70,16 +80,10 @@ pub fn watch(settings: Settings) -> anyhow::Result<Exit> {
         Some(limit) if limit.hit(totals.last) => Exit::FailOn,
         Some(FailOn::Warn | FailOn::Critical) | None => Exit::Done,
     };
-    let closed = front.bye(&stats, &bye, FLUSH);
-    Ok(close(
-        session,
-        if closed { Exit::OutputClosed } else { exit },
-    ))
-}
-
-fn close(session: Session, exit: Exit) -> Exit {
+    let told = front.bye(&stats, &bye, FLUSH);
     session.close();
-    exit
+    told?;
+    Ok(exit)
 }
 
 fn hello(session: &Session) -> Hello {
@@ -103,7 +107,7 @@ fn hello(session: &Session) -> Hello {
         boot_id: session.boot_id().to_owned(),
         interval_ns: session.settings().interval.as_nanos() as u64,
         netns: session.settings().netns.to_string(),
-        probes: session.probes(),
+        probes: session.probes().to_vec(),
         blind,
     }
 }

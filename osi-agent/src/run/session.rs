@@ -1,16 +1,16 @@
 //! Everything that lives from window to window, and the fold of one window.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::time::Duration;
 
-use anyhow::Context as _;
 use osi_common::occurrence::Sample;
 
-use crate::config::{Exit, Failure, Settings};
+use super::checks;
+use crate::config::{Failure, Settings};
 use crate::event::{self, Clock, Event};
 use crate::host::cgroups::Cgroups;
 use crate::host::namespaces::{self, NetnsScope};
+use crate::host::text::clean;
 use crate::layer::{self, Window};
 use crate::probe::{
     Kernel, ProbeOptions, ProbeState, ProbeStatus, Probes, SelfStats, own, preflight,
@@ -25,6 +25,9 @@ use crate::verdict::{Circumstances, FaultMap, History, judge};
 const READERS_SHARE: f64 = 0.5;
 const READERS_AT_MOST: Duration = Duration::from_secs(1);
 const READERS_AT_LEAST: Duration = Duration::from_millis(200);
+
+/// Longest host name, in characters.
+const HOST_MAX: usize = 255;
 
 /// Everything that lives from window to window.
 pub(crate) struct Session {
@@ -56,25 +59,20 @@ pub(crate) struct Folded {
 }
 
 impl Session {
-    /// Looks at the kernel, attaches the probes, and takes the first snapshot.
-    pub(crate) fn open(settings: Settings) -> anyhow::Result<Self> {
+    /// Looks at the kernel, attaches the probes, and takes the first snapshot, for this command.
+    pub(crate) fn open(settings: Settings, command: &str) -> anyhow::Result<Self> {
         let scope = namespaces::resolve(&settings.netns.to_string())
             .map_err(|error| Failure::usage(format!("--netns: {error:#}")))?;
-        check_privileges()?;
+        checks::privileges(command)?;
         let mut kernel = Kernel::read();
-        if let Err(why) = &kernel.btf {
-            let message = format!(
-                "this kernel shows no types (CONFIG_DEBUG_INFO_BTF, Linux 5.10 or newer is needed): {why}"
-            );
-            return Err(Failure::new(Exit::Kernel, message).into());
-        }
+        checks::types(&kernel)?;
         let mut sampler = Sampler::spawn(scope.clone())?;
         let first = sampler.sample(readers_deadline(settings.interval));
         let home = match scope {
             NetnsScope::All => sampler.registry().own().clone(),
             NetnsScope::One(ref handle) => handle.clone(),
         };
-        check_ifaces(&settings, &first.namespaces, home.netns.inode)?;
+        checks::ifaces(&settings, &first.namespaces, home.netns.inode)?;
         let home_netns = home.netns.clone();
         let options = ProbeOptions {
             limited: matches!(scope, NetnsScope::One(_)),
@@ -85,7 +83,6 @@ impl Session {
             variants: settings.probe_variants.clone(),
         };
         let (mut probes, mut maps) = Probes::load(&kernel, options)?;
-        check_probes(&probes.statuses())?;
         kernel.forget_types();
         own::return_memory();
         probes.follow(&first.namespaces, &mut maps);
@@ -94,10 +91,6 @@ impl Session {
             .unwrap_or_default()
             .trim()
             .to_owned();
-        let host = rustix::system::uname()
-            .nodename()
-            .to_string_lossy()
-            .into_owned();
         let mut session = Self {
             cgroups: RefCell::new(Cgroups::new(preflight::cgroup2_root())),
             kernel,
@@ -110,7 +103,7 @@ impl Session {
             settings,
             home: home_netns,
             boot_id,
-            host: crate::host::text::clean(host.as_bytes(), 255),
+            host: host_name(),
             windows: 0,
             map_bytes: own::map_bytes(),
         };
@@ -160,7 +153,7 @@ impl Session {
     }
 
     /// How every probe ended.
-    pub(crate) fn probes(&self) -> Vec<ProbeStatus> {
+    pub(crate) fn probes(&self) -> &[ProbeStatus] {
         self.probes.statuses()
     }
 
@@ -176,6 +169,11 @@ impl Session {
             .into_iter()
             .flat_map(|reading| reading.blind)
             .collect()
+    }
+
+    /// What could not be read in the last snapshot, as its readers told it.
+    pub(crate) fn unread(&self) -> &[Blind] {
+        &self.previous.blind
     }
 
     /// Closes the window that is over and opens the next.
@@ -267,20 +265,29 @@ impl Session {
         )
     }
 
-    fn unavailable(&self) -> impl Fn(&str) -> Option<String> + use<> {
-        let why: HashMap<String, String> = self
-            .probes
-            .statuses()
-            .into_iter()
-            // What was not asked for is no blindness.
-            .filter(|status| status.state == ProbeState::Unavailable)
-            .map(|status| (status.name, status.reason.unwrap_or_default()))
-            .collect();
-        move |name: &str| why.get(name).cloned()
+    fn unavailable(&self) -> impl Fn(&str) -> Option<String> {
+        |name: &str| {
+            let status = self.probes().iter().find(|status| status.name == name)?;
+            match status.state {
+                ProbeState::Unavailable => Some(status.reason.clone().unwrap_or_default()),
+                // What was not asked for is no blindness.
+                ProbeState::Active | ProbeState::Off => None,
+            }
+        }
     }
 }
 
-fn readers_deadline(interval: Duration) -> Duration {
+/// Name of this host, cleaned.
+pub(super) fn host_name() -> String {
+    let name = rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .into_owned();
+    clean(name.as_bytes(), HOST_MAX)
+}
+
+/// How long the readers may take in a window of this length.
+pub(super) fn readers_deadline(interval: Duration) -> Duration {
     interval
         .mul_f64(READERS_SHARE)
         .clamp(READERS_AT_LEAST, READERS_AT_MOST)
@@ -290,69 +297,4 @@ fn readers_deadline(interval: Duration) -> Duration {
 fn boot_ns() -> u64 {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
-}
-
-fn check_privileges() -> Result<(), Failure> {
-    let missing = preflight::missing_capabilities(preflight::effective_capabilities());
-    if missing.is_empty() {
-        return Ok(());
-    }
-    let program = std::env::current_exe().unwrap_or_else(|_| "osi-agent".into());
-    let grants = preflight::CAPABILITIES
-        .iter()
-        .map(|(name, _)| name.to_lowercase())
-        .collect::<Vec<_>>()
-        .join(",");
-    Err(Failure::new(
-        Exit::Privilege,
-        format!(
-            "{} missing: run `sudo {program} watch`, or grant it once with `sudo setcap {grants}+ep {program}` (other network namespaces stay blind without CAP_SYS_ADMIN)",
-            missing.join(", "),
-            program = program.display(),
-        ),
-    ))
-}
-
-fn check_ifaces(
-    settings: &Settings,
-    namespaces: &[crate::snapshot::NetnsState],
-    home: u32,
-) -> Result<(), Failure> {
-    let links: Vec<_> = namespaces
-        .iter()
-        .filter(|state| state.netns.inode == home)
-        .flat_map(|state| state.links.iter().map(|link| link.iface.name.as_str()))
-        .collect();
-    match settings
-        .ifaces
-        .iter()
-        .find(|wanted| !links.contains(&wanted.as_str()))
-    {
-        None => Ok(()),
-        Some(unknown) => Err(Failure::usage(format!(
-            "there is no interface {unknown}; there are {}",
-            links.join(", ")
-        ))),
-    }
-}
-
-fn check_probes(statuses: &[ProbeStatus]) -> anyhow::Result<()> {
-    if statuses
-        .iter()
-        .any(|status| status.state == ProbeState::Active && status.name != "tcp_connect")
-    {
-        return Ok(());
-    }
-    let reasons: Vec<_> = statuses
-        .iter()
-        .filter_map(|status| Some(format!("{}: {}", status.name, status.reason.as_ref()?)))
-        .collect();
-    Err(Failure::new(
-        Exit::Kernel,
-        format!(
-            "this kernel runs none of the probes: {}",
-            reasons.join("; ")
-        ),
-    ))
-    .context("run `osi-agent doctor` for the whole list")
 }

@@ -8,7 +8,9 @@ use std::process::Command;
 use anyhow::{Context as _, Result, ensure};
 use osi_tests::agent::{self, Ended};
 use osi_tests::skip::{self, Need};
+use osi_tests::stream::rows;
 use osi_tests::topology::Pair;
+use serde_json::Value;
 
 /// Fails unless the agent ended with `code`, printed nothing, and said all of `words`.
 fn refused(ended: &Ended, code: i32, words: &[&str]) -> Result<()> {
@@ -96,23 +98,7 @@ fn without_privilege_it_names_what_is_missing() -> Result<()> {
     else {
         return Ok(());
     };
-    let binary = readable_copy()?;
-    let ended = agent::run(
-        Command::new("setpriv")
-            .args([
-                "--reuid",
-                "65534",
-                "--regid",
-                "65534",
-                "--clear-groups",
-                "--inh-caps=-all",
-                "--bounding-set=-all",
-            ])
-            .arg(&binary)
-            .args(["watch", "--json", "--duration", "2s"]),
-    );
-    std::fs::remove_file(&binary)?;
-    let ended = ended?;
+    let ended = unprivileged(&["watch", "--json", "--duration", "2s"])?;
     refused(&ended, 3, &[])?;
     let message = ended.stderr.to_lowercase();
     ensure!(
@@ -128,9 +114,70 @@ fn without_privilege_it_names_what_is_missing() -> Result<()> {
     Ok(())
 }
 
+/// The doctor's job is to say what is missing: it tells everything, and then how it stands.
+#[test]
+fn without_privilege_the_doctor_names_what_each_probe_lacks() -> Result<()> {
+    let Some(_turn) = skip::ready(
+        "safety::usage::without_privilege_the_doctor_names_what_each_probe_lacks",
+        &[Need::Program("setpriv")],
+    )?
+    else {
+        return Ok(());
+    };
+    let ended = unprivileged(&["doctor", "--json"])?;
+    ensure!(
+        ended.code() == 3 && ended.stderr.contains("CAP_BPF"),
+        "doctor ended with {}: {}",
+        ended.code(),
+        ended.stderr
+    );
+    let report: Value = serde_json::from_str(&ended.stdout).context("no JSON object")?;
+    ensure!(
+        rows(&report, "probes").count() > 0,
+        "no probe is listed: {report}"
+    );
+    for probe in rows(&report, "probes") {
+        let reason = probe["reason"].as_str().unwrap_or("");
+        ensure!(
+            probe["state"] == "unavailable" && reason.contains("CAP_BPF"),
+            "a probe does not say what it lacks: {probe}"
+        );
+    }
+    ensure!(
+        rows(&report, "readers").any(|reader| reader["ok"] == true),
+        "what needs no privilege is not read: {report}"
+    );
+    Ok(())
+}
+
+/// Runs the agent as nobody, without any capability.
+fn unprivileged(args: &[&str]) -> Result<Ended> {
+    let binary = readable_copy()?;
+    let ended = agent::run(
+        Command::new("setpriv")
+            .args([
+                "--reuid",
+                "65534",
+                "--regid",
+                "65534",
+                "--clear-groups",
+                "--inh-caps=-all",
+                "--bounding-set=-all",
+            ])
+            .arg(&binary)
+            .args(args),
+    );
+    std::fs::remove_file(&binary)?;
+    ended
+}
+
 /// A copy where any user can reach it: the build directory may be closed to others.
 fn readable_copy() -> Result<PathBuf> {
-    let copy = std::env::temp_dir().join(format!("osi-{}-agent", std::process::id()));
+    let copy = std::env::temp_dir().join(format!(
+        "osi-{}-agent-{:?}",
+        std::process::id(),
+        std::thread::current().id()
+    ));
     std::fs::copy(agent::binary()?, &copy).context("cannot copy the agent")?;
     std::fs::set_permissions(&copy, Permissions::from_mode(0o755))?;
     Ok(copy)

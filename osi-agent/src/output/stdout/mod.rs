@@ -40,18 +40,21 @@ pub enum Rank {
 }
 
 /// How the queue ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum End {
     /// Everything was written.
     Drained,
     /// The reader was too slow for the deadline; what waited is gone, in whole lines.
     GaveUp,
-    /// The reader left (`EPIPE`), or the file can not be written.
-    Closed,
+    /// The reader left, or the file can not be written.
+    Closed(Failure),
 }
 
 /// Makes the line that counts dropped lines, from their total.
 pub type CountLine = Box<dyn FnMut(u64) -> Vec<u8> + Send>;
+
+/// Told once, from the writing thread, why nothing more can be written.
+pub type OnClose = Box<dyn FnOnce(Failure) + Send>;
 
 /// The writer.
 pub struct Stdout {
@@ -72,23 +75,18 @@ struct State {
     writing: bool,
     closing: bool,
     abandoned: bool,
-    closed: Option<io::ErrorKind>,
+    closed: Option<Failure>,
 }
 
 impl Stdout {
     /// Starts the thread that writes to standard output. `count` makes the line that counts dropped ones;
-    /// `on_close` is called once from the thread when the reader has left.
-    pub fn start(count: CountLine, on_close: Box<dyn FnOnce() + Send>) -> io::Result<Self> {
+    /// `on_close` is called once from the thread when the reader has left or the file can not be written.
+    pub fn start(count: CountLine, on_close: OnClose) -> io::Result<Self> {
         let fd = io::stdout().as_fd().try_clone_to_owned()?;
         Self::to(fd, QUEUE_BYTES, count, on_close)
     }
 
-    fn to(
-        fd: OwnedFd,
-        limit: usize,
-        count: CountLine,
-        on_close: Box<dyn FnOnce() + Send>,
-    ) -> io::Result<Self> {
+    fn to(fd: OwnedFd, limit: usize, count: CountLine, on_close: OnClose) -> io::Result<Self> {
         let state = Mutex::new(State {
             limit,
             ..State::default()
@@ -115,7 +113,7 @@ impl Stdout {
         self.shared.lock().dropped
     }
 
-    /// Whether the reader has left.
+    /// Whether nothing more can be written.
     pub fn closed(&self) -> bool {
         self.shared.lock().closed.is_some()
     }
@@ -128,8 +126,8 @@ impl Stdout {
         self.shared.changed.notify_all();
         loop {
             let left = until.saturating_duration_since(Instant::now());
-            if state.closed.is_some() {
-                return End::Closed;
+            if let Some(failure) = &state.closed {
+                return End::Closed(failure.clone());
             }
             if state.queue.is_empty() && !state.writing {
                 return End::Drained;
@@ -156,16 +154,19 @@ pub fn print(text: &[u8]) -> Result<(), Failure> {
     stdout
         .write_all(text)
         .and_then(|()| stdout.flush())
-        .map_err(|error| {
-            if error.kind() == io::ErrorKind::BrokenPipe {
-                Failure::new(Exit::OutputClosed, "")
-            } else {
-                Failure::new(
-                    Exit::Failed,
-                    format!("standard output can not be written: {error}"),
-                )
-            }
-        })
+        .map_err(|error| failure(&error))
+}
+
+/// A reader that left is no fault and ends everything silently; a full disk is one.
+pub fn failure(error: &io::Error) -> Failure {
+    if error.kind() == io::ErrorKind::BrokenPipe {
+        Failure::new(Exit::OutputClosed, "")
+    } else {
+        Failure::new(
+            Exit::Failed,
+            format!("standard output can not be written: {error}"),
+        )
+    }
 }
 
 impl State {
@@ -214,7 +215,7 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write_all(&self, mut sink: Sink, mut count: CountLine, on_close: Box<dyn FnOnce() + Send>) {
+    fn write_all(&self, mut sink: Sink, mut count: CountLine, on_close: OnClose) {
         let mut told = 0;
         let error = loop {
             match self.next(&mut sink, &mut told, &mut count) {
@@ -223,15 +224,16 @@ impl Shared {
                 Err(error) => break error,
             }
         };
+        let why = failure(&error);
         let mut state = self.lock();
         *state = State {
-            closed: Some(error.kind()),
+            closed: Some(why.clone()),
             dropped: state.dropped,
             ..State::default()
         };
         drop(state);
         self.changed.notify_all();
-        on_close();
+        on_close(why);
     }
 
     /// Writes the line at the queue's head, after one that counts what was dropped since. False at the end.

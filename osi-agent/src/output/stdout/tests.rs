@@ -1,16 +1,18 @@
 //! Real pipes: readers that stop, leave, or are merely slow.
 
+use std::fs::OpenOptions;
 use std::io::{BufRead as _, BufReader, PipeReader, Read as _, pipe};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use super::{End, Rank, Stdout};
+use crate::config::{Exit, Failure};
 
-fn start(limit: usize) -> (Stdout, PipeReader, mpsc::Receiver<()>) {
+fn start(limit: usize) -> (Stdout, PipeReader, mpsc::Receiver<Failure>) {
     let (reader, writer) = pipe().expect("a pipe");
     let (closed, on_close) = mpsc::channel();
     let count = Box::new(|dropped| format!("stats {dropped}\n").into_bytes());
-    let on_closed = Box::new(move || closed.send(()).expect("the test listens"));
+    let on_closed = Box::new(move |why| closed.send(why).expect("the test listens"));
     (
         Stdout::to(writer.into(), limit, count, on_closed).expect("a thread"),
         reader,
@@ -130,7 +132,31 @@ fn a_reader_that_leaves_is_noticed_even_without_a_line() {
         .expect("noticed while idle");
     assert!(stdout.closed());
     stdout.line(Rank::Map, b"x\n".to_vec());
-    assert_eq!(stdout.finish(Duration::from_secs(1)), End::Closed);
+    let silent = Failure::new(Exit::OutputClosed, "");
+    assert_eq!(stdout.finish(Duration::from_secs(1)), End::Closed(silent));
+}
+
+#[test]
+fn a_full_disk_is_told_and_is_no_reader_that_left() {
+    let full = OpenOptions::new()
+        .write(true)
+        .open("/dev/full")
+        .expect("a device of every Linux");
+    let (closed, on_close) = mpsc::channel();
+    let stdout = Stdout::to(
+        full.into(),
+        4 << 20,
+        Box::new(|_| Vec::new()),
+        Box::new(move |why| closed.send(why).expect("the test listens")),
+    )
+    .expect("a thread");
+    stdout.line(Rank::Map, b"x\n".to_vec());
+    let why = on_close
+        .recv_timeout(Duration::from_secs(5))
+        .expect("noticed");
+    assert_eq!(why.exit, Exit::Failed);
+    assert!(why.message.contains("No space left"), "{why}");
+    assert_eq!(stdout.finish(Duration::from_secs(1)), End::Closed(why));
 }
 
 #[test]

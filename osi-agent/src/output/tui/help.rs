@@ -9,28 +9,38 @@ use super::Theme;
 use super::theme::BOLD;
 use crate::output::glyphs::Glyphs;
 
-const TEXT: &[(&str, &str)] = &[
-    ("↑ ↓  j k", "select a layer, or scroll"),
-    ("Enter  1…7", "details of the layer"),
-    ("← →", "in details: the next layer"),
-    ("f", "all open findings"),
-    ("PgUp PgDn", "scroll the verdict"),
-    ("p", "pause the picture; measuring goes on"),
-    ("Esc", "back"),
-    ("q", "quit"),
-    ("", ""),
-    ("bar", "fullest finite resource of the layer; at 100%"),
-    ("", "the next unit is refused, delayed or dropped"),
-    ("◀", "the layer to fix; others may only suffer from it"),
-    ("blind", "can not be seen, and never counts as ok"),
-    ("····", "no capacity known, so no ratio"),
-    ("confirm", "a command that shows the same; changes nothing"),
+/// Key or mark in Unicode, the same in ASCII, and what it means.
+const TEXT: &[(&str, &str, &str)] = &[
+    ("↑ ↓  j k", "j k", "select a layer, or scroll"),
+    ("Enter  1…7", "Enter  1-7", "details of the layer"),
+    ("← →", "Tab", "in details: the next layer"),
+    ("f", "f", "all open findings"),
+    ("PgUp PgDn", "PgUp PgDn", "scroll the verdict"),
+    ("p", "p", "pause the picture; measuring goes on"),
+    ("Esc", "Esc", "back"),
+    ("q", "q", "quit"),
+    ("", "", ""),
+    (
+        "bar",
+        "bar",
+        "fullest finite resource of the layer; at 100%",
+    ),
+    ("", "", "the next unit is refused, delayed or dropped"),
+    ("◀", "<", "the layer to fix; others may only suffer from it"),
+    ("blind", "blind", "can not be seen, and never counts as ok"),
+    ("····", "....", "no capacity known, so no ratio"),
+    (
+        "confirm",
+        "confirm",
+        "a command that shows the same; changes nothing",
+    ),
 ];
 
 pub(super) fn draw(theme: Theme, frame: &mut Frame) {
     let lines: Vec<_> = TEXT
         .iter()
-        .map(|(key, meaning)| {
+        .map(|(unicode, ascii, meaning)| {
+            let key = theme.glyphs.pick(*unicode, *ascii);
             Line::from(vec![
                 theme.span(&format!("{key:>11}  "), BOLD),
                 theme.plain(meaning),

@@ -157,6 +157,29 @@ fn the_state_is_in_colour_and_in_words() {
 }
 
 #[test]
+fn the_help_names_the_marks_of_this_terminal() {
+    let help = |glyphs| {
+        let mut app = app(fixture::calm(), glyphs);
+        press(&mut app, KeyCode::Char('?'));
+        screen(&mut app, 80, 24)
+    };
+    let (unicode, ascii) = (help(Glyphs::Unicode), help(Glyphs::Ascii));
+    assert!(unicode.contains("◀  the layer to fix"), "{unicode}");
+    for part in [
+        "<  the layer to fix",
+        "....  no capacity",
+        "Tab  in details",
+    ] {
+        assert!(ascii.contains(part), "{part} in\n{ascii}");
+    }
+    let questions = |text: &str| text.matches('?').count();
+    assert!(
+        ascii.is_ascii() && questions(&ascii) == questions(&unicode),
+        "{ascii}"
+    );
+}
+
+#[test]
 fn hostile_names_can_not_reach_the_terminal() {
     let mut app = app(fixture::hostile(), Glyphs::Unicode);
     for key in [

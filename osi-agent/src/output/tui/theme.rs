@@ -24,7 +24,7 @@ impl Theme {
     pub fn of_environment() -> Self {
         let color = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         Self {
-            glyphs: Glyphs::of_locale(|name| std::env::var(name).ok()),
+            glyphs: Glyphs::of_environment(),
             color,
         }
     }

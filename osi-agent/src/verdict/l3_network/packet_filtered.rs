@@ -2,7 +2,7 @@
 
 use osi_common::layer::Layer;
 
-use super::super::text::{inside, percent, place, share};
+use super::super::text::{inside, percent, place};
 use super::super::{
     Advice, Cause, CauseClass, Confidence, Evidence, Facts, Finding, Onset, Severity, Sighting,
     Threshold,
@@ -94,13 +94,22 @@ fn sighting(facts: &Facts, state: &NetnsState) -> Option<Sighting> {
         evidence,
         impact: hurt.impact,
         summary: format!(
-            "A packet filter{} dropped {packets} packets ({} of all){}.",
+            "A packet filter{} dropped {packets} packets{}{}.",
             place(&scope),
-            percent(share(packets, moved)),
-            hurt.whose
+            hurt.whose,
+            of_all(packets, moved),
         ),
         scope,
     })
+}
+
+/// How much of the traffic that is; nothing where the counters, which include what a filter drops, do not tell.
+fn of_all(dropped: u64, moved: u64) -> String {
+    if moved < dropped {
+        return String::new();
+    }
+    let share = percent(dropped as f64 / moved.max(1) as f64);
+    format!("; that is {share} of the {moved} IP packets received or sent there in this window")
 }
 
 fn by_whom(row: &DropRow) -> Evidence {

@@ -218,7 +218,10 @@ impl Dropped<'_> {
                 "dropped_in_passing",
                 dropped as f64,
                 "packets",
-                format!("of others, {} of all received", percent(lost)),
+                format!(
+                    "of other hosts' traffic: {} of the packets received for anybody",
+                    percent(lost)
+                ),
             )],
             impact: Impact {
                 connections: 0,

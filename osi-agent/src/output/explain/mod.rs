@@ -14,50 +14,52 @@ use crate::verdict::{
     Cause, CauseClass, Confidence, Finding, FindingState, Impact, Onset, Severity, causes,
 };
 
+mod near;
+
+use near::near;
+
 const WIDTH: usize = 80;
 
-/// The explanation of a name, or of everything there is with `list`.
+/// The explanation of a name, or of everything there is with `list`. Upper and lower case are the same.
 pub fn explain(name: &str, glyphs: Glyphs) -> Result<String, Failure> {
-    let text = if name == "list" {
+    let wanted = name.trim().replace([' ', '-'], "_");
+    let is = |id: &str| id.eq_ignore_ascii_case(&wanted);
+    let text = if is("list") {
         list()
-    } else if let Some(layer) = Layer::ALL.into_iter().find(|layer| is_layer(*layer, name)) {
+    } else if let Some(layer) = Layer::ALL
+        .into_iter()
+        .find(|layer| is(layer.id()) || is(layer.name()))
+    {
         of_layer(layer)
-    } else if let Some(cause) = causes().find(|cause| cause.id == name) {
+    } else if let Some(cause) = causes().find(|cause| is(cause.id)) {
         of_cause(cause)
-    } else if let Some(signal) = signals().find(|signal| signal.id == name) {
+    } else if let Some(signal) = signals().find(|signal| is(signal.id)) {
         of_signal(signal)
     } else {
-        of_drop(name.trim_start_matches("SKB_DROP_REASON_")).ok_or_else(|| unknown(name))?
+        // The kernel writes them in capitals.
+        drop::lookup(&wanted.to_ascii_uppercase())
+            .map(of_drop)
+            .ok_or_else(|| unknown(name))?
     };
     // Newlines are ours; everything between them is made fit for the terminal.
     Ok(text.lines().map(|line| glyphs.text(line) + "\n").collect())
 }
 
-fn is_layer(layer: Layer, name: &str) -> bool {
-    layer.id().eq_ignore_ascii_case(name)
-        || layer.name() == name.replace([' ', '-'], "_").to_lowercase()
-}
-
 fn unknown(name: &str) -> Failure {
-    let wanted = name.to_lowercase();
-    let words: Vec<_> = wanted
-        .split(['_', '-', ' '])
-        .filter(|word| word.len() > 2)
-        .collect();
-    let known = causes()
+    let known: Vec<_> = causes()
         .map(|cause| cause.id)
-        .chain(signals().map(|signal| signal.id));
-    let near: Vec<_> = known
-        .filter(|id| words.iter().any(|word| id.contains(word)))
-        .take(5)
+        .chain(signals().map(|signal| signal.id))
+        .chain(Layer::ALL.into_iter().map(Layer::name))
+        .chain(drop::all().map(|reason| reason.name))
         .collect();
+    let near = near(drop::short_name(&name.trim().to_ascii_uppercase()), &known);
     let hint = if near.is_empty() {
         String::new()
     } else {
-        format!(" near it are {};", near.join(", "))
+        format!(" did you mean {}?", near.join(", "))
     };
     Failure::usage(format!(
-        "nothing is called `{}`;{hint} `osi-agent explain list` lists every cause, layer and signal",
+        "nothing is called `{}`;{hint} `osi-agent explain list` lists every cause, layer, signal and drop reason",
         safe(name)
     ))
 }
@@ -75,6 +77,12 @@ fn list() -> String {
         }
         for signal in signals().filter(|signal| signal.layer == layer) {
             page.row("  signal  ", &format!("{}: {}", signal.id, signal.help));
+        }
+        for reason in drop::all().filter(|reason| reason.layer == layer) {
+            page.row(
+                "  drop    ",
+                &format!("{}: {}", reason.name, reason.meaning),
+            );
         }
     }
     page.0
@@ -286,14 +294,14 @@ fn of_signal(signal: &Signal) -> String {
     page.0
 }
 
-fn of_drop(name: &str) -> Option<String> {
+fn of_drop(reason: &Reason) -> String {
     let Reason {
         name,
         layer,
         class,
         meaning,
         advice,
-    } = drop::lookup(name)?;
+    } = reason;
     let mut page = Page(String::new());
     page.title(&format!(
         "{name}, a kernel drop reason on {} {}",
@@ -315,7 +323,7 @@ fn of_drop(name: &str) -> Option<String> {
     );
     page.row("  advice    ", advice);
     page.command("  confirm   ", "perf trace -e skb:kfree_skb");
-    Some(page.0)
+    page.0
 }
 
 struct Page(String);
@@ -349,51 +357,4 @@ impl Page {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::explain;
-    use crate::config::Exit;
-    use crate::layer::signals;
-    use crate::output::glyphs::Glyphs;
-    use crate::verdict::causes;
-
-    #[test]
-    fn every_name_in_the_tables_is_explained() {
-        let list = explain("list", Glyphs::Unicode).expect("known");
-        for name in causes()
-            .map(|cause| cause.id)
-            .chain(signals().map(|signal| signal.id))
-        {
-            let text = explain(name, Glyphs::Unicode).expect(name);
-            assert!(text.starts_with(name), "{text}");
-            assert!(list.contains(name), "{name}");
-        }
-    }
-
-    #[test]
-    fn layers_by_any_of_their_names() {
-        for name in ["L2", "l2", "data_link", "data link", "data-link"] {
-            assert!(
-                explain(name, Glyphs::Unicode)
-                    .expect(name)
-                    .starts_with("L2 data link\n")
-            );
-        }
-    }
-
-    #[test]
-    fn drop_reasons_with_or_without_prefix() {
-        for name in ["NETFILTER_DROP", "SKB_DROP_REASON_NETFILTER_DROP"] {
-            assert!(explain(name, Glyphs::Ascii).expect(name).contains("policy"));
-        }
-    }
-
-    #[test]
-    fn an_unknown_name_is_wrong_usage_and_says_what_to_do() {
-        let failure = explain("rain\x1b[2J", Glyphs::Unicode).expect_err("unknown");
-        assert_eq!(failure.exit, Exit::Usage);
-        assert!(
-            failure.message.contains("explain list") && !failure.message.contains('\x1b'),
-            "{failure}"
-        );
-    }
-}
+mod tests;
