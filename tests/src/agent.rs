@@ -98,22 +98,27 @@ pub fn run(command: &mut Command) -> Result<Ended> {
 impl Agent {
     /// Watches one host of the lab and returns after the first fault map: everything is attached then.
     pub fn watch(host: &Namespace) -> Result<Self> {
-        Self::watch_namespaces(host.name(), "1s")
+        Self::watch_namespaces(host.name(), "1s", &[])
     }
 
     /// The same with windows of another length, such as `5s`.
     pub fn watch_every(host: &Namespace, interval: &str) -> Result<Self> {
-        Self::watch_namespaces(host.name(), interval)
+        Self::watch_namespaces(host.name(), interval, &[])
+    }
+
+    /// The same with further options.
+    pub fn watch_with(host: &Namespace, options: &[&str]) -> Result<Self> {
+        Self::watch_namespaces(host.name(), "1s", options)
     }
 
     /// Watches every namespace of the machine, as without options.
     pub fn watch_all() -> Result<Self> {
-        Self::watch_namespaces("all", "1s")
+        Self::watch_namespaces("all", "1s", &[])
     }
 
-    fn watch_namespaces(which: &str, interval: &str) -> Result<Self> {
-        let args =
-            ["watch", "--json", "--interval", interval, "--netns", which].map(OsString::from);
+    fn watch_namespaces(which: &str, interval: &str, options: &[&str]) -> Result<Self> {
+        let always = ["watch", "--json", "--interval", interval, "--netns", which];
+        let args: Vec<_> = always.iter().chain(options).map(OsString::from).collect();
         let agent = Self::start(&args)?;
         agent.wait_for("the first fault map", START, Line::is_fault_map)?;
         Ok(agent)
@@ -246,8 +251,7 @@ impl Agent {
 
     /// SIGINT: must end with 0 after a last line `bye`. Returns every line.
     pub fn stop(mut self) -> Result<Vec<Line>> {
-        kill_process(Pid::from_child(&self.child), Signal::INT)
-            .context("the agent is already gone")?;
+        self.signal(Signal::INT)?;
         let status = self.wait_exit()?;
         self.join_readers()?;
         let lines = self.lines();
@@ -262,6 +266,20 @@ impl Agent {
             format!("the last line is {last} instead of bye")
         })?;
         Ok(lines)
+    }
+
+    /// SIGSTOP: nothing of it runs until [`Agent::resume`].
+    pub fn pause(&self) -> Result<()> {
+        self.signal(Signal::STOP)
+    }
+
+    /// SIGCONT.
+    pub fn resume(&self) -> Result<()> {
+        self.signal(Signal::CONT)
+    }
+
+    fn signal(&self, signal: Signal) -> Result<()> {
+        kill_process(Pid::from_child(&self.child), signal).context("the agent is already gone")
     }
 
     /// SIGKILL, as the kernel's OOM killer would.

@@ -165,6 +165,14 @@ pub fn sum(lines: &[Line], figure: impl Fn(&Line) -> u64) -> u64 {
         .sum()
 }
 
+/// Handshakes that a latency signal counted, measured and unmeasured together.
+pub fn handshakes(lines: &[Line], signal: &str) -> u64 {
+    let figure = |map: &Line, name: &str| map.latency("L4", signal, name).unwrap_or(0);
+    sum(lines, |map| {
+        figure(map, "count") + figure(map, "unmeasured")
+    })
+}
+
 /// Fails with the sentence and the story of the stream, unless `condition` holds.
 pub fn ensure(lines: &[Line], condition: bool, sentence: impl FnOnce() -> String) -> Result<()> {
     if condition {

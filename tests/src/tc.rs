@@ -78,6 +78,18 @@ pub fn filters(host: &Namespace, interface: &str, direction: &str) -> Result<Str
     command::output(tc(host).args(["filter", "show", "dev", interface, direction]))
 }
 
+/// A filter that somebody else has on both directions of an interface, with a qdisc of their own: it matches and does nothing.
+pub fn add_foreign_filter(host: &Namespace, interface: &str) -> Result<()> {
+    command::output(tc(host).args(["qdisc", "add", "dev", interface, "clsact"]))?;
+    for direction in ["ingress", "egress"] {
+        command::output(tc(host).args([
+            "filter", "add", "dev", interface, direction, "protocol", "all", "pref", "10", "u32",
+            "match", "u32", "0", "0",
+        ]))?;
+    }
+    Ok(())
+}
+
 fn tc(host: &Namespace) -> Command {
     let mut command = Command::new("tc");
     command.args(["-n", host.name()]);

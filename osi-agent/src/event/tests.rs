@@ -26,6 +26,7 @@ fn link(carrier: bool, carrier_changes: u64) -> Link {
         master: None,
         carrier_changes,
         speed_bits_per_s: None,
+        xdp_program: None,
         stats: LinkStats::default(),
     }
 }

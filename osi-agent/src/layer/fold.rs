@@ -5,7 +5,7 @@ use osi_common::occurrence::Kind;
 
 use super::{
     Counter, LatencyReading, LayerMap, LayerReading, Meter, Read, Signal, Use, Window,
-    drops::drops, signals,
+    drops::drops, l2_data_link::frames, signals,
 };
 use osi_common::handshake::Latency;
 use osi_common::histogram::LatencyHistogram;
@@ -31,8 +31,9 @@ pub fn fold(window: &Window, unavailable: &dyn Fn(&str) -> Option<String>) -> La
     for row in drops(window) {
         layers[row.layer.index()].drops.push(row);
     }
-    for blind in &window.now.blind {
-        layers[blind.layer.index()].blind.push(blind.clone());
+    let told = window.now.blind.iter().cloned();
+    for blind in told.chain(frames::shadowed(window)) {
+        layers[blind.layer.index()].blind.push(blind);
     }
     for reading in layers.iter_mut().filter(|reading| !reading.sighted) {
         if reading.blind.is_empty() {

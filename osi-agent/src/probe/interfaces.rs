@@ -47,6 +47,8 @@ pub struct Slot {
     pub iface: Iface,
     /// Whether XDP is attached, too.
     pub xdp: bool,
+    /// Why it is not, where it was asked for.
+    xdp_refused: Option<String>,
     links: Links,
 }
 
@@ -152,7 +154,7 @@ impl Interfaces {
             if known {
                 continue;
             }
-            match self.attach(ebpf, &link.iface, maps) {
+            match self.attach(ebpf, link, maps) {
                 Ok(slot) => self.slots.push(slot),
                 Err(why) => self.refused.push((link.iface.clone(), why)),
             }
@@ -204,6 +206,27 @@ impl Interfaces {
                 .collect();
             status.measures = (!carriers.is_empty()).then(|| format!("on {}", carriers.join(", ")));
         }
+        let xdp_refused: Vec<_> = self
+            .slots
+            .iter()
+            .filter_map(|slot| {
+                Some(format!(
+                    "{}: {}",
+                    slot.iface.name,
+                    slot.xdp_refused.as_ref()?
+                ))
+            })
+            .collect();
+        for status in statuses
+            .iter_mut()
+            .filter(|status| status.name == "xdp" && !xdp_refused.is_empty())
+        {
+            status.reason = Some(xdp_refused.join("; "));
+            if !self.slots.iter().any(|slot| slot.xdp) {
+                status.state = ProbeState::Unavailable;
+                status.variant = None;
+            }
+        }
         let xdp_wanted = matches!(self.options.xdp, XdpMode::Native | XdpMode::Generic);
         for status in statuses
             .iter_mut()
@@ -227,7 +250,8 @@ impl Interfaces {
         link.admin_up && link.master.is_none() && (link.loopback || carries_route)
     }
 
-    fn attach(&self, ebpf: &mut Ebpf, iface: &Iface, maps: &mut Maps) -> Result<Slot, String> {
+    fn attach(&self, ebpf: &mut Ebpf, link: &Link, maps: &mut Maps) -> Result<Slot, String> {
+        let iface = &link.iface;
         if iface.ifindex >= MAX_IFINDEX {
             return Err(format!(
                 "interface index {} is beyond {MAX_IFINDEX}",
@@ -243,17 +267,21 @@ impl Interfaces {
         let attached = inside(&self.options.home, || {
             self.attach_here(ebpf, iface, &mut links)
         });
-        if let Err(why) = attached.and_then(|attached| attached) {
-            self.detach(ebpf, iface, links);
-            maps.close_slot(iface.ifindex);
-            return Err(why);
-        }
+        let xdp_refused = match attached.and_then(|attached| attached) {
+            Ok(()) => self.attach_xdp(ebpf, link, &mut links).err(),
+            Err(why) => {
+                self.detach(ebpf, iface, links);
+                maps.close_slot(iface.ifindex);
+                return Err(why);
+            }
+        };
         let netns = self.options.home.netns.clone();
         Ok(Slot {
             slot,
             netns,
             iface: iface.clone(),
             xdp: links.xdp.is_some(),
+            xdp_refused,
             links,
         })
     }
@@ -286,16 +314,26 @@ impl Interfaces {
                 .map_err(|error| refusal(&error))?;
             links.tc.push((name, link));
         }
+        Ok(())
+    }
+
+    /// A refusal leaves the tc programs where they are. A program of somebody else is never replaced: the kernel refuses ours.
+    fn attach_xdp(&self, ebpf: &mut Ebpf, on: &Link, links: &mut Links) -> Result<(), String> {
         let mode = match self.options.xdp {
             XdpMode::Native => AyaXdpMode::Driver,
             XdpMode::Generic => AyaXdpMode::Skb,
             XdpMode::Auto | XdpMode::Off => return Ok(()),
         };
-        links.xdp = Some(
+        let attached = inside(&self.options.home, || {
             xdp(ebpf)?
-                .attach(&iface.name, mode)
-                .map_err(|error| format!("xdp: {}", refusal(&error)))?,
-        );
+                .attach(&on.iface.name, mode)
+                .map_err(|error| refusal(&error))
+        })?;
+        let link = attached.map_err(|why| match on.xdp_program {
+            Some(id) => format!("program {id} is attached already, and is left alone ({why})"),
+            None => why,
+        })?;
+        links.xdp = Some(link);
         Ok(())
     }
 
@@ -315,6 +353,7 @@ impl Interfaces {
                 netns: _,
                 iface,
                 xdp: _,
+                xdp_refused: _,
                 links,
             } = slot;
             self.detach(ebpf, &iface, links);

@@ -167,6 +167,8 @@ pub struct Link {
     pub carrier_changes: u64,
     /// Speed in bit/s where the device really has one; `None` for software devices, whose claims mean nothing.
     pub speed_bits_per_s: Option<u64>,
+    /// Id of the XDP program on it, whoever's (`IFLA_XDP_PROG_ID`); the kernel tells none where several modes are in use.
+    pub xdp_program: Option<u32>,
     /// Kernel counters (`rtnl_link_stats64`).
     pub stats: LinkStats,
 }

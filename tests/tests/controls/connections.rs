@@ -8,7 +8,7 @@ use osi_tests::expect;
 use osi_tests::load::{self, Exchange, Plan};
 use osi_tests::server::{Behaviour, Server};
 use osi_tests::skip;
-use osi_tests::stream::{self, Line, sum};
+use osi_tests::stream::{self, handshakes};
 use osi_tests::topology::{Family, Pair};
 
 const CONNECTIONS: u64 = 10_000;
@@ -74,12 +74,4 @@ fn scenario(test: &str, family: Family) -> Result<()> {
         format!("the server's agent counts {at_server} of {CONNECTIONS} handshakes")
     })?;
     Ok(())
-}
-
-/// Measured and unmeasured handshakes together.
-fn handshakes(lines: &[Line], signal: &str) -> u64 {
-    let figure = |map: &Line, name: &str| map.latency("L4", signal, name).unwrap_or(0);
-    sum(lines, |map| {
-        figure(map, "count") + figure(map, "unmeasured")
-    })
 }

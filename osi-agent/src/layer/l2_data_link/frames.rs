@@ -5,7 +5,7 @@ use osi_common::layer::Layer;
 
 use crate::layer::{Amount, Read, Source, Unit, Window, rows};
 use crate::scope::{Scope, ScopeKind};
-use crate::snapshot::InterfaceMaps;
+use crate::snapshot::{Blind, InterfaceMaps};
 
 rows! { Layer::L2;
     PACKETS_RX: "Packets received, as tc ingress sees them; one coalesced packet counts once." {
@@ -62,6 +62,53 @@ rows! { Layer::L2;
         since: "5.10",
         read: Read::Errors(xdp_malformed),
     }
+}
+
+/// Fewer packets may fall between the reading of the device and that of the programs' map.
+const PASSED: u64 = 100;
+
+/// Interfaces whose device moves packets while the tc program sees none: a program before it (XDP, or tc first in order) ends
+/// their way. Nothing that the tc programs count is true there.
+///
+/// The millisecond peak tells of the last 1024 ms: a burst that ended right at the window's start is no shadow.
+pub fn shadowed(window: &Window) -> Vec<Blind> {
+    let mut blind = Vec::new();
+    for (now, before) in window.interfaces() {
+        let device = window
+            .links()
+            .find(|(netns, link, _)| **netns == now.netns && link.iface == now.iface);
+        let Some((_, link, old)) = device else {
+            continue;
+        };
+        let received = link.stats.rx_packets.saturating_sub(old.stats.rx_packets);
+        let sent = link.stats.tx_packets.saturating_sub(old.stats.tx_packets);
+        let directions = [
+            (
+                "received",
+                received,
+                now.rx.packets == before.rx.packets && now.rx_peak_ms_bytes == 0,
+            ),
+            (
+                "sent",
+                sent,
+                now.tx.packets == before.tx.packets && now.tx_peak_ms_bytes == 0,
+            ),
+        ];
+        for (moved, packets, unseen) in directions {
+            if packets >= PASSED && unseen {
+                let name = &now.iface.name;
+                blind.push(Blind {
+                    layer: Layer::L2,
+                    what: format!("packets of {name}"),
+                    why: format!(
+                        "{packets} were {moved} and none came to our tc program: another program before it ends their way; \
+                         see `bpftool net show dev {name}`"
+                    ),
+                });
+            }
+        }
+    }
+    blind
 }
 
 fn packets_rx(window: &Window, rows: &mut Vec<Amount>) {

@@ -73,6 +73,9 @@ struct RawLink {
     queue_length: Option<u32>,
 }
 
+/// Inside `IFLA_XDP` (`include/uapi/linux/if_link.h`).
+const IFLA_XDP_PROG_ID: u16 = 4;
+
 fn parse(payload: &[u8]) -> Option<RawLink> {
     let flags = u32_at(payload, 8)?;
     let mut link = Link {
@@ -87,6 +90,7 @@ fn parse(payload: &[u8]) -> Option<RawLink> {
         master: None,
         carrier_changes: 0,
         speed_bits_per_s: None,
+        xdp_program: None,
         stats: LinkStats::default(),
     };
     let (mut name, mut queue_length) = (Vec::new(), None);
@@ -97,6 +101,10 @@ fn parse(payload: &[u8]) -> Option<RawLink> {
             libc::IFLA_MASTER => link.master = u32_at(value, 0),
             libc::IFLA_CARRIER_CHANGES => link.carrier_changes = u32_at(value, 0)?.into(),
             libc::IFLA_TXQLEN => queue_length = u32_at(value, 0),
+            libc::IFLA_XDP => {
+                link.xdp_program =
+                    attribute(value, IFLA_XDP_PROG_ID).and_then(|value| u32_at(value, 0));
+            }
             libc::IFLA_STATS64 => link.stats = stats(value),
             libc::IFLA_LINKINFO => {
                 link.kind = attribute(value, libc::IFLA_INFO_KIND)

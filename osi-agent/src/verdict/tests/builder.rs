@@ -197,6 +197,7 @@ pub(super) fn link(ifindex: u32, name: &str) -> Link {
         master: None,
         carrier_changes: 1,
         speed_bits_per_s: Some(1_000_000_000),
+        xdp_program: None,
         stats: LinkStats::default(),
     }
 }

@@ -1,0 +1,223 @@
+//! Programs of somebody else: the smallest that the kernel accepts, put where the agent wants to be, too.
+//!
+//! By bpf(2) itself, because the tools of the distributions can not attach to each of these hooks.
+
+use std::ffi::CString;
+use std::fs::{self, File};
+use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd, RawFd};
+use std::path::Path;
+
+use anyhow::{Context as _, Result, bail, ensure};
+
+use crate::netns::Namespace;
+
+/// Commands of bpf(2), `enum bpf_cmd`.
+const PROG_LOAD: libc::c_int = 5;
+const PROG_ATTACH: libc::c_int = 8;
+const PROG_DETACH: libc::c_int = 9;
+const LINK_CREATE: libc::c_int = 28;
+/// `BPF_F_ALLOW_OVERRIDE`: the mode of a cgroup program that suffers no other beside it.
+const ALLOW_OVERRIDE: u32 = 1;
+/// `BPF_F_BEFORE`: first in order.
+const BEFORE: u32 = 1 << 3;
+
+/// What a foreign program does with a packet: nothing, but it may end its way through the hook.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hook {
+    /// Generic XDP: `XDP_PASS`.
+    Xdp,
+    /// TCX ingress, first in order, with `TCX_PASS`: what stands behind it never runs.
+    TcxIngress,
+    /// sock_ops of a cgroup, attached so that it may be overridden: nothing can be attached beside it.
+    SockOpsOverride,
+}
+
+impl Hook {
+    /// `enum bpf_prog_type`.
+    const fn program_type(self) -> u32 {
+        match self {
+            Self::Xdp => 6,
+            Self::TcxIngress => 3,
+            Self::SockOpsOverride => 13,
+        }
+    }
+
+    /// `enum bpf_attach_type`.
+    const fn attach_type(self) -> u32 {
+        match self {
+            Self::Xdp => 37,
+            Self::TcxIngress => 46,
+            Self::SockOpsOverride => 3,
+        }
+    }
+
+    const fn verdict(self) -> u8 {
+        match self {
+            Self::Xdp => 2,
+            Self::TcxIngress => 0,
+            Self::SockOpsOverride => 1,
+        }
+    }
+}
+
+/// An attached program; it goes with this value.
+#[derive(Debug)]
+pub struct Foreign {
+    hook: Hook,
+    program: OwnedFd,
+    _link: Option<OwnedFd>,
+    cgroup: Option<File>,
+}
+
+impl Foreign {
+    /// Attaches to an interface of `host`.
+    pub fn on_interface(host: &Namespace, interface: &str, hook: Hook) -> Result<Self> {
+        host.run(|| {
+            let index = index_of(interface)?;
+            let program = load(hook)?;
+            // `link_create` of `union bpf_attr`: program, target, type, flags, then the member of the type.
+            let flags = match hook {
+                Hook::Xdp => 1 << 1,
+                Hook::TcxIngress => BEFORE,
+                Hook::SockOpsOverride => bail!("sock_ops attaches to a cgroup"),
+            };
+            let words = [
+                program.as_raw_fd() as u32,
+                index,
+                hook.attach_type(),
+                flags,
+                0,
+                0,
+                0,
+                0,
+            ];
+            let link = bpf(LINK_CREATE, &words).context("cannot attach a foreign program")?;
+            Ok(Self {
+                hook,
+                program,
+                _link: Some(link),
+                cgroup: None,
+            })
+        })
+    }
+
+    /// Attaches to a cgroup.
+    pub fn on_cgroup(directory: &Path, hook: Hook) -> Result<Self> {
+        let cgroup = File::open(directory)
+            .with_context(|| format!("there is no {}", directory.display()))?;
+        let program = load(hook)?;
+        call(PROG_ATTACH, &cgroup_words(&cgroup, &program, hook))
+            .context("cannot attach a foreign program to a cgroup")?;
+        Ok(Self {
+            hook,
+            program,
+            _link: None,
+            cgroup: Some(cgroup),
+        })
+    }
+
+    /// The kernel's number of the program.
+    pub fn id(&self) -> Result<u64> {
+        let path = format!("/proc/self/fdinfo/{}", self.program.as_raw_fd());
+        let text = fs::read_to_string(path)?;
+        let id = text.lines().find_map(|line| line.strip_prefix("prog_id:"));
+        id.and_then(|id| id.trim().parse().ok())
+            .context("the kernel tells no id of a program")
+    }
+}
+
+impl Drop for Foreign {
+    fn drop(&mut self) {
+        if let Some(cgroup) = &self.cgroup {
+            let words = cgroup_words(cgroup, &self.program, self.hook);
+            if let Err(error) = call(PROG_DETACH, &words) {
+                eprintln!("a foreign program stays on its cgroup: {error:#}");
+            }
+        }
+    }
+}
+
+/// Target, program, type, flags: what attaching and detaching take.
+fn cgroup_words(cgroup: &File, program: &OwnedFd, hook: Hook) -> [u32; 4] {
+    [
+        cgroup.as_raw_fd() as u32,
+        program.as_raw_fd() as u32,
+        hook.attach_type(),
+        ALLOW_OVERRIDE,
+    ]
+}
+
+fn index_of(interface: &str) -> Result<u32> {
+    let name = CString::new(interface)?;
+    // SAFETY: the name ends with a zero byte and lives for the call.
+    let index = unsafe { libc::if_nametoindex(name.as_ptr()) };
+    ensure!(index != 0, "there is no interface {interface}");
+    Ok(index)
+}
+
+/// `return verdict;`
+fn load(hook: Hook) -> Result<OwnedFd> {
+    let code: [u8; 16] = [
+        0xb7,
+        0,
+        0,
+        0,
+        hook.verdict(),
+        0,
+        0,
+        0, // mov64 r0, verdict
+        0x95,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0, // exit
+    ];
+    let license = c"GPL";
+    let [code_low, code_high] = halves(code.as_ptr() as u64);
+    let [license_low, license_high] = halves(license.as_ptr() as u64);
+    let mut words = [0_u32; 18];
+    words[..6].copy_from_slice(&[
+        hook.program_type(),
+        2,
+        code_low,
+        code_high,
+        license_low,
+        license_high,
+    ]);
+    // `expected_attach_type`, which sock_ops does not have.
+    words[17] = if hook == Hook::SockOpsOverride {
+        0
+    } else {
+        hook.attach_type()
+    };
+    bpf(PROG_LOAD, &words).context("cannot load a foreign program")
+}
+
+fn halves(pointer: u64) -> [u32; 2] {
+    [pointer as u32, (pointer >> 32) as u32]
+}
+
+fn bpf(command: libc::c_int, words: &[u32]) -> Result<OwnedFd> {
+    let descriptor = call(command, words)?;
+    // SAFETY: the call succeeded and returned a new descriptor, which nobody else owns.
+    Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
+}
+
+fn call(command: libc::c_int, words: &[u32]) -> Result<RawFd> {
+    // SAFETY: the attribute is `words`, and the pointers in it are those of live buffers of the caller.
+    let outcome = unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            command,
+            words.as_ptr(),
+            std::mem::size_of_val(words),
+        )
+    };
+    if outcome < 0 {
+        return Err(std::io::Error::last_os_error()).context("bpf(2)");
+    }
+    Ok(outcome as RawFd)
+}
