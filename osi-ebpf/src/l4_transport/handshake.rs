@@ -39,6 +39,9 @@ static PEERS: HashMap<PeerKey, Peer> = HashMap::with_max_entries(MAX_PEERS, 0);
 #[map]
 static LATENCY: PerCpuArray<LatencyHistogram> = PerCpuArray::with_max_entries(LATENCIES, 0);
 
+/// What a peer begins with; not built on the stack, of which kernels count at least 32 bytes for every function called.
+static NEW_PEER: Peer = Peer::ZERO;
+
 /// `connect()`: CLOSE → SYN_SENT, in the connecting process, before a local port is looked for.
 #[inline(always)]
 pub(crate) fn begin<C: EbpfContext>(ctx: &C, sock: Sock, netns: u32) {
@@ -249,7 +252,7 @@ fn peer<C: EbpfContext>(ctx: &C, netns: u32, flow: &Flow) -> Option<*mut Peer> {
     if let Some(peer) = PEERS.get_ptr_mut(key) {
         return Some(peer);
     }
-    let _raced = PEERS.insert(key, Peer::ZERO, u64::from(BPF_NOEXIST));
+    let _raced = PEERS.insert(key, &NEW_PEER, u64::from(BPF_NOEXIST));
     let peer = PEERS.get_ptr_mut(key);
     if peer.is_none() {
         note(Health::PeersFull);

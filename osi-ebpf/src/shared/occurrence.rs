@@ -26,6 +26,13 @@ static SAMPLES: RingBuf = RingBuf::with_byte_size(256 * 1024, 0);
 #[map]
 static CONTROL: Array<u64> = Array::with_max_entries(CONTROLS, 0);
 
+/// What a key begins with; not built on the stack, which is short of room.
+static NEW_COUNT: Count = Count {
+    count: 0,
+    segments: 0,
+    sampled: 0,
+};
+
 /// What the agent last told the programs.
 #[inline(always)]
 pub(crate) fn control(slot: Control) -> u64 {
@@ -56,12 +63,7 @@ pub(crate) fn count<C: EbpfContext>(ctx: &C, key: &Key, segments: u64) -> bool {
 /// Makes room for a new key. Another CPU may be faster; its entry is as good.
 #[inline(always)]
 fn begin<C: EbpfContext>(ctx: &C, key: &Key) -> Option<*mut Count> {
-    let zero = Count {
-        count: 0,
-        segments: 0,
-        sampled: 0,
-    };
-    let _raced = OCCURRENCES.insert(key, zero, u64::from(BPF_NOEXIST));
+    let _raced = OCCURRENCES.insert(key, &NEW_COUNT, u64::from(BPF_NOEXIST));
     if let Some(value) = OCCURRENCES.get_ptr_mut(key) {
         return Some(value);
     }
