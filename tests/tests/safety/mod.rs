@@ -1,8 +1,10 @@
 //! What the agent must not leave behind, and how it answers bad input.
 
+mod bounded;
 mod doctor;
 mod foreign;
 mod leftovers;
 mod paused;
+mod read_only;
 mod stream;
 mod usage;

@@ -65,6 +65,11 @@ pub(super) const NEEDS: &[Need] = &[
         &["bpftool"],
         "proves that nothing stays attached",
     ),
+    package(
+        "strace",
+        &["strace"],
+        "shows that the agent writes nothing but its output",
+    ),
     package("iperf3", &["iperf3"], "bulk transfers"),
     package("nginx-light", &["nginx"], "a real web server to break"),
 ];

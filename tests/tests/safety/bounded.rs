@@ -1,0 +1,150 @@
+//! Memory and descriptors stay what they are, whatever comes and goes; what falls out of a bound is said.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context as _, Result, ensure};
+use osi_tests::agent::Agent;
+use osi_tests::netns::Namespace;
+use osi_tests::skip;
+use osi_tests::stream::{self, Line, event_count, rows};
+use osi_tests::wait;
+
+/// More than the map of peers holds, many times over.
+const PEERS: u32 = 100_000;
+/// Memory that a window's own lists may take for a while.
+const ROOM: u64 = 6 << 20;
+const NAMESPACES: u64 = 200;
+
+#[test]
+fn a_hundred_thousand_peers_take_no_more_memory() -> Result<()> {
+    let test = "safety::bounded::a_hundred_thousand_peers_take_no_more_memory";
+    let Some(_turn) = skip::ready_alone(test, &[])? else {
+        return Ok(());
+    };
+    let host = Namespace::create("client")?;
+    let agent = Agent::watch(&host)?;
+    // The first half warms up, the second must be free.
+    refuse_each(&host, 0..PEERS / 2)?;
+    agent.wait_for_window(SystemTime::now(), 2)?;
+    let before = resident(agent.pid())?;
+    refuse_each(&host, PEERS / 2..PEERS)?;
+    agent.wait_for_window(SystemTime::now(), 2)?;
+    let after = resident(agent.pid())?;
+    agent.ensure(after <= before + ROOM, || {
+        format!("{PEERS} peers took {before} bytes and then {after}")
+    })?;
+
+    let lines = agent.stop()?;
+    let told = event_count(&lines, "connect_failed", |_| true);
+    stream::ensure(&lines, told == u64::from(PEERS), || {
+        format!("{PEERS} connects were refused and the events count {told}")
+    })?;
+    let said = lines.iter().filter(|line| line.is_fault_map()).any(|map| {
+        rows(map.layer("L4"), "blind").any(|row| {
+            row["why"]
+                .as_str()
+                .is_some_and(|why| why.contains("too many peers"))
+        })
+    });
+    stream::ensure(&lines, said, || {
+        "the map of peers was full and no fault map says so".to_owned()
+    })?;
+    let bytes: Vec<_> = stats(&lines)
+        .map(|line| line.value()["map_bytes"].as_u64())
+        .collect();
+    ensure!(
+        bytes.windows(2).all(|pair| pair[0] == pair[1]),
+        "the maps' memory changed: {bytes:?}"
+    );
+    for fill in stats(&lines).flat_map(|line| rows(line.value(), "map_fill")) {
+        ensure!(
+            fill["used"].as_u64() <= fill["capacity"].as_u64(),
+            "a map holds more than it can: {fill}"
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn namespaces_that_come_and_go_leave_nothing() -> Result<()> {
+    let test = "safety::bounded::namespaces_that_come_and_go_leave_nothing";
+    let Some(_turn) = skip::ready_alone(test, &[])? else {
+        return Ok(());
+    };
+    let agent = Agent::watch_all()?;
+    agent.wait_for_window(SystemTime::now(), 2)?;
+    let before = fewest_descriptors(agent.pid())?;
+    for number in 0..NAMESPACES {
+        let left = Namespace::create("left")?;
+        let right = Namespace::create("right")?;
+        left.ip(&[
+            "link",
+            "add",
+            "eth0",
+            "type",
+            "veth",
+            "peer",
+            "name",
+            "eth0",
+            "netns",
+            right.name(),
+        ])?;
+        left.ip(&["address", "add", "10.1.0.1/24", "dev", "eth0"])?;
+        left.ip(&["link", "set", "eth0", "up"])?;
+        // Some live long enough to be seen, most do not.
+        if number % 50 == 0 {
+            agent.wait_for_window(SystemTime::now(), 1)?;
+        }
+    }
+    agent.wait_for_window(SystemTime::now(), 2)?;
+    let after = fewest_descriptors(agent.pid())?;
+    agent.ensure(after <= before, || {
+        format!("{NAMESPACES} pairs of namespaces came and went, and descriptors went from {before} to {after}")
+    })?;
+    let complaints = agent.complaints();
+    agent.ensure(complaints.is_empty(), || {
+        format!("namespaces that go are nothing to complain of: {complaints}")
+    })?;
+    agent.stop().map(drop)
+}
+
+/// One connect to each of many addresses of the loopback network, on a port that nobody listens on.
+fn refuse_each(host: &Namespace, numbers: std::ops::Range<u32>) -> Result<()> {
+    host.run(|| {
+        for number in numbers {
+            let address = Ipv4Addr::from(u32::from(Ipv4Addr::new(127, 1, 0, 0)) + number);
+            let target = SocketAddr::from((address, 81));
+            let outcome = TcpStream::connect_timeout(&target, Duration::from_secs(1));
+            ensure!(outcome.is_err(), "{target} answers");
+        }
+        Ok(())
+    })
+}
+
+fn stats(lines: &[Line]) -> impl Iterator<Item = &Line> {
+    lines.iter().filter(|line| line.kind() == "stats")
+}
+
+/// Resident memory (`VmRSS`).
+fn resident(pid: u32) -> Result<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let kib = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .and_then(|rest| rest.trim().strip_suffix("kB")?.trim().parse::<u64>().ok())
+        .context("the process has no VmRSS")?;
+    Ok(kib * 1024)
+}
+
+/// The readers open sockets in every window and close them again: the fewest of many looks are those that stay.
+fn fewest_descriptors(pid: u32) -> Result<usize> {
+    let mut fewest = usize::MAX;
+    let mut looks = 0;
+    wait::until("descriptors are counted", Duration::from_secs(10), || {
+        let now = std::fs::read_dir(format!("/proc/{pid}/fd"))?.count();
+        fewest = fewest.min(now);
+        looks += 1;
+        Ok((looks >= 400).then_some(fewest))
+    })
+}

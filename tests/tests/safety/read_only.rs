@@ -1,0 +1,143 @@
+//! Every system call of a whole run that could change something, as strace sees it: nothing is written but the output.
+
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use osi_tests::load::{Exchange, Plan};
+use osi_tests::skip::{self, Need};
+use osi_tests::topology::Family;
+use osi_tests::topology::Pair;
+use osi_tests::{agent, load};
+
+/// Calls that can change a host beyond the process itself.
+const TRACED: &str = "sendto,sendmsg,sendmmsg,ioctl,bpf,open,openat,openat2,creat,truncate,ftruncate,rename,renameat,renameat2,\
+    unlink,unlinkat,mkdir,mkdirat,rmdir,link,linkat,symlink,symlinkat,mknod,mknodat,chmod,fchmod,fchmodat,chown,fchown,lchown,\
+    fchownat,mount,umount2,move_mount,sethostname,init_module,finit_module,delete_module,kill,tkill,tgkill,settimeofday,\
+    clock_settime,adjtimex";
+/// `bpf(2)` commands that make or read what belongs to the agent alone; attaching is by link only.
+const BPF: [&str; 12] = [
+    "BPF_MAP_CREATE",
+    "BPF_MAP_LOOKUP_ELEM",
+    "BPF_MAP_LOOKUP_BATCH",
+    "BPF_MAP_UPDATE_ELEM",
+    "BPF_MAP_DELETE_ELEM",
+    "BPF_MAP_GET_NEXT_KEY",
+    "BPF_MAP_FREEZE",
+    "BPF_PROG_LOAD",
+    "BPF_BTF_LOAD",
+    "BPF_LINK_CREATE",
+    "BPF_RAW_TRACEPOINT_OPEN",
+    "BPF_OBJ_GET_INFO_BY_FD",
+];
+/// `include/uapi/linux/sock_diag.h`.
+const SOCK_DIAG_BY_FAMILY: u16 = 20;
+/// `include/uapi/linux/rtnetlink.h`: the first message of rtnetlink.
+const RTM_BASE: u16 = 16;
+
+#[test]
+fn a_run_writes_nothing_but_its_output() -> Result<()> {
+    let test = "safety::read_only::a_run_writes_nothing_but_its_output";
+    let Some(_turn) = skip::ready(test, &[Need::Program("strace")])? else {
+        return Ok(());
+    };
+    let pair = Pair::build()?;
+    let file = std::env::temp_dir().join(format!("osi-strace-{}", std::process::id()));
+    let mut traced = Command::new("strace");
+    traced
+        .args([
+            "-f",
+            "-qq",
+            "-e",
+            &format!("trace={}", TRACED.replace(' ', "")),
+            "-o",
+        ])
+        .arg(&file)
+        .arg(agent::binary()?)
+        .args([
+            "watch",
+            "--json",
+            "--netns",
+            pair.client.name(),
+            "--duration",
+            "4s",
+        ]);
+    // Refusals, so that the readers of listeners, ports and processes have work.
+    let plan = Plan {
+        target: Pair::server_at(Family::V4, 81),
+        connections: 300,
+        per_second: 100,
+        connect_timeout: Duration::from_secs(1),
+        exchange: Exchange::None,
+    };
+    let work = load::connections(&pair.client, plan)?;
+    let ended = agent::run(&mut traced)?;
+    work.join()?;
+    let calls = std::fs::read_to_string(&file);
+    std::fs::remove_file(&file).context("strace wrote nothing")?;
+    let calls = calls?;
+    ensure!(
+        ended.code() == 0,
+        "the agent ended with {}: {}",
+        ended.code(),
+        ended.stderr
+    );
+
+    let (mut requests, mut commands) = (0, 0);
+    for call in calls.lines() {
+        // "PID name(arguments) = result"; the second half of an interrupted call has no name.
+        let Some((name, arguments)) = call
+            .split_once(' ')
+            .and_then(|(_, text)| text.trim_start().split_once('('))
+        else {
+            continue;
+        };
+        let harmless = match name {
+            "open" | "openat" => arguments.contains("O_RDONLY") && !arguments.contains("O_CREAT"),
+            "sendto" => {
+                requests += 1;
+                is_question(arguments)
+            }
+            "bpf" => {
+                commands += 1;
+                let command = arguments.split(',').next().unwrap_or("");
+                BPF.contains(&command)
+            }
+            // The index of a name, what a device says of itself, what waits in a socket.
+            "ioctl" => [
+                "SIOCGIFINDEX",
+                "SIOCETHTOOL",
+                "FIONREAD",
+                "TCGETS",
+                "TIOCGWINSZ",
+            ]
+            .iter()
+            .any(|request| arguments.contains(request)),
+            _ => name.starts_with("<...") || name.starts_with("+++") || name.starts_with("---"),
+        };
+        ensure!(harmless, "the agent called {call}");
+    }
+    ensure!(
+        requests > 10 && commands > 50,
+        "strace saw {requests} netlink requests and {commands} bpf commands only: it did not follow the agent"
+    );
+    Ok(())
+}
+
+/// Whether a netlink message only asks: `RTM_GET*`, or a dump of sockets.
+///
+/// strace knows the protocol of a socket of its own namespace only, and shows the number of the others: of rtnetlink's four
+/// kinds of each message the third one asks.
+fn is_question(arguments: &str) -> bool {
+    let Some((_, rest)) = arguments.split_once("nlmsg_type=") else {
+        return false;
+    };
+    let name = rest.split([',', ' ']).next().unwrap_or("");
+    let number = name
+        .strip_prefix("0x")
+        .and_then(|digits| u16::from_str_radix(digits, 16).ok());
+    match number {
+        Some(number) => number == SOCK_DIAG_BY_FAMILY || number >= RTM_BASE && number % 4 == 2,
+        None => name.starts_with("RTM_GET") || name == "SOCK_DIAG_BY_FAMILY",
+    }
+}
