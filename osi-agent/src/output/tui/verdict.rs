@@ -127,7 +127,7 @@ fn broken(theme: Theme, map: &FaultMap, verdict: &Verdict, width: u16) -> Vec<Li
 fn unseen(theme: Theme, verdict: &Verdict, width: u16) -> Option<Line<'static>> {
     (!verdict.cannot_rule_out.is_empty()).then(|| {
         let text = format!(
-            " can not rule out {}: blind there",
+            " can not rule out {}: not or not fully visible",
             verdict.cannot_rule_out.join(", ")
         );
         Line::from(theme.span(
