@@ -43,7 +43,9 @@ pub fn judge(
         .map(|cause| cause.id)
         .collect();
     let seen = sightings(window, map, history, now);
-    let mut changes = history.ledger.step(history.windows, seen, &blind, now);
+    let mut changes = history
+        .ledger
+        .step(history.windows, map.elapsed_ns, seen, &blind, now);
     let History {
         ledger,
         routes,
@@ -134,6 +136,7 @@ fn verdict(
         impact,
         evidence,
         summary,
+        quiet,
         ..
     } = &worst.entry.finding;
     let cause = worst.entry.cause;
@@ -147,6 +150,7 @@ fn verdict(
         cause: Some(cause.id.to_owned()),
         finding_id: Some(id.clone()),
         since: Some(opened_at.clone()),
+        quiet: *quiet,
         summary: if worst.open {
             summary.clone()
         } else {
@@ -214,6 +218,7 @@ fn all_is_well(window: &Window, map: &LayerMap, blind: &BTreeSet<&'static str>) 
         cause: None,
         finding_id: None,
         since: None,
+        quiet: None,
         summary,
         confidence: None,
         scope: None,

@@ -72,6 +72,12 @@ fn broken(theme: Theme, map: &FaultMap, verdict: &Verdict, width: u16) -> Vec<Li
         theme.span(&words::root(map).unwrap_or_default(), style),
         theme.span(&since, theme.faint()),
     ])];
+    let fading = words::fading(verdict.quiet);
+    lines.extend(
+        fading
+            .iter()
+            .flat_map(|fading| sentence(theme, "   ", fading, theme.accent(), width)),
+    );
     lines.extend(sentence(theme, "   ", &verdict.summary, BOLD, width));
     for advice in &verdict.advice {
         lines.extend(sentence(
