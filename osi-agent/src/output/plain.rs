@@ -50,6 +50,9 @@ impl Block {
             self.uncertain(verdict);
             return;
         }
+        if let Some(fading) = words::fading(verdict.quiet) {
+            self.wrapped("  quiet:    ", &fading);
+        }
         self.wrapped("  verdict:  ", &verdict.summary);
         if let Some(hits) = verdict.impact.and_then(words::impact) {
             self.wrapped("  hits:     ", &hits);
@@ -169,6 +172,19 @@ mod tests {
         ] {
             assert!(text.lines().any(|shown| shown == line), "{text}");
         }
+    }
+
+    #[test]
+    fn what_is_over_is_not_told_as_if_it_hurt_now() {
+        let text = render(&fixture::fading(), Glyphs::Unicode, None);
+        for part in [
+            "CRITICAL L4 transport: ephemeral_ports_exhausted (certain, not seen for 3 s)\n",
+            "  quiet:    not seen for 3 s, what is told here is from then; closes after 5 clear windows, 3 so far\n",
+        ] {
+            assert!(text.contains(part), "{part} in\n{text}");
+        }
+        let hurting = render(&fixture::incident(), Glyphs::Unicode, None);
+        assert!(!hurting.contains("not seen") && !hurting.contains("quiet"));
     }
 
     #[test]

@@ -1,11 +1,13 @@
 //! The verdict and a layer's limits in sentences, shared by the text block and the screen.
 
-use super::human::{nanoseconds, percent, quantity, unit_word};
+use std::time::Duration;
+
+use super::human::{age, nanoseconds, percent, quantity, unit_word};
 use super::text;
 use crate::event::Event;
 use crate::verdict::{
-    Confidence, Evidence, FaultMap, FindingRef, Impact, LayerFault, LayerState, MeterRow,
-    VerdictState,
+    CLEAR_WINDOWS, Confidence, Evidence, FaultMap, FindingRef, Impact, LayerFault, LayerState,
+    MeterRow, Quiet, VerdictState,
 };
 
 /// `CRITICAL`, `WARN`, `OK`.
@@ -26,7 +28,7 @@ pub const fn confidence(confidence: Confidence) -> &'static str {
     }
 }
 
-/// The layer to fix and its cause: `L4 transport: ephemeral_ports_exhausted (certain)`.
+/// The layer to fix and its cause: `L4 transport: ephemeral_ports_exhausted (certain, not seen for 3 s)`.
 pub fn root(map: &FaultMap) -> Option<String> {
     let verdict = &map.verdict;
     let (layer, cause) = (verdict.layer.as_ref()?, verdict.cause.as_ref()?);
@@ -37,10 +39,40 @@ pub fn root(map: &FaultMap) -> Option<String> {
         .map_or_else(String::new, |entry| {
             format!(" {}", entry.name.replace('_', " "))
         });
-    let sure = verdict
-        .confidence
-        .map_or_else(String::new, |sure| format!(" ({})", confidence(sure)));
-    Some(format!("{layer}{name}: {cause}{sure}"))
+    let sure = verdict.confidence.map(confidence).map(str::to_owned);
+    let words: Vec<_> = sure.into_iter().chain(not_seen(verdict.quiet)).collect();
+    let words = if words.is_empty() {
+        String::new()
+    } else {
+        format!(" ({})", words.join(", "))
+    };
+    Some(format!("{layer}{name}: {cause}{words}"))
+}
+
+/// `not seen for 3 s` where a condition does not hold any more.
+pub fn not_seen(quiet: Option<Quiet>) -> Option<String> {
+    let ns = quiet?.not_seen_ns;
+    // Windows are a hair shorter or longer than they should be.
+    let seconds = Duration::from_nanos(ns).as_secs_f64().round();
+    let time = if seconds < 1.0 {
+        nanoseconds(ns as f64)
+    } else {
+        age(Duration::from_secs(seconds as u64))
+    };
+    Some(format!("not seen for {time}"))
+}
+
+/// What an open finding without its condition is: how old it is, and when it closes.
+pub fn fading(quiet: Option<Quiet>) -> Option<String> {
+    let not_seen = not_seen(quiet)?;
+    let clear = quiet?.clear_windows;
+    Some(if clear >= CLEAR_WINDOWS {
+        format!("{not_seen}; what is told here is from then")
+    } else {
+        format!(
+            "{not_seen}, what is told here is from then; closes after {CLEAR_WINDOWS} clear windows, {clear} so far"
+        )
+    })
 }
 
 /// Whom it hurts; `None` where that is not known.

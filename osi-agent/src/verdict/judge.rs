@@ -13,6 +13,7 @@ use super::{
 };
 use crate::layer::{LayerMap, Window};
 use crate::scope::{Scope, ScopeKind};
+use crate::snapshot::Blind;
 
 /// What the judgement needs to be told: it has no clock and reads no files.
 #[derive(Clone, Copy)]
@@ -42,7 +43,9 @@ pub fn judge(
         .map(|cause| cause.id)
         .collect();
     let seen = sightings(window, map, history, now);
-    let mut changes = history.ledger.step(history.windows, seen, &blind, now);
+    let mut changes = history
+        .ledger
+        .step(history.windows, map.elapsed_ns, seen, &blind, now);
     let History {
         ledger,
         routes,
@@ -66,7 +69,7 @@ pub fn judge(
         window_ns: map.elapsed_ns,
         seq: now.seq,
         layers: layers::faults(window, map, history, &open),
-        verdict: verdict(&roots, map, &blind),
+        verdict: verdict(&roots, window, map, &blind),
         open_findings: open.iter().map(|finding| finding.id.clone()).collect(),
         findings_omitted: history.ledger.omitted,
         changes,
@@ -116,9 +119,14 @@ fn sightings(window: &Window, map: &LayerMap, history: &History, now: &Circumsta
     seen
 }
 
-fn verdict(roots: &[Root], map: &LayerMap, blind: &BTreeSet<&'static str>) -> Verdict {
+fn verdict(
+    roots: &[Root],
+    window: &Window,
+    map: &LayerMap,
+    blind: &BTreeSet<&'static str>,
+) -> Verdict {
     let Some((worst, others)) = roots.split_first() else {
-        return all_is_well(map, blind);
+        return all_is_well(window, map, blind);
     };
     let Finding {
         id,
@@ -128,6 +136,7 @@ fn verdict(roots: &[Root], map: &LayerMap, blind: &BTreeSet<&'static str>) -> Ve
         impact,
         evidence,
         summary,
+        quiet,
         ..
     } = &worst.entry.finding;
     let cause = worst.entry.cause;
@@ -141,6 +150,7 @@ fn verdict(roots: &[Root], map: &LayerMap, blind: &BTreeSet<&'static str>) -> Ve
         cause: Some(cause.id.to_owned()),
         finding_id: Some(id.clone()),
         since: Some(opened_at.clone()),
+        quiet: *quiet,
         summary: if worst.open {
             summary.clone()
         } else {
@@ -175,23 +185,40 @@ fn reference(finding: &Finding) -> FindingRef {
     }
 }
 
-fn all_is_well(map: &LayerMap, blind: &BTreeSet<&'static str>) -> Verdict {
-    let unseen = causes()
-        .filter(|cause| blind.contains(cause.id))
-        .map(|cause| cause.layer);
-    let cannot_rule_out = ids(unseen.chain(unsighted(map)));
-    let summary = if cannot_rule_out.is_empty() {
+/// Nothing found, and how much that is worth: what is blind could hold a fault.
+fn all_is_well(window: &Window, map: &LayerMap, blind: &BTreeSet<&'static str>) -> Verdict {
+    let in_part = map
+        .layers
+        .iter()
+        .filter(|reading| reading.sighted && !reading.blind.is_empty())
+        .map(|reading| reading.layer);
+    let (unseen, in_part) = (ids(unsighted(map)), ids(in_part));
+    let mut parts = Vec::new();
+    if !unseen.is_empty() {
+        parts.push(format!("not visible: {}", unseen.join(", ")));
+    }
+    if !in_part.is_empty() {
+        let (layers, why) = (in_part.join(", "), why_in_part(map));
+        parts.push(format!("visible only in part: {layers} ({why})"));
+    }
+    let summary = if parts.is_empty() {
         "No layer is broken.".to_owned()
     } else {
-        let blind = cannot_rule_out.join(", ");
-        format!("No fault found in what can be seen; not or not fully visible: {blind}.")
+        format!("No fault found in what can be seen; {}.", parts.join("; "))
     };
+    let causes = causes()
+        .filter(|cause| blind.contains(cause.id))
+        .map(|cause| cause.layer);
+    // A signal that is blind hides what reads it; a namespace or a reader that is, may hide anything on its layers.
+    let readers = window.now.blind.iter().map(|row| row.layer);
+    let cannot_rule_out = ids(causes.chain(readers).chain(unsighted(map)));
     Verdict {
         state: VerdictState::Ok,
         layer: None,
         cause: None,
         finding_id: None,
         since: None,
+        quiet: None,
         summary,
         confidence: None,
         scope: None,
@@ -219,6 +246,31 @@ fn cannot_rule_out(
     let below = unsighted(map).filter(|layer| *layer < cause.layer);
     let pressing = unsighted(map).filter(|layer| cause.suspects.contains(layer));
     ids(unseen.chain(below).chain(pressing))
+}
+
+/// The reason that blinds the most of what is partly seen, and how many others there are.
+fn why_in_part(map: &LayerMap) -> String {
+    let mut reasons: BTreeMap<&str, Vec<&Blind>> = BTreeMap::new();
+    for reading in map.layers.iter().filter(|reading| reading.sighted) {
+        for row in &reading.blind {
+            reasons.entry(&row.why).or_default().push(row);
+        }
+    }
+    let others = match reasons.len() {
+        0 | 1 => String::new(),
+        2 => ", and another reason".to_owned(),
+        more => format!(", and {} more reasons", more - 1),
+    };
+    let (why, rows) = reasons
+        .into_iter()
+        .max_by_key(|(_, rows)| rows.len())
+        .unwrap_or_default();
+    match rows.split_first() {
+        Some((first, rest)) if rest.iter().all(|row| row.what == first.what) => {
+            format!("{}: {why}{others}", first.what)
+        }
+        Some(_) | None => format!("{why}{others}"),
+    }
 }
 
 fn unsighted(map: &LayerMap) -> impl Iterator<Item = Layer> {

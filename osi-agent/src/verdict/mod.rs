@@ -49,6 +49,7 @@ pub use map::{
     BlindRow, Coverage, DropReason, FaultMap, LatencySummary, LayerFault, LayerState, MeterKind,
     MeterRow, PacketSizes,
 };
+pub use rule::CLEAR_WINDOWS;
 
 /// A named fault; every output and document iterates the table of these.
 #[derive(Debug)]
@@ -202,6 +203,15 @@ pub enum FindingState {
     Resolved,
 }
 
+/// A finding whose condition does not hold any more: it stays open for some windows, since faults come back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Quiet {
+    /// Time since the end of the last window in which it held. What was measured is that old.
+    pub not_seen_ns: u64,
+    /// Windows without its condition so far; 5 resolve it. A window in which the cause is blind is none.
+    pub clear_windows: u64,
+}
+
 /// An occurrence of a cause in a scope.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Finding {
@@ -231,6 +241,8 @@ pub struct Finding {
     pub opened_at: String,
     /// RFC 3339 time it was resolved.
     pub resolved_at: Option<String>,
+    /// How long its condition has not held; null while it holds.
+    pub quiet: Option<Quiet>,
     /// Windows since it opened.
     #[serde(skip)]
     pub age_windows: u64,
@@ -261,6 +273,8 @@ pub struct Verdict {
     pub finding_id: Option<String>,
     /// When it opened.
     pub since: Option<String>,
+    /// How long its condition has not held; null while it holds, and when nothing is wrong.
+    pub quiet: Option<Quiet>,
     /// One sentence.
     pub summary: String,
     /// How sure.

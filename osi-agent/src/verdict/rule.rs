@@ -8,7 +8,7 @@ use super::{
 use crate::scope::Scope;
 
 /// Clear windows after which a finding is resolved, and windows that its symptoms stay explained afterwards.
-pub(super) const CLEAR_WINDOWS: u64 = 5;
+pub const CLEAR_WINDOWS: u64 = 5;
 
 /// Findings that may be open at once; further ones are counted.
 pub(super) const MAX_OPEN: usize = 1024;
@@ -28,10 +28,8 @@ pub(super) struct Entry {
     pub(super) cause: &'static Cause,
     pub(super) finding: Finding,
     pub(super) opened: u64,
-    last_seen: u64,
     worst: (u64, Severity),
     hurt: u64,
-    clear: u64,
     told: Option<(Severity, Confidence, Vec<String>)>,
 }
 
@@ -53,16 +51,23 @@ impl Ledger {
         self.open.contains_key(&(cause, scope.clone()))
     }
 
-    /// Takes in a window's sightings. A cause that is blind in it tells nothing, neither that it holds nor that it is over.
+    /// Takes in the sightings of a window of this length. A cause that is blind in it tells nothing, neither that it holds nor that it is over.
     pub(super) fn step(
         &mut self,
         window: u64,
+        elapsed_ns: u64,
         seen: BTreeMap<(&'static str, Scope), (&'static Cause, Sighting)>,
         blind: &BTreeSet<&'static str>,
         now: &Circumstances,
     ) -> Vec<Finding> {
         self.omitted = 0;
         self.resolved.retain(|(at, _)| at + CLEAR_WINDOWS > window);
+        let resolved = self.resolved.iter_mut().map(|(_, entry)| entry);
+        for entry in self.open.values_mut().chain(resolved) {
+            // Until it is seen.
+            let quiet = entry.finding.quiet.get_or_insert_default();
+            quiet.not_seen_ns += elapsed_ns;
+        }
         for (key, bits) in &mut self.pending {
             if !blind.contains(key.0) {
                 *bits = (*bits << 1) & 0b111;
@@ -118,11 +123,11 @@ impl Ledger {
         let mut over = Vec::new();
         for (key, entry) in &mut self.open {
             entry.finding.age_windows = window - entry.opened;
-            if entry.last_seen < window && !blind.contains(key.0) {
-                entry.clear += 1;
-            }
-            if entry.clear >= CLEAR_WINDOWS {
-                over.push(key.clone());
+            if let Some(quiet) = &mut entry.finding.quiet {
+                quiet.clear_windows += u64::from(!blind.contains(key.0));
+                if quiet.clear_windows >= CLEAR_WINDOWS {
+                    over.push(key.clone());
+                }
             }
         }
         let mut told = Vec::new();
@@ -164,6 +169,7 @@ impl Entry {
             summary,
             opened_at: now.at.to_owned(),
             resolved_at: None,
+            quiet: None,
             age_windows: 0,
         };
         let hurt = u64::from(finding.impact.share_ratio > HURTS);
@@ -171,17 +177,14 @@ impl Entry {
             cause,
             finding,
             opened: window,
-            last_seen: window,
             worst: (window, severity),
             hurt,
-            clear: 0,
             told: None,
         }
     }
 
     fn see(&mut self, window: u64, sighting: Sighting) {
-        self.last_seen = window;
-        self.clear = 0;
+        self.finding.quiet = None;
         self.hurt = if sighting.impact.share_ratio > HURTS {
             self.hurt + 1
         } else {

@@ -11,7 +11,8 @@ use crate::config::Failure;
 use crate::layer::{Read, Signal, signals};
 use crate::scope::{Iface, Netns, Scope, ScopeKind};
 use crate::verdict::{
-    Cause, CauseClass, Confidence, Finding, FindingState, Impact, Onset, Severity, causes,
+    CLEAR_WINDOWS, Cause, CauseClass, Confidence, Finding, FindingState, Impact, Onset, Severity,
+    causes,
 };
 
 mod near;
@@ -185,7 +186,10 @@ fn of_cause(cause: &Cause) -> String {
             Onset::Sustained => "when its condition held in 3 windows in a row",
         },
     );
-    page.row("  closes    ", "after 5 windows without it");
+    page.row(
+        "  closes    ",
+        &format!("after {CLEAR_WINDOWS} windows without it"),
+    );
     if !explained_by.is_empty() {
         let explaining: Vec<_> = explained_by.iter().map(|cause| cause.id).collect();
         page.row("  caused by ", &explaining.join(", "));
@@ -251,6 +255,7 @@ fn example(cause: &Cause) -> Finding {
         summary: String::new(),
         opened_at: String::new(),
         resolved_at: None,
+        quiet: None,
         age_windows: 0,
     }
 }

@@ -75,6 +75,15 @@ fn one(theme: Theme, finding: &Finding, open: &[Finding], width: u16) -> Vec<Lin
         Style::new(),
         width,
     ));
+    if let Some(fading) = words::fading(finding.quiet) {
+        lines.extend(sentence(
+            theme,
+            "          ",
+            &fading,
+            theme.accent(),
+            width,
+        ));
+    }
     let causes: Vec<_> = finding
         .explained_by
         .iter()

@@ -233,6 +233,19 @@ fn findings_name_roots_first_and_symptoms_with_their_root() {
 }
 
 #[test]
+fn what_is_over_is_not_shown_as_if_it_hurt_now() {
+    let mut app = app(fixture::fading(), Glyphs::Unicode);
+    for key in [KeyCode::Null, KeyCode::Char('f')] {
+        press(&mut app, key);
+        let text = screen(&mut app, 120, 40);
+        assert!(
+            text.contains("not seen for 3 s") && text.contains("5 clear windows, 3 so far"),
+            "{text}"
+        );
+    }
+}
+
+#[test]
 fn keys_do_what_the_help_says() {
     let mut app = app(fixture::incident(), Glyphs::Unicode);
     for (code, action) in [

@@ -72,6 +72,12 @@ fn broken(theme: Theme, map: &FaultMap, verdict: &Verdict, width: u16) -> Vec<Li
         theme.span(&words::root(map).unwrap_or_default(), style),
         theme.span(&since, theme.faint()),
     ])];
+    let fading = words::fading(verdict.quiet);
+    lines.extend(
+        fading
+            .iter()
+            .flat_map(|fading| sentence(theme, "   ", fading, theme.accent(), width)),
+    );
     lines.extend(sentence(theme, "   ", &verdict.summary, BOLD, width));
     for advice in &verdict.advice {
         lines.extend(sentence(
@@ -127,7 +133,7 @@ fn broken(theme: Theme, map: &FaultMap, verdict: &Verdict, width: u16) -> Vec<Li
 fn unseen(theme: Theme, verdict: &Verdict, width: u16) -> Option<Line<'static>> {
     (!verdict.cannot_rule_out.is_empty()).then(|| {
         let text = format!(
-            " can not rule out {}: blind there",
+            " can not rule out {}: not or not fully visible",
             verdict.cannot_rule_out.join(", ")
         );
         Line::from(theme.span(

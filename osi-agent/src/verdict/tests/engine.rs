@@ -1,10 +1,12 @@
 //! The machinery: ids, changes, blindness, bounds, scope, limits.
 
 use super::builder::{
-    CLIENT, World, far, finding, mib, near, occur, open, peer, pool, root, state, traffic,
+    CLIENT, SECOND, World, far, finding, mib, near, occur, open, peer, pool, root, state, traffic,
 };
 use crate::snapshot::{Mib, Snapshot, Softnet};
-use crate::verdict::{Coverage, FindingState, LayerState, MeterKind, Severity, VerdictState};
+use crate::verdict::{
+    Coverage, FaultMap, FindingState, LayerState, MeterKind, Severity, VerdictState,
+};
 
 fn no_route(s: &mut Snapshot) {
     mib(s, CLIENT, Mib::IpOutNoRoutes, 10);
@@ -48,6 +50,37 @@ fn blind_is_not_clear() {
     assert_eq!(map.layers[4].coverage, Coverage::Partial);
     world.blind.clear();
     assert_eq!(world.until_calm(|_| {}), 5);
+}
+
+#[test]
+fn an_open_finding_tells_how_long_its_condition_is_gone() {
+    let mut world = World::new();
+    let quiet = |map: &FaultMap| {
+        map.verdict
+            .quiet
+            .map(|quiet| (quiet.not_seen_ns, quiet.clear_windows))
+    };
+    assert_eq!(quiet(&world.window(|_| {})), None);
+    assert_eq!(quiet(&world.windows(4, no_route)), None);
+    assert_eq!(quiet(&world.windows(3, |_| {})), Some((3 * SECOND, 3)));
+    world.blind = vec!["mibs"];
+    assert_eq!(
+        quiet(&world.window(|_| {})),
+        Some((4 * SECOND, 3)),
+        "a blind window is no clear one"
+    );
+    world.blind.clear();
+    assert_eq!(quiet(&world.window(no_route)), None);
+    let last = world.windows(5, |_| {});
+    let [over] = last.changes.as_slice() else {
+        panic!("{:?}", last.changes)
+    };
+    assert_eq!(over.state, FindingState::Resolved);
+    assert_eq!(
+        over.quiet
+            .map(|quiet| (quiet.not_seen_ns, quiet.clear_windows)),
+        Some((5 * SECOND, 5))
+    );
 }
 
 #[test]

@@ -1,11 +1,12 @@
 //! Controls: nothing may open.
 
+use osi_common::layer::Layer;
 use osi_common::occurrence::Kind;
 
 use super::builder::{
     CLIENT, World, drop_packets, far, mib, near, occur, open, peer, pool, sample, state, traffic,
 };
-use crate::snapshot::{Mib, Snapshot};
+use crate::snapshot::{Blind, Mib, Snapshot};
 use crate::verdict::VerdictState;
 
 #[test]
@@ -17,6 +18,39 @@ fn an_idle_host_is_well() {
     assert_eq!(map.verdict.cannot_rule_out, ["L5", "L6", "L7"]);
     let json = serde_json::to_value(&map.verdict).expect("json");
     assert!(json["layer"].is_null() && json["cause"].is_null() && json["finding_id"].is_null());
+    assert_eq!(
+        map.verdict.summary,
+        "No fault found in what can be seen; not visible: L5, L6, L7."
+    );
+}
+
+#[test]
+fn what_is_partly_blind_is_said_with_the_reason() {
+    let mut world = World::new();
+    let map = world.window(|s| {
+        s.blind = [Layer::L1, Layer::L2, Layer::L3, Layer::L4]
+            .map(|layer| Blind {
+                layer,
+                what: "namespaces: web".to_owned(),
+                why: "cannot enter it".to_owned(),
+            })
+            .to_vec();
+        s.blind.push(Blind {
+            layer: Layer::L2,
+            what: "qdiscs".to_owned(),
+            why: "timed out".to_owned(),
+        });
+    });
+    assert_eq!(map.verdict.state, VerdictState::Ok);
+    assert_eq!(
+        map.verdict.summary,
+        "No fault found in what can be seen; not visible: L5, L6, L7; \
+         visible only in part: L1, L2, L3, L4 (namespaces: web: cannot enter it, and another reason)."
+    );
+    assert_eq!(
+        map.verdict.cannot_rule_out,
+        ["L1", "L2", "L3", "L4", "L5", "L6", "L7"]
+    );
 }
 
 #[test]

@@ -89,6 +89,7 @@ fn found(cause: &Cause, kind: ScopeKind, address: IpAddr) -> Finding {
         summary: String::new(),
         opened_at: String::new(),
         resolved_at: None,
+        quiet: None,
         age_windows: 0,
     }
 }
