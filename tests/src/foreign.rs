@@ -106,8 +106,11 @@ impl Foreign {
         let cgroup = File::open(directory)
             .with_context(|| format!("there is no {}", directory.display()))?;
         let program = load(hook)?;
-        call(PROG_ATTACH, &cgroup_words(&cgroup, &program, hook))
-            .context("cannot attach a foreign program to a cgroup")?;
+        call(
+            PROG_ATTACH,
+            &cgroup_words(&cgroup, &program, hook, ALLOW_OVERRIDE),
+        )
+        .context("cannot attach a foreign program to a cgroup")?;
         Ok(Self {
             hook,
             program,
@@ -129,7 +132,7 @@ impl Foreign {
 impl Drop for Foreign {
     fn drop(&mut self) {
         if let Some(cgroup) = &self.cgroup {
-            let words = cgroup_words(cgroup, &self.program, self.hook);
+            let words = cgroup_words(cgroup, &self.program, self.hook, 0);
             if let Err(error) = call(PROG_DETACH, &words) {
                 eprintln!("a foreign program stays on its cgroup: {error:#}");
             }
@@ -137,13 +140,13 @@ impl Drop for Foreign {
     }
 }
 
-/// Target, program, type, flags: what attaching and detaching take.
-fn cgroup_words(cgroup: &File, program: &OwnedFd, hook: Hook) -> [u32; 4] {
+/// Target, program, type, flags: what attaching and detaching take; detaching takes no flags.
+fn cgroup_words(cgroup: &File, program: &OwnedFd, hook: Hook, flags: u32) -> [u32; 4] {
     [
         cgroup.as_raw_fd() as u32,
         program.as_raw_fd() as u32,
         hook.attach_type(),
-        ALLOW_OVERRIDE,
+        flags,
     ]
 }
 

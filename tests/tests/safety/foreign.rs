@@ -1,6 +1,6 @@
 //! What others have attached is still there, and still the same, however the agent starts and ends.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
@@ -155,17 +155,7 @@ fn a_cgroup_program_of_others_stays() -> Result<()> {
             return skip::skip(test, &reason);
         }
     };
-    let is_there = || -> Result<bool> {
-        let shown = command::json(
-            Command::new("bpftool")
-                .args(["-j", "cgroup", "show"])
-                .arg(&root),
-        )?;
-        let id = foreign.id()?;
-        Ok(shown
-            .as_array()
-            .is_some_and(|rows| rows.iter().any(|row| row["id"] == id)))
-    };
+    let is_there = || Ok::<_, anyhow::Error>(shown(&root)?.contains(&foreign.id()?));
     for end in [stop, Agent::kill] {
         let agent = Agent::watch(&pair.client)?;
         agent.ensure(is_there()?, || {
@@ -182,6 +172,12 @@ fn a_cgroup_program_of_others_stays() -> Result<()> {
             "the agent removed a program of the root cgroup"
         );
     }
+    let theirs = foreign.id()?;
+    drop(foreign);
+    ensure!(
+        !shown(&root)?.contains(&theirs),
+        "the test's own program {theirs} stays on the root cgroup"
+    );
     Ok(())
 }
 
@@ -274,6 +270,17 @@ fn filters(host: &Namespace) -> Result<Vec<String>> {
         all.extend(text.lines().map(|line| format!("{direction} {line}")));
     }
     Ok(all)
+}
+
+/// Ids of a cgroup's programs.
+fn shown(cgroup: &Path) -> Result<Vec<u64>> {
+    let rows = command::json(
+        Command::new("bpftool")
+            .args(["-j", "cgroup", "show"])
+            .arg(cgroup),
+    )?;
+    let rows = rows.as_array().context("bpftool prints no list")?;
+    Ok(rows.iter().filter_map(|row| row["id"].as_u64()).collect())
 }
 
 fn cgroup2_root() -> Result<Option<PathBuf>> {
