@@ -7,24 +7,23 @@ use aya::programs::tc::{NlOptions, SchedClassifierLinkId, TcAttachOptions};
 use aya::programs::xdp::XdpLinkId;
 use aya::programs::{LinkOrder, SchedClassifier, TcAttachType, Xdp, XdpMode as AyaXdpMode};
 use osi_common::interface::{MAX_IFINDEX, SLOTS};
-use osi_common::layer::Layer;
 
 use super::attach::{ProbeOptions, refusal};
-use super::{ProbeState, ProbeStatus, clsact};
+use super::clsact;
 use crate::config::XdpMode;
 use crate::host::namespaces::Handle;
 use crate::scope::{Iface, Netns};
 use crate::snapshot::host::enter::{Home, Lost, Visit};
 use crate::snapshot::maps::Maps;
-use crate::snapshot::{Blind, Link, NetnsState};
+use crate::snapshot::{Link, NetnsState};
+
+mod report;
 
 /// The two tc programs and their directions.
 const DIRECTIONS: [(&str, TcAttachType); 2] = [
     ("osi_tc_ingress", TcAttachType::Ingress),
     ("osi_tc_egress", TcAttachType::Egress),
 ];
-/// Refused interfaces that are named in a window, on both layers.
-const BLIND_ROWS: usize = 32;
 /// The XDP program.
 const XDP: &str = "osi_xdp";
 
@@ -166,74 +165,6 @@ impl Interfaces {
     /// Releases everything.
     pub(super) fn close(&mut self, ebpf: &mut Ebpf, maps: &mut Maps) {
         self.release(ebpf, maps, |_| true);
-    }
-
-    /// Interfaces that deserve programs and have none, by the layers that see less for it.
-    pub(super) fn blind(&self) -> Vec<Blind> {
-        let layers = [Layer::L1, Layer::L2];
-        let rows = self.refused.iter().flat_map(|(iface, why)| {
-            layers.map(|layer| Blind {
-                layer,
-                what: format!("packets of {}", iface.name),
-                why: why.clone(),
-            })
-        });
-        rows.take(BLIND_ROWS).collect()
-    }
-
-    /// Adds to the probes' statuses what happened on the interfaces.
-    pub(super) fn report(&self, statuses: &mut [ProbeStatus]) {
-        for status in statuses
-            .iter_mut()
-            .filter(|status| status.name == "tc" && status.state == ProbeState::Active)
-        {
-            let refused: Vec<_> = self
-                .refused
-                .iter()
-                .map(|(iface, why)| format!("{}: {why}", iface.name))
-                .collect();
-            if !refused.is_empty() {
-                status.reason = Some(refused.join("; "));
-                if self.slots.is_empty() {
-                    status.state = ProbeState::Unavailable;
-                    status.variant = None;
-                }
-            }
-            let carriers: Vec<_> = self
-                .slots
-                .iter()
-                .map(|slot| slot.iface.name.as_str())
-                .collect();
-            status.measures = (!carriers.is_empty()).then(|| format!("on {}", carriers.join(", ")));
-        }
-        let xdp_refused: Vec<_> = self
-            .slots
-            .iter()
-            .filter_map(|slot| {
-                Some(format!(
-                    "{}: {}",
-                    slot.iface.name,
-                    slot.xdp_refused.as_ref()?
-                ))
-            })
-            .collect();
-        for status in statuses
-            .iter_mut()
-            .filter(|status| status.name == "xdp" && !xdp_refused.is_empty())
-        {
-            status.reason = Some(xdp_refused.join("; "));
-            if !self.slots.iter().any(|slot| slot.xdp) {
-                status.state = ProbeState::Unavailable;
-                status.variant = None;
-            }
-        }
-        let xdp_wanted = matches!(self.options.xdp, XdpMode::Native | XdpMode::Generic);
-        for status in statuses
-            .iter_mut()
-            .filter(|status| status.name == "xdp" && !xdp_wanted)
-        {
-            status.state = ProbeState::Off;
-        }
     }
 
     /// lo and every interface that carries a route; never a member of a bond, bridge or team, whose master sees the same packets.

@@ -1,0 +1,81 @@
+//! What is told of the interfaces: to the probes' statuses, and as blindness.
+
+use osi_common::layer::Layer;
+
+use super::Interfaces;
+use crate::config::XdpMode;
+use crate::probe::{ProbeState, ProbeStatus};
+use crate::snapshot::Blind;
+
+/// Refused interfaces that are named in a window, on both layers.
+const BLIND_ROWS: usize = 32;
+
+impl Interfaces {
+    /// Interfaces that deserve programs and have none, by the layers that see less for it.
+    pub(in crate::probe) fn blind(&self) -> Vec<Blind> {
+        let layers = [Layer::L1, Layer::L2];
+        let rows = self.refused.iter().flat_map(|(iface, why)| {
+            layers.map(|layer| Blind {
+                layer,
+                what: format!("packets of {}", iface.name),
+                why: why.clone(),
+            })
+        });
+        rows.take(BLIND_ROWS).collect()
+    }
+
+    /// Adds to the probes' statuses what happened on the interfaces.
+    pub(in crate::probe) fn report(&self, statuses: &mut [ProbeStatus]) {
+        for status in statuses
+            .iter_mut()
+            .filter(|status| status.name == "tc" && status.state == ProbeState::Active)
+        {
+            let refused: Vec<_> = self
+                .refused
+                .iter()
+                .map(|(iface, why)| format!("{}: {why}", iface.name))
+                .collect();
+            if !refused.is_empty() {
+                status.reason = Some(refused.join("; "));
+                if self.slots.is_empty() {
+                    status.state = ProbeState::Unavailable;
+                    status.variant = None;
+                }
+            }
+            let carriers: Vec<_> = self
+                .slots
+                .iter()
+                .map(|slot| slot.iface.name.as_str())
+                .collect();
+            status.measures = (!carriers.is_empty()).then(|| format!("on {}", carriers.join(", ")));
+        }
+        let xdp_refused: Vec<_> = self
+            .slots
+            .iter()
+            .filter_map(|slot| {
+                Some(format!(
+                    "{}: {}",
+                    slot.iface.name,
+                    slot.xdp_refused.as_ref()?
+                ))
+            })
+            .collect();
+        for status in statuses
+            .iter_mut()
+            .filter(|status| status.name == "xdp" && !xdp_refused.is_empty())
+        {
+            status.reason = Some(xdp_refused.join("; "));
+            if !self.slots.iter().any(|slot| slot.xdp) {
+                status.state = ProbeState::Unavailable;
+                status.variant = None;
+            }
+        }
+        let xdp_wanted = matches!(self.options.xdp, XdpMode::Native | XdpMode::Generic);
+        for status in statuses
+            .iter_mut()
+            .filter(|status| status.name == "xdp" && !xdp_wanted)
+        {
+            status.state = ProbeState::Off;
+        }
+    }
+}
