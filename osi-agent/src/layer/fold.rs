@@ -7,6 +7,7 @@ use super::{
     Counter, LatencyReading, LayerMap, LayerReading, Meter, Read, Signal, Use, Window,
     drops::drops, l2_data_link::frames, signals,
 };
+use crate::snapshot::Blind;
 use osi_common::handshake::Latency;
 use osi_common::histogram::LatencyHistogram;
 
@@ -16,8 +17,8 @@ pub fn fold(window: &Window, unavailable: &dyn Fn(&str) -> Option<String>) -> La
     let mut layers: Vec<LayerReading> = Layer::ALL.iter().map(|layer| empty(*layer)).collect();
     for signal in signals() {
         let reading = &mut layers[signal.layer.index()];
-        if let Some(why) = blindness(signal, unavailable) {
-            reading.blind.push(crate::snapshot::Blind {
+        if let Some(why) = blindness(signal, window, unavailable) {
+            reading.blind.push(Blind {
                 layer: signal.layer,
                 what: signal.id.to_owned(),
                 why,
@@ -31,7 +32,12 @@ pub fn fold(window: &Window, unavailable: &dyn Fn(&str) -> Option<String>) -> La
     for row in drops(window) {
         layers[row.layer.index()].drops.push(row);
     }
-    let told = window.now.blind.iter().cloned();
+    // A reader that is blind as a whole was told signal by signal.
+    let is_told = |row: &Blind| {
+        signals()
+            .any(|signal| signal.layer == row.layer && signal.fed_by.contains(&row.what.as_str()))
+    };
+    let told = window.now.blind.iter().filter(|row| !is_told(row)).cloned();
     for blind in told.chain(frames::shadowed(window)) {
         layers[blind.layer.index()].blind.push(blind);
     }
@@ -41,7 +47,7 @@ pub fn fold(window: &Window, unavailable: &dyn Fn(&str) -> Option<String>) -> La
                 "all signals".to_owned(),
                 "this version measures L1 to L4 only".to_owned(),
             );
-            reading.blind.push(crate::snapshot::Blind {
+            reading.blind.push(Blind {
                 layer: reading.layer,
                 what,
                 why,
@@ -68,12 +74,20 @@ fn empty(layer: Layer) -> LayerReading {
     }
 }
 
-/// A signal is blind when a feeder of it is.
-fn blindness(signal: &Signal, unavailable: &dyn Fn(&str) -> Option<String>) -> Option<String> {
-    signal
-        .fed_by
-        .iter()
-        .find_map(|feeder| unavailable(feeder).map(|why| format!("{feeder}: {why}")))
+/// A signal is blind when a feeder of it is: a probe that is not attached, or a reader that did not answer in this window.
+fn blindness(
+    signal: &Signal,
+    window: &Window,
+    unavailable: &dyn Fn(&str) -> Option<String>,
+) -> Option<String> {
+    let unread = |feeder: &str| {
+        let row = window.now.blind.iter().find(|row| row.what == feeder)?;
+        Some(row.why.clone())
+    };
+    signal.fed_by.iter().find_map(|feeder| {
+        let why = unavailable(feeder).or_else(|| unread(feeder))?;
+        Some(format!("{feeder}: {why}"))
+    })
 }
 
 fn read(signal: &'static Signal, window: &Window, reading: &mut LayerReading) {

@@ -248,7 +248,7 @@ fn cannot_rule_out(
     ids(unseen.chain(below).chain(pressing))
 }
 
-/// The reason that blinds the most of what is partly seen, and how many others there are.
+/// The reason that blinds most layers, and most of them, of what is partly seen, and how many others there are.
 fn why_in_part(map: &LayerMap) -> String {
     let mut reasons: BTreeMap<&str, Vec<&Blind>> = BTreeMap::new();
     for reading in map.layers.iter().filter(|reading| reading.sighted) {
@@ -263,7 +263,10 @@ fn why_in_part(map: &LayerMap) -> String {
     };
     let (why, rows) = reasons
         .into_iter()
-        .max_by_key(|(_, rows)| rows.len())
+        .max_by_key(|(_, rows)| {
+            let layers: BTreeSet<_> = rows.iter().map(|row| row.layer).collect();
+            (layers.len(), rows.len())
+        })
         .unwrap_or_default();
     match rows.split_first() {
         Some((first, rest)) if rest.iter().all(|row| row.what == first.what) => {

@@ -272,15 +272,13 @@ fn filters(host: &Namespace) -> Result<Vec<String>> {
     Ok(all)
 }
 
-/// Ids of a cgroup's programs.
+/// Ids of a cgroup's programs. As text: where there are none, bpftool prints no JSON but nothing.
 fn shown(cgroup: &Path) -> Result<Vec<u64>> {
-    let rows = command::json(
-        Command::new("bpftool")
-            .args(["-j", "cgroup", "show"])
-            .arg(cgroup),
-    )?;
-    let rows = rows.as_array().context("bpftool prints no list")?;
-    Ok(rows.iter().filter_map(|row| row["id"].as_u64()).collect())
+    let text = command::output(Command::new("bpftool").args(["cgroup", "show"]).arg(cgroup))?;
+    let ids = text
+        .lines()
+        .filter_map(|line| line.split_whitespace().next()?.parse().ok());
+    Ok(ids.collect())
 }
 
 fn cgroup2_root() -> Result<Option<PathBuf>> {

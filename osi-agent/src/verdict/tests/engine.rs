@@ -1,9 +1,11 @@
 //! The machinery: ids, changes, blindness, bounds, scope, limits.
 
+use osi_common::layer::Layer;
+
 use super::builder::{
     CLIENT, SECOND, World, far, finding, mib, near, occur, open, peer, pool, root, state, traffic,
 };
-use crate::snapshot::{Mib, Snapshot, Softnet};
+use crate::snapshot::{Blind, Mib, Snapshot, Softnet};
 use crate::verdict::{
     Coverage, FaultMap, FindingState, LayerState, MeterKind, Severity, VerdictState,
 };
@@ -50,6 +52,20 @@ fn blind_is_not_clear() {
     assert_eq!(map.layers[4].coverage, Coverage::Partial);
     world.blind.clear();
     assert_eq!(world.until_calm(|_| {}), 5);
+}
+
+#[test]
+fn a_reader_that_is_late_makes_no_window_clear() {
+    let mut world = World::new();
+    world.window(no_route);
+    let late = Blind {
+        layer: Layer::L3,
+        what: "mibs".to_owned(),
+        why: "timed out".to_owned(),
+    };
+    let map = world.windows(10, |s| s.blind = vec![late.clone()]);
+    assert_eq!(open(&map), ["no_route"], "nobody saw it end");
+    assert_eq!(world.until_calm(|s| s.blind.clear()), 5);
 }
 
 #[test]
