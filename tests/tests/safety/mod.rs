@@ -2,6 +2,7 @@
 
 mod doctor;
 mod foreign;
+mod frames;
 mod leftovers;
 mod paused;
 mod stream;
