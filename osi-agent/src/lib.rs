@@ -21,3 +21,6 @@ pub mod output;
 pub mod config;
 
 pub mod run;
+
+#[doc(hidden)]
+pub mod fuzz;

@@ -108,7 +108,7 @@ impl Foreign {
         let program = load(hook)?;
         call(
             PROG_ATTACH,
-            &cgroup_words(&cgroup, &program, hook, ALLOW_OVERRIDE),
+            &mut cgroup_words(&cgroup, &program, hook, ALLOW_OVERRIDE),
         )
         .context("cannot attach a foreign program to a cgroup")?;
         Ok(Self {
@@ -132,8 +132,8 @@ impl Foreign {
 impl Drop for Foreign {
     fn drop(&mut self) {
         if let Some(cgroup) = &self.cgroup {
-            let words = cgroup_words(cgroup, &self.program, self.hook, 0);
-            if let Err(error) = call(PROG_DETACH, &words) {
+            let mut words = cgroup_words(cgroup, &self.program, self.hook, 0);
+            if let Err(error) = call(PROG_DETACH, &mut words) {
                 eprintln!("a foreign program stays on its cgroup: {error:#}");
             }
         }
@@ -199,23 +199,24 @@ fn load(hook: Hook) -> Result<OwnedFd> {
     bpf(PROG_LOAD, &words).context("cannot load a foreign program")
 }
 
-fn halves(pointer: u64) -> [u32; 2] {
+pub(crate) fn halves(pointer: u64) -> [u32; 2] {
     [pointer as u32, (pointer >> 32) as u32]
 }
 
-fn bpf(command: libc::c_int, words: &[u32]) -> Result<OwnedFd> {
-    let descriptor = call(command, words)?;
+pub(crate) fn bpf(command: libc::c_int, words: &[u32]) -> Result<OwnedFd> {
+    let descriptor = call(command, &mut words.to_vec())?;
     // SAFETY: the call succeeded and returned a new descriptor, which nobody else owns.
     Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
 }
 
-fn call(command: libc::c_int, words: &[u32]) -> Result<RawFd> {
+/// The kernel writes its answer into `words`.
+pub(crate) fn call(command: libc::c_int, words: &mut [u32]) -> Result<RawFd> {
     // SAFETY: the attribute is `words`, and the pointers in it are those of live buffers of the caller.
     let outcome = unsafe {
         libc::syscall(
             libc::SYS_bpf,
             command,
-            words.as_ptr(),
+            words.as_mut_ptr(),
             std::mem::size_of_val(words),
         )
     };

@@ -1,6 +1,8 @@
 //! The configuration file: options by their long names, and limits of causes.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::ops::Range;
 use std::path::Path;
 use std::time::Duration;
@@ -10,14 +12,18 @@ use toml::Spanned;
 
 use super::Failure;
 use super::values::{self, FailOn, NetnsChoice, XdpMode};
+use crate::output::text::safe;
 use crate::verdict::{Cause, causes};
 
 /// Read where it exists, unless `--config` names another.
 pub(super) const DEFAULT_PATH: &str = "/etc/osi-agent/config.toml";
 
+/// Most that a file may have, in bytes.
+const LENGTH: u64 = 1 << 20;
+
 /// What the file says, checked.
 #[derive(Debug, Default, PartialEq)]
-pub(super) struct FileOptions {
+pub(crate) struct FileOptions {
     pub interval: Option<Duration>,
     pub duration: Option<Duration>,
     pub iface: Vec<String>,
@@ -55,7 +61,7 @@ struct Raw {
 /// Reads the file that `--config` names, or the default one where it exists.
 pub(super) fn read(named: Option<&Path>) -> Result<FileOptions, Failure> {
     let path = named.unwrap_or(Path::new(DEFAULT_PATH));
-    match std::fs::read_to_string(path) {
+    match read_text(path) {
         Ok(text) => parse(&path.display().to_string(), &text, causes()),
         Err(error) if named.is_none() && error.kind() == std::io::ErrorKind::NotFound => {
             Ok(FileOptions::default())
@@ -67,7 +73,20 @@ pub(super) fn read(named: Option<&Path>) -> Result<FileOptions, Failure> {
     }
 }
 
-fn parse<'a>(
+/// A device or a log that somebody names by mistake must not fill the memory.
+fn read_text(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    File::open(path)?
+        .take(LENGTH + 1)
+        .read_to_string(&mut text)?;
+    if text.len() as u64 > LENGTH {
+        let message = format!("it is longer than {LENGTH} bytes, which no configuration is");
+        return Err(io::Error::other(message));
+    }
+    Ok(text)
+}
+
+pub(crate) fn parse<'a>(
     path: &str,
     text: &str,
     known: impl Iterator<Item = &'a Cause>,
@@ -176,11 +195,13 @@ impl Source<'_> {
         } else {
             format!("{key}: ")
         };
-        Failure::config(format!(
+        let message = format!(
             "{}, line {line}: {key}{}",
             self.path,
             message.trim().replace('\n', ", ")
-        ))
+        );
+        // Keys and values of the file are in it.
+        Failure::config(safe(&message))
     }
 
     fn before(&self, position: usize) -> &str {

@@ -7,7 +7,7 @@ mod cli;
 
 mod exit;
 
-mod file;
+pub(crate) mod file;
 
 mod values;
 

@@ -9,10 +9,10 @@ use super::text::clean;
 use crate::scope::Process;
 
 /// `TASK_COMM_LEN` is 16, but kernel threads and prctl names may be shown longer by `/proc/PID/stat`; escapes need room.
-const COMM_MAX: usize = 64;
+pub(crate) const COMM_MAX: usize = 64;
 
 /// Longest cgroup path that is kept, in characters.
-const CGROUP_MAX: usize = 512;
+pub(crate) const CGROUP_MAX: usize = 512;
 
 /// A search through the descriptors of all processes ends after this, whatever it found.
 const SEARCH: Duration = Duration::from_millis(50);
@@ -72,7 +72,7 @@ pub(super) fn pids() -> impl Iterator<Item = u32> {
 
 /// Name (field 2) and start time (field 22) out of `/proc/PID/stat`. The name may hold spaces and brackets itself, so
 /// the last `)` ends it.
-fn parse_stat(stat: &[u8]) -> Option<(String, u64)> {
+pub(crate) fn parse_stat(stat: &[u8]) -> Option<(String, u64)> {
     let open = stat.iter().position(|byte| *byte == b'(')?;
     let close = stat.iter().rposition(|byte| *byte == b')')?;
     let comm = clean(stat.get(open + 1..close)?, COMM_MAX);
@@ -84,7 +84,7 @@ fn parse_stat(stat: &[u8]) -> Option<(String, u64)> {
 
 /// The cgroup path out of `/proc/PID/cgroup`: that of the unified hierarchy where it says something, else (hybrid
 /// hosts leave it at the root) the longest one of the others.
-fn parse_cgroup(text: &[u8]) -> Option<String> {
+pub(crate) fn parse_cgroup(text: &[u8]) -> Option<String> {
     let paths = || {
         text.split(|byte| *byte == b'\n').filter_map(|line| {
             let mut fields = line.splitn(3, |byte| *byte == b':');

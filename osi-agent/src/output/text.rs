@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use crate::host::text::is_deceptive;
 use crate::scope::{Scope, ScopeKind};
 
 /// Shows characters that could move a cursor, hide or reorder text as escapes. Everything printed for people passes here.
@@ -22,10 +23,7 @@ pub fn safe(text: &str) -> Cow<'_, str> {
 
 /// Control characters, bidirectional controls, invisible ones, and what no font shows.
 fn is_unsafe(c: char) -> bool {
-    c.is_control()
-        || matches!(c,
-            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+    c.is_control() || is_deceptive(c)
 }
 
 /// Bytes of a NUL-padded kernel string as safe text.

@@ -13,6 +13,10 @@ pub const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
 const MAGIC: u16 = 0xeb9f;
 /// Types nest a few levels; a chain this long is a loop in a damaged blob.
 const MAX_DEPTH: u32 = 32;
+/// Structs that one member is looked for in; more are a damaged blob whose structs hold each other.
+const MAX_LOOKED_INTO: u32 = 1024;
+/// Longest name, as the kernel has them (`KSYM_NAME_LEN`).
+const MAX_NAME: usize = 512;
 
 /// Parsed type information: an index over the blob, which is read where it lies.
 pub struct Btf {
@@ -114,9 +118,9 @@ impl Btf {
     /// Byte offset of a member, e.g. `sock` and `__sk_common.skc_dport`; anonymous structs and unions are looked through.
     pub fn offset(&self, aggregate: &str, path: &str) -> Option<u32> {
         let mut at = self.find(&[Kind::Aggregate], aggregate)?;
-        let mut bits = 0;
+        let (mut bits, mut left) = (0, MAX_LOOKED_INTO);
         for name in path.split('.') {
-            let (target, offset) = self.member(at, name, 0)?;
+            let (target, offset) = self.member(at, name, 0, &mut left)?;
             bits += offset;
             at = target;
         }
@@ -204,7 +208,8 @@ impl Btf {
         })
     }
 
-    fn member(&self, id: u32, name: &str, depth: u32) -> Option<(u32, u64)> {
+    fn member(&self, id: u32, name: &str, depth: u32, left: &mut u32) -> Option<(u32, u64)> {
+        *left = left.checked_sub(1)?;
         let aggregate = self.aggregate(id, depth)?;
         for member in self.members(aggregate) {
             let bits = if aggregate.bitfields {
@@ -216,7 +221,7 @@ impl Btf {
                 return Some((member.target, bits));
             }
             if member.name == 0
-                && let Some((target, inner)) = self.member(member.target, name, depth + 1)
+                && let Some((target, inner)) = self.member(member.target, name, depth + 1, left)
             {
                 return Some((target, bits + inner));
             }
@@ -241,7 +246,7 @@ impl Btf {
 
     fn string(&self, offset: u32) -> Option<&str> {
         let tail = self.strings.get(offset as usize..)?;
-        let end = tail.iter().position(|byte| *byte == 0)?;
+        let end = tail.iter().take(MAX_NAME).position(|byte| *byte == 0)?;
         std::str::from_utf8(tail.get(..end)?).ok()
     }
 }

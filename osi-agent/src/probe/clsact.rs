@@ -158,28 +158,43 @@ fn ask(request: RouteNetlinkMessage, flags: u16) -> io::Result<Vec<TcMessage>> {
     let mut answers = Vec::new();
     loop {
         let (datagram, _) = socket.recv_from_full()?;
-        let mut rest = datagram.as_slice();
-        while !rest.is_empty() {
-            let message = NetlinkMessage::<RouteNetlinkMessage>::deserialize(rest)
-                .map_err(io::Error::other)?;
-            let length = (message.header.length as usize).next_multiple_of(4);
-            match message.payload {
-                NetlinkPayload::Done(_) => return Ok(answers),
-                NetlinkPayload::Error(error) => {
-                    return error.code.map_or(Ok(answers), |_| Err(error.to_io()));
-                }
-                NetlinkPayload::InnerMessage(
-                    RouteNetlinkMessage::NewTrafficFilter(answer)
-                    | RouteNetlinkMessage::NewQueueDiscipline(answer),
-                ) => answers.push(answer),
-                NetlinkPayload::InnerMessage(_)
-                | NetlinkPayload::Noop
-                | NetlinkPayload::Overrun(_)
-                | _ => {}
-            }
-            rest = rest.get(length.max(4)..).unwrap_or_default();
+        if collect(&datagram, &mut answers)? == Dump::Ended {
+            return Ok(answers);
         }
     }
+}
+
+/// Whether more datagrams follow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Dump {
+    Goes,
+    Ended,
+}
+
+/// Adds the answers of one datagram.
+pub(crate) fn collect(datagram: &[u8], answers: &mut Vec<TcMessage>) -> io::Result<Dump> {
+    let mut rest = datagram;
+    while !rest.is_empty() {
+        let message =
+            NetlinkMessage::<RouteNetlinkMessage>::deserialize(rest).map_err(io::Error::other)?;
+        let length = (message.header.length as usize).next_multiple_of(4);
+        match message.payload {
+            NetlinkPayload::Done(_) => return Ok(Dump::Ended),
+            NetlinkPayload::Error(error) => {
+                return error.code.map_or(Ok(Dump::Ended), |_| Err(error.to_io()));
+            }
+            NetlinkPayload::InnerMessage(
+                RouteNetlinkMessage::NewTrafficFilter(answer)
+                | RouteNetlinkMessage::NewQueueDiscipline(answer),
+            ) => answers.push(answer),
+            NetlinkPayload::InnerMessage(_)
+            | NetlinkPayload::Noop
+            | NetlinkPayload::Overrun(_)
+            | _ => {}
+        }
+        rest = rest.get(length.max(4)..).unwrap_or_default();
+    }
+    Ok(Dump::Goes)
 }
 
 #[cfg(test)]

@@ -42,7 +42,7 @@ pub struct Names {
 
 /// Kernel functions by address, from `/proc/kallsyms`.
 #[derive(Default)]
-struct Symbols {
+pub(crate) struct Symbols {
     /// Start address and position of the name in `text`, in order of addresses.
     starts: Vec<(u64, u32)>,
     text: String,
@@ -137,7 +137,7 @@ fn kfree_skb_format() -> String {
 }
 
 /// The pairs `{ 2, "NOT_SPECIFIED" }` of a tracepoint's print format.
-fn reasons_of_format(format: &str) -> HashMap<u32, Arc<str>> {
+pub(crate) fn reasons_of_format(format: &str) -> HashMap<u32, Arc<str>> {
     let pairs = format.split('{').skip(1).filter_map(|rest| {
         let (number, name) = rest.split('}').next()?.split_once(',')?;
         let name = name.trim().strip_prefix('"')?.strip_suffix('"')?;
@@ -155,7 +155,7 @@ fn named(btf: &Btf, list: &str, short: fn(&str) -> &str) -> impl Iterator<Item =
 
 impl Symbols {
     /// Keeps the functions; addresses are all zero for readers without `CAP_SYSLOG`, and then nothing is kept.
-    fn parse(kallsyms: &str) -> Self {
+    pub(crate) fn parse(kallsyms: &str) -> Self {
         let mut symbols = Self::default();
         for line in kallsyms.lines() {
             let mut words = line.split_ascii_whitespace();
@@ -179,7 +179,7 @@ impl Symbols {
     }
 
     /// Compilers append `.isra.0`, `.constprop.0`, `.cold`: those are the same function to a person.
-    fn find(&self, address: u64) -> Option<&str> {
+    pub(crate) fn find(&self, address: u64) -> Option<&str> {
         let index = self
             .starts
             .partition_point(|(start, _)| *start <= address)

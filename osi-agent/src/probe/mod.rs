@@ -7,7 +7,7 @@ pub mod attach;
 
 pub mod btf;
 
-mod clsact;
+pub(crate) mod clsact;
 
 pub mod interfaces;
 

@@ -120,12 +120,16 @@ fn cpu_ns() -> u64 {
 /// Resident memory (`/proc/self/statm`, second field, pages).
 fn rss_bytes() -> u64 {
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    resident(&statm)
+}
+
+pub(crate) fn resident(statm: &str) -> u64 {
     let pages: u64 = statm
         .split(' ')
         .nth(1)
         .and_then(|pages| pages.parse().ok())
         .unwrap_or(0);
-    pages * rustix::param::page_size() as u64
+    pages.saturating_mul(rustix::param::page_size() as u64)
 }
 
 /// Memory of our maps, as the kernel accounts it (`memlock` in `/proc/self/fdinfo`). It does not change after loading.
@@ -158,7 +162,7 @@ pub fn runs(name: &str, program: BorrowedFd) -> ProbeRuns {
     }
 }
 
-fn field(fdinfo: &str, name: &str) -> Option<u64> {
+pub(crate) fn field(fdinfo: &str, name: &str) -> Option<u64> {
     let line = fdinfo
         .lines()
         .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;

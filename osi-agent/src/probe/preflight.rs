@@ -54,6 +54,10 @@ const CAP_SYS_ADMIN: u32 = 21;
 /// Effective capabilities of this process, as a bit set (`/proc/self/status`, `CapEff`).
 pub fn effective_capabilities() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    parse_capabilities(&status)
+}
+
+pub(crate) fn parse_capabilities(status: &str) -> u64 {
     let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
     line.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok())
         .unwrap_or(0)
@@ -88,7 +92,7 @@ pub fn cgroup2_root() -> Option<PathBuf> {
     parse_cgroup2_root(&mounts)
 }
 
-fn parse_cgroup2_root(mountinfo: &str) -> Option<PathBuf> {
+pub(crate) fn parse_cgroup2_root(mountinfo: &str) -> Option<PathBuf> {
     mountinfo.lines().find_map(|line| {
         let (head, tail) = line.split_once(" - ")?;
         (tail.split(' ').next()? == "cgroup2").then(|| head.split(' ').nth(4).map(PathBuf::from))?
@@ -98,6 +102,11 @@ fn parse_cgroup2_root(mountinfo: &str) -> Option<PathBuf> {
 /// Active lockdown mode, or `None` where the kernel has no lockdown or securityfs is not mounted.
 pub fn lockdown() -> Option<String> {
     let modes = std::fs::read_to_string("/sys/kernel/security/lockdown").ok()?;
+    parse_lockdown(&modes)
+}
+
+/// The one in brackets: `none [integrity] confidentiality`.
+pub(crate) fn parse_lockdown(modes: &str) -> Option<String> {
     Some(modes.split('[').nth(1)?.split(']').next()?.to_owned())
 }
 

@@ -91,10 +91,7 @@ impl Maps {
     /// Samples that arrived since the last call, oldest first.
     pub fn drain(&mut self, into: &mut Vec<Sample>) {
         while let Some(record) = self.samples.next() {
-            if record.len() >= size_of::<Sample>() {
-                // SAFETY: the record is at least as long as a sample, and a sample is plain integers without padding.
-                into.push(unsafe { record.as_ptr().cast::<Sample>().read_unaligned() });
-            }
+            into.extend(sample(&record));
         }
     }
 
@@ -288,6 +285,15 @@ impl Maps {
         }
         bins.into_values().max().unwrap_or(0)
     }
+}
+
+/// A record of the ring; `None` where it is shorter than a sample.
+pub(crate) fn sample(record: &[u8]) -> Option<Sample> {
+    if record.len() < size_of::<Sample>() {
+        return None;
+    }
+    // SAFETY: the record is at least as long as a sample, and a sample is plain integers without padding.
+    Some(unsafe { record.as_ptr().cast::<Sample>().read_unaligned() })
 }
 
 fn is_drop(key: &Key) -> bool {

@@ -28,7 +28,7 @@ mod reach;
 
 mod rule;
 
-mod text;
+pub(crate) mod text;
 
 mod l1_physical;
 

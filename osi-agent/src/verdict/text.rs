@@ -2,6 +2,7 @@
 
 use core::net::IpAddr;
 
+use crate::host::text::clean;
 use crate::scope::{Netns, Scope};
 
 /// The command as it must be typed to run inside the scope's namespace.
@@ -104,13 +105,14 @@ pub(super) fn share(part: u64, rest: u64) -> f64 {
     }
 }
 
-/// A NUL-padded name from the kernel, lossy and without control characters.
-pub(super) fn name(bytes: &[u8]) -> String {
+/// A NUL-padded name from the kernel, cleaned.
+pub(crate) fn name(bytes: &[u8]) -> String {
     let end = bytes
         .iter()
         .position(|byte| *byte == 0)
         .unwrap_or(bytes.len());
-    String::from_utf8_lossy(&bytes[..end]).replace(char::is_control, "?")
+    // Every byte may need an escape, and none is to be cut off.
+    clean(&bytes[..end], bytes.len().saturating_mul(10))
 }
 
 /// A word for a POSIX shell.

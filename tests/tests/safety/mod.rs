@@ -3,6 +3,7 @@
 mod bounded;
 mod doctor;
 mod foreign;
+mod frames;
 mod leftovers;
 mod paused;
 mod read_only;

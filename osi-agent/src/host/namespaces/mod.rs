@@ -91,7 +91,7 @@ fn named(device: Option<u64>) -> impl Iterator<Item = (OsString, u32)> {
 }
 
 /// The inode in `net:[4026531840]`, the target of `/proc/PID/ns/net`.
-fn parse_link(target: &[u8]) -> Option<u32> {
+pub(crate) fn parse_link(target: &[u8]) -> Option<u32> {
     std::str::from_utf8(target)
         .ok()?
         .strip_prefix("net:[")?

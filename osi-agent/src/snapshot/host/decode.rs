@@ -36,7 +36,7 @@ pub(super) fn u64_at(bytes: &[u8], offset: usize) -> Option<u64> {
 }
 
 /// An address of 4 or 16 bytes, as `RTA_DST` and `NDA_DST` carry it.
-pub(super) fn address(bytes: &[u8]) -> Option<IpAddr> {
+pub(crate) fn address(bytes: &[u8]) -> Option<IpAddr> {
     match bytes.len() {
         4 => bytes_at::<4>(bytes, 0).map(|octets| IpAddr::V4(Ipv4Addr::from(octets))),
         16 => bytes_at::<16>(bytes, 0).map(|octets| IpAddr::V6(Ipv6Addr::from(octets))),
@@ -45,7 +45,7 @@ pub(super) fn address(bytes: &[u8]) -> Option<IpAddr> {
 }
 
 /// The bytes of a string attribute before its NUL, where it has one.
-pub(super) fn string(bytes: &[u8]) -> &[u8] {
+pub(crate) fn string(bytes: &[u8]) -> &[u8] {
     let end = bytes
         .iter()
         .position(|byte| *byte == 0)
@@ -54,7 +54,7 @@ pub(super) fn string(bytes: &[u8]) -> &[u8] {
 }
 
 /// Netlink attributes as (type without its flag bits, payload); ends quietly at the first malformed one.
-pub(super) fn attributes(bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+pub(crate) fn attributes(bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     /// `NLA_TYPE_MASK`: the upper two bits say nested and network byte order.
     const TYPE: u16 = 0x3fff;
     let mut rest = bytes;
@@ -68,7 +68,7 @@ pub(super) fn attributes(bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
 }
 
 /// Payload of the first attribute of this type.
-pub(super) fn attribute(bytes: &[u8], wanted: u16) -> Option<&[u8]> {
+pub(crate) fn attribute(bytes: &[u8], wanted: u16) -> Option<&[u8]> {
     attributes(bytes)
         .find(|(kind, _)| *kind == wanted)
         .map(|(_, payload)| payload)

@@ -33,13 +33,13 @@ pub(super) const CONNECTED: u32 = 0x1ffe & !(1 << state::LISTEN) & !(1 << state:
 
 /// A socket as `struct inet_diag_msg` shows it, IPv4 addresses mapped into IPv6 turned back into IPv4.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Socket {
+pub(crate) struct Socket {
     /// `idiag_state`.
     pub(super) state: u8,
     /// Local address and port.
-    pub(super) local: (IpAddr, u16),
+    pub(crate) local: (IpAddr, u16),
     /// Remote address and port.
-    pub(super) remote: (IpAddr, u16),
+    pub(crate) remote: (IpAddr, u16),
     /// `idiag_rqueue`: for a listener the connections that wait for `accept()`.
     pub(super) rqueue: u32,
     /// `idiag_wqueue`: for a listener its backlog.
@@ -131,7 +131,7 @@ pub(super) fn is_loaded() -> bool {
     builtin.is_ok_and(|list| list.lines().any(|module| module.ends_with("/tcp_diag.ko")))
 }
 
-fn parse(payload: &[u8]) -> Option<Socket> {
+pub(crate) fn parse(payload: &[u8]) -> Option<Socket> {
     let width = if i32::from(u8_at(payload, 0)?) == libc::AF_INET6 {
         16
     } else {

@@ -14,7 +14,7 @@ use crate::snapshot::{Link, LinkStats};
 const LINKS: usize = 4096;
 
 /// Longest interface name in characters, escapes included (`IFNAMSIZ` is 16 bytes).
-pub(super) const NAME_MAX: usize = 64;
+pub(crate) const NAME_MAX: usize = 64;
 
 /// `struct ifinfomsg`.
 const HEADER: usize = 16;
@@ -67,8 +67,8 @@ pub(super) struct Device {
 
 /// A link, and what is not kept of it.
 #[derive(Debug)]
-struct RawLink {
-    link: Link,
+pub(crate) struct RawLink {
+    pub(crate) link: Link,
     name: Vec<u8>,
     queue_length: Option<u32>,
 }
@@ -76,7 +76,7 @@ struct RawLink {
 /// Inside `IFLA_XDP` (`include/uapi/linux/if_link.h`).
 const IFLA_XDP_PROG_ID: u16 = 4;
 
-fn parse(payload: &[u8]) -> Option<RawLink> {
+pub(crate) fn parse(payload: &[u8]) -> Option<RawLink> {
     let flags = u32_at(payload, 8)?;
     let mut link = Link {
         iface: Iface {

@@ -20,7 +20,7 @@ pub(super) fn read(scratch: &mut Scratch) -> io::Result<Mibs> {
 }
 
 /// A line of keys and a line of values per group, both beginning with the group's name: `Tcp: InSegs …`, `Tcp: 7 …`.
-fn groups(file: &str, text: &str, mibs: &mut Mibs) {
+pub(crate) fn groups(file: &str, text: &str, mibs: &mut Mibs) {
     let mut lines = text.lines();
     while let Some((group, keys)) = lines.next().and_then(|line| line.split_once(':')) {
         let Some(values) = lines
@@ -42,7 +42,7 @@ fn groups(file: &str, text: &str, mibs: &mut Mibs) {
 }
 
 /// A key and a value per line.
-fn pairs(file: &str, text: &str, mibs: &mut Mibs) {
+pub(crate) fn pairs(file: &str, text: &str, mibs: &mut Mibs) {
     for line in text.lines() {
         let mut words = line.split_ascii_whitespace();
         let (Some(key), Some(Ok(value))) = (words.next(), words.next().map(str::parse)) else {

@@ -9,37 +9,37 @@ use self::ethtool::Speeds;
 use self::link::Device;
 use self::sockets::Listening;
 
-mod decode;
+pub(crate) mod decode;
 
-mod netlink;
+pub(crate) mod netlink;
 
 pub(crate) mod enter;
 
-mod procfs;
+pub(crate) mod procfs;
 
-mod link;
+pub(crate) mod link;
 
 mod ethtool;
 
-mod qdisc;
+pub(crate) mod qdisc;
 
-mod queue;
+pub(crate) mod queue;
 
-mod route;
+pub(crate) mod route;
 
-mod neighbour;
+pub(crate) mod neighbour;
 
-mod mibs;
+pub(crate) mod mibs;
 
-mod diag;
+pub(crate) mod diag;
 
-mod ports;
+pub(crate) mod ports;
 
-mod sockets;
+pub(crate) mod sockets;
 
 mod gauges;
 
-mod softnet;
+pub(crate) mod softnet;
 
 pub(super) mod readers;
 

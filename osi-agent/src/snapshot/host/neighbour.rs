@@ -55,7 +55,7 @@ fn cap(unresolved: &mut Vec<Neighbour>) {
     unresolved.truncate(UNRESOLVED);
 }
 
-fn add(neighbours: &mut Neighbours, payload: &[u8]) -> Option<()> {
+pub(crate) fn add(neighbours: &mut Neighbours, payload: &[u8]) -> Option<()> {
     let (family, ifindex) = (i32::from(u8_at(payload, 0)?), u32_at(payload, 4)?);
     let (state, flags) = (u16_at(payload, 8)?, u8_at(payload, 10)?);
     // neigh_alloc() leaves these two out of the number that it compares with gc_thresh3.

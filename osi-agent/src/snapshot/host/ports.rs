@@ -7,7 +7,7 @@ use super::procfs;
 
 /// A set of ports.
 #[derive(Clone, Debug)]
-pub(super) struct Ports(Box<[u64; 1024]>);
+pub(crate) struct Ports(Box<[u64; 1024]>);
 
 impl Default for Ports {
     fn default() -> Self {
@@ -35,7 +35,7 @@ impl Ports {
     }
 
     /// Whether it holds this port.
-    pub(super) fn contains(&self, port: u16) -> bool {
+    pub(crate) fn contains(&self, port: u16) -> bool {
         self.0[usize::from(port >> 6)] & (1 << (port & 63)) != 0
     }
 }
@@ -97,7 +97,7 @@ impl Range {
 }
 
 /// `ip_local_reserved_ports`: `8080,9148-9150`.
-fn parse_list(text: &str) -> Ports {
+pub(crate) fn parse_list(text: &str) -> Ports {
     let mut ports = Ports::default();
     for item in text.trim().split(',') {
         let (first, last) = item.split_once('-').unwrap_or((item, item));

@@ -17,9 +17,14 @@ pub(super) fn read<'a>(path: &str, buffer: &'a mut String) -> io::Result<&'a str
     File::open(path)
         .and_then(|file| file.take(LENGTH).read_to_end(&mut bytes))
         .map_err(|error| io::Error::new(error.kind(), format!("cannot read {path}: {error}")))?;
-    *buffer = String::from_utf8(bytes)
-        .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
+    *buffer = text(bytes);
     Ok(buffer)
+}
+
+/// A file's content as text.
+pub(crate) fn text(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes)
+        .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
 }
 
 /// Reads a file of the thread's `/proc/net`.
@@ -53,12 +58,12 @@ pub(super) fn optional_setting<T: FromStr>(
 }
 
 /// The number at `position` among words.
-pub(super) fn number<T: FromStr>(text: &str, position: usize) -> Option<T> {
+pub(crate) fn number<T: FromStr>(text: &str, position: usize) -> Option<T> {
     text.split_ascii_whitespace().nth(position)?.parse().ok()
 }
 
 /// The number after `key` on the line that begins with `line`, as `sockstat` writes them.
-pub(super) fn keyed(text: &str, line: &str, key: &str) -> Option<u64> {
+pub(crate) fn keyed(text: &str, line: &str, key: &str) -> Option<u64> {
     let rest = text
         .lines()
         .find_map(|found| found.strip_prefix(line)?.strip_prefix(':'))?;

@@ -75,10 +75,7 @@ fn ceiling(ifindex: u32, buffer: &mut Vec<u8>) -> io::Result<Option<u64>> {
     };
     let roots = dump(request, buffer, Vec::new, |roots, payload| {
         if u32_at(payload, 12) == Some(ROOT) {
-            roots.push(payload.get(HEADER..).and_then(|rest| {
-                let options = attribute(rest, libc::TCA_OPTIONS)?;
-                queue::htb_ceiling(options)
-            }));
+            roots.push(class_ceiling(payload));
         }
         // A second root class settles it.
         if roots.len() > 1 {
@@ -93,7 +90,12 @@ fn ceiling(ifindex: u32, buffer: &mut Vec<u8>) -> io::Result<Option<u64>> {
     })
 }
 
-fn parse(payload: &[u8]) -> Option<Qdisc> {
+/// The ceiling in a message of `RTM_GETTCLASS`.
+pub(crate) fn class_ceiling(payload: &[u8]) -> Option<u64> {
+    queue::htb_ceiling(attribute(payload.get(HEADER..)?, libc::TCA_OPTIONS)?)
+}
+
+pub(crate) fn parse(payload: &[u8]) -> Option<Qdisc> {
     let mut qdisc = Qdisc {
         iface: Iface {
             ifindex: u32_at(payload, 4)?,

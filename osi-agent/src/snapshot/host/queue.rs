@@ -5,7 +5,7 @@ use super::decode::{attribute, u32_at, u64_at};
 
 /// What is read of a discipline's options; `None` where it has no such thing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Options {
+pub(crate) struct Options {
     /// Queue limit in packets.
     pub(super) limit_packets: Option<u64>,
     /// Queue limit in bytes.
@@ -30,7 +30,7 @@ const TCA_CAKE_BASE_RATE64: u16 = 2;
 const RATESPEC: usize = 12;
 
 /// Reads the options of a discipline of this kind.
-pub(super) fn options(kind: &str, bytes: &[u8]) -> Options {
+pub(crate) fn options(kind: &str, bytes: &[u8]) -> Options {
     let limit = |wanted| {
         attribute(bytes, wanted)
             .and_then(|value| u32_at(value, 0))

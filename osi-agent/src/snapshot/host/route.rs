@@ -54,7 +54,7 @@ pub(super) fn read(scratch: &mut Scratch) -> io::Result<Kept<Route>> {
     Ok(routes)
 }
 
-fn parse(payload: &[u8], mut found: impl FnMut(Route)) -> Option<()> {
+pub(crate) fn parse(payload: &[u8], mut found: impl FnMut(Route)) -> Option<()> {
     let (family, prefix, table, kind) = (
         u8_at(payload, 0)?,
         u8_at(payload, 1)?,

@@ -24,7 +24,7 @@ const SHARE: u64 = 100;
 
 /// What the listeners of a namespace tell the reader of its pools.
 #[derive(Debug, Default)]
-pub(super) struct Listening {
+pub(crate) struct Listening {
     /// Their ports.
     ports: Ports,
     /// How many there are, IPv4 and IPv6.
@@ -117,8 +117,8 @@ pub(super) fn ports(scratch: &mut Scratch) -> io::Result<PortUse> {
     let range = Range::read(text)?;
     let mut usable = range.usable(&listening.ports);
     let load = Load::read(text)?;
-    let may_fill =
-        |family: usize| (load.open(listening, family) + load.time_wait) * SHARE >= usable.max(1);
+    let fillable = usable;
+    let may_fill = |family| load.may_fill(family, listening, fillable);
 
     let filter = diag::active_side(range.first, range.last);
     let mut tuples = Tuples::default();
@@ -175,7 +175,7 @@ fn shows_bound() -> bool {
     release_at_least(&uname.release().to_string_lossy(), (6, 8))
 }
 
-fn release_at_least(release: &str, wanted: (u32, u32)) -> bool {
+pub(crate) fn release_at_least(release: &str, wanted: (u32, u32)) -> bool {
     let mut numbers = release
         .split(|character: char| !character.is_ascii_digit())
         .map(str::parse);
@@ -187,26 +187,38 @@ fn release_at_least(release: &str, wanted: (u32, u32)) -> bool {
 
 /// What `sockstat` counts of TCP in a namespace: hashed sockets per family, listeners among them, and TIME_WAIT of both.
 #[derive(Clone, Copy, Debug)]
-struct Load {
+pub(crate) struct Load {
     in_use: [u64; 2],
     time_wait: u64,
 }
 
 impl Load {
     fn read(buffer: &mut String) -> io::Result<Self> {
-        let text = procfs::net("sockstat", buffer)?;
-        let (v4, time_wait) = (keyed(text, "TCP", "inuse"), keyed(text, "TCP", "tw"));
-        let v6 = match procfs::net("sockstat6", buffer) {
-            Ok(text) => keyed(text, "TCP6", "inuse"),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Some(0),
-            Err(error) => return Err(error),
-        };
-        // What is not shown may be there.
-        let or_many = |count: Option<u64>| count.unwrap_or(u64::from(u32::MAX));
-        Ok(Self {
-            in_use: [or_many(v4), or_many(v6)],
-            time_wait: or_many(time_wait),
-        })
+        let v4 = procfs::net("sockstat", buffer)?.to_owned();
+        match procfs::net("sockstat6", buffer) {
+            Ok(v6) => Ok(Self::parse(&v4, Some(v6))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::parse(&v4, None)),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// `sockstat`, and `sockstat6` where there is IPv6.
+    pub(crate) fn parse(v4: &str, v6: Option<&str>) -> Self {
+        // What is not shown may be there, and no host has more.
+        let most = u64::from(u32::MAX);
+        let or_many = |count: Option<u64>| count.unwrap_or(most).min(most);
+        Self {
+            in_use: [
+                or_many(keyed(v4, "TCP", "inuse")),
+                v6.map_or(0, |text| or_many(keyed(text, "TCP6", "inuse"))),
+            ],
+            time_wait: or_many(keyed(v4, "TCP", "tw")),
+        }
+    }
+
+    /// Whether the sockets of a family may be worth a row.
+    pub(crate) fn may_fill(&self, family: usize, listening: &Listening, usable: u64) -> bool {
+        (self.open(listening, family) + self.time_wait) * SHARE >= usable.max(1)
     }
 
     /// Sockets of a family that do not listen.

@@ -13,7 +13,7 @@ pub(super) fn read(scratch: &mut Scratch) -> io::Result<(Vec<Softnet>, Option<u6
 }
 
 /// `softnet_seq_show()`: hexadecimal columns, of which later kernels have more. Counters are 32 bit and wrap.
-fn parse(text: &str) -> Vec<Softnet> {
+pub(crate) fn parse(text: &str) -> Vec<Softnet> {
     text.lines()
         .enumerate()
         .filter_map(|(line, columns)| {

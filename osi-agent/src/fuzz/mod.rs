@@ -1,0 +1,316 @@
+//! Every parser of outside bytes, in one table: the property tests run its rows.
+//!
+//! No part of the agent, and not linked into it. A row panics where the parser does, or where what it made of the bytes
+//! is not what it promises; how much it allocates and how long it takes is for whoever runs it to watch.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use osi_common::occurrence::Count;
+
+use crate::config::file;
+use crate::event::{self, Clock, Names};
+use crate::host::text::clean;
+use crate::host::{namespaces, processes};
+use crate::layer::Window;
+use crate::output::text::{from_kernel, safe};
+use crate::probe::btf::Btf;
+use crate::probe::kernel::{Symbols, reasons_of_format};
+use crate::probe::{clsact, own, preflight};
+use crate::snapshot::host::{
+    decode, diag, link, mibs, neighbour, netlink, ports, procfs, qdisc, queue, route, sockets,
+    softnet,
+};
+use crate::snapshot::maps::sample;
+use crate::snapshot::{Mib, Mibs, Neighbours, Snapshot};
+use crate::verdict::causes;
+
+mod seeds;
+
+/// A parser of outside bytes.
+pub struct Parser {
+    /// Its name in reports.
+    pub name: &'static str,
+    /// Parses, and checks what came out.
+    pub run: fn(&[u8]),
+    /// What the outside sends when it is well, to begin from.
+    pub seeds: fn() -> Vec<Vec<u8>>,
+}
+
+/// All of them.
+#[rustfmt::skip]
+pub static PARSERS: &[Parser] = &[
+    Parser { name: "netlink_messages", run: netlink_messages, seeds: seeds::messages },
+    Parser { name: "netlink_attributes", run: netlink_attributes, seeds: seeds::attributes },
+    Parser { name: "link", run: links, seeds: seeds::link },
+    Parser { name: "qdisc", run: qdiscs, seeds: seeds::qdisc },
+    Parser { name: "route", run: routes, seeds: seeds::route },
+    Parser { name: "neighbour", run: neighbours, seeds: seeds::neighbour },
+    Parser { name: "socket", run: sockets, seeds: seeds::socket },
+    Parser { name: "filter", run: filters, seeds: seeds::filter },
+    Parser { name: "snmp", run: snmp, seeds: seeds::snmp },
+    Parser { name: "sockstat", run: sockstat, seeds: seeds::sockstat },
+    Parser { name: "softnet", run: softnets, seeds: seeds::softnet },
+    Parser { name: "setting", run: setting, seeds: seeds::setting },
+    Parser { name: "reserved_ports", run: reserved_ports, seeds: seeds::reserved_ports },
+    Parser { name: "process", run: process, seeds: seeds::process },
+    Parser { name: "namespace_link", run: namespace_link, seeds: seeds::namespace_link },
+    Parser { name: "own_files", run: own_files, seeds: seeds::own_files },
+    Parser { name: "kernel_names", run: kernel_names, seeds: seeds::kernel_names },
+    Parser { name: "btf", run: btf, seeds: seeds::btf },
+    Parser { name: "ring_record", run: ring_record, seeds: seeds::ring_record },
+    Parser { name: "name", run: name, seeds: seeds::name },
+    Parser { name: "config", run: config, seeds: seeds::config },
+];
+
+/// What no terminal, log or browser acts on, and no longer than that.
+fn assert_clean(text: &str, max: usize) {
+    assert!(text.chars().count() <= max, "longer than {max}: {text:?}");
+    assert_eq!(safe(text), text, "not clean");
+}
+
+/// A number that was read stands in the text, digit by digit.
+fn assert_written(text: &str, number: u64) {
+    assert!(
+        text.contains(&number.to_string()),
+        "{number} out of {text:?}"
+    );
+}
+
+fn netlink_messages(bytes: &[u8]) {
+    let mut length = 0;
+    for message in netlink::messages(bytes) {
+        length += 16 + message.payload.len();
+    }
+    assert!(length <= bytes.len());
+}
+
+fn netlink_attributes(bytes: &[u8]) {
+    let mut length = 0;
+    for (kind, payload) in decode::attributes(bytes) {
+        assert!(kind <= 0x3fff);
+        length += 4 + payload.len();
+        assert!(decode::attribute(bytes, kind).is_some());
+        let _ = (decode::string(payload), decode::address(payload));
+    }
+    assert!(length <= bytes.len());
+}
+
+fn links(bytes: &[u8]) {
+    let Some(raw) = link::parse(bytes) else {
+        return;
+    };
+    assert_clean(&raw.link.iface.name, link::NAME_MAX);
+    assert_clean(raw.link.kind.as_deref().unwrap_or_default(), link::NAME_MAX);
+}
+
+fn qdiscs(bytes: &[u8]) {
+    if let Some(qdisc) = qdisc::parse(bytes) {
+        assert_clean(&qdisc.kind, link::NAME_MAX);
+    }
+    let _ = qdisc::class_ceiling(bytes);
+    for kind in ["tbf", "bfifo", "fq_codel", "fq", "sfq", "netem", "cake"] {
+        let _ = queue::options(kind, bytes);
+    }
+}
+
+fn routes(bytes: &[u8]) {
+    let mut found = 0;
+    let _ = route::parse(bytes, |_| found += 1);
+    // A next hop takes eight bytes.
+    assert!(found <= 1 + bytes.len() / 8);
+}
+
+fn neighbours(bytes: &[u8]) {
+    let mut neighbours = Neighbours::default();
+    neighbour::add(&mut neighbours, bytes);
+    assert!(neighbours.entries_v4 + neighbours.entries_v6 <= 1);
+    assert!(neighbours.unresolved.len() <= 1);
+}
+
+fn sockets(bytes: &[u8]) {
+    let Some(socket) = diag::parse(bytes) else {
+        return;
+    };
+    for (address, _) in [socket.local, socket.remote] {
+        assert!(!matches!(address, IpAddr::V6(address) if address.to_ipv4_mapped().is_some()));
+    }
+}
+
+fn filters(bytes: &[u8]) {
+    let mut answers = Vec::new();
+    let _ = clsact::collect(bytes, &mut answers);
+    assert!(answers.len() <= bytes.len() / 16);
+}
+
+fn snmp(bytes: &[u8]) {
+    let text = procfs::text(bytes.to_vec());
+    let mut mibs = Mibs::default();
+    for file in ["snmp", "netstat"] {
+        mibs::groups(file, &text, &mut mibs);
+    }
+    mibs::pairs("snmp6", &text, &mut mibs);
+    for (mib, ..) in Mib::TABLE {
+        if let Some(value) = mibs.get(*mib) {
+            assert_written(&text, value);
+        }
+    }
+}
+
+fn sockstat(bytes: &[u8]) {
+    let text = procfs::text(bytes.to_vec());
+    for (line, key) in [
+        ("TCP", "inuse"),
+        ("TCP", "mem"),
+        ("FRAG", "memory"),
+        ("TCP6", "inuse"),
+    ] {
+        if let Some(value) = procfs::keyed(&text, line, key) {
+            assert_written(&text, value);
+        }
+    }
+    let load = sockets::Load::parse(&text, Some(&text));
+    for family in [0, 1] {
+        let _ = load.may_fill(family, &sockets::Listening::default(), 0);
+    }
+}
+
+fn softnets(bytes: &[u8]) {
+    let text = procfs::text(bytes.to_vec());
+    let lines = softnet::parse(&text);
+    assert!(lines.len() <= text.lines().count());
+}
+
+fn setting(bytes: &[u8]) {
+    let text = procfs::text(bytes.to_vec());
+    for position in 0..3 {
+        if let Some(value) = procfs::number::<u64>(&text, position) {
+            assert_written(&text, value);
+        }
+        if let Some(value) = procfs::number::<u16>(&text, position) {
+            assert_written(&text, value.into());
+        }
+    }
+    let _ = sockets::release_at_least(&text, (6, 8));
+}
+
+fn reserved_ports(bytes: &[u8]) {
+    let text = procfs::text(bytes.to_vec());
+    let ports = ports::parse_list(&text);
+    if let Ok(port) = text.trim().parse() {
+        assert!(ports.contains(port));
+    }
+}
+
+fn process(bytes: &[u8]) {
+    if let Some((comm, start_time)) = processes::parse_stat(bytes) {
+        assert_clean(&comm, processes::COMM_MAX);
+        assert_written(&String::from_utf8_lossy(bytes), start_time);
+    }
+    if let Some(path) = processes::parse_cgroup(bytes) {
+        assert_clean(&path, processes::CGROUP_MAX);
+    }
+}
+
+fn namespace_link(bytes: &[u8]) {
+    if let Some(inode) = namespaces::parse_link(bytes) {
+        assert_written(&String::from_utf8_lossy(bytes), inode.into());
+    }
+}
+
+fn own_files(bytes: &[u8]) {
+    let text = procfs::text(bytes.to_vec());
+    if let Some(value) = own::field(&text, "memlock") {
+        assert_written(&text, value);
+    }
+    let _ = own::resident(&text);
+    let _ = preflight::parse_capabilities(&text);
+    let _ = preflight::parse_cgroup2_root(&text);
+    if let Some(mode) = preflight::parse_lockdown(&text) {
+        assert!(mode.len() < text.len());
+    }
+}
+
+fn kernel_names(bytes: &[u8]) {
+    let text = procfs::text(bytes.to_vec());
+    let symbols = Symbols::parse(&text);
+    for address in [0, 1, 0xffff_ffff_8100_0000, u64::MAX] {
+        let _ = symbols.find(address);
+    }
+    for name in reasons_of_format(&text).values() {
+        assert!(text.contains(&**name));
+    }
+}
+
+fn btf(bytes: &[u8]) {
+    let Ok(btf) = Btf::parse(&Bytes::copy_from_slice(bytes)) else {
+        return;
+    };
+    let _ = btf.offset("s", "a");
+    let _ = btf.offset("s", "a.b");
+    let _ = btf.enum_values("e");
+    let _ = btf.tracepoint_arguments("t");
+}
+
+/// A record of any bytes becomes a sample, and a sample an event whose every word is safe to print.
+fn ring_record(bytes: &[u8]) {
+    let Some(sample) = sample(bytes) else { return };
+    let _ = crate::verdict::text::name(&sample.comm);
+    let (previous, mut now) = (Snapshot::default(), Snapshot::default());
+    let count = Count {
+        count: 1,
+        segments: 1,
+        sampled: 1,
+    };
+    now.kernel.occurrences.insert(sample.key, count);
+    now.samples.push(sample);
+    let window = Window {
+        previous: &previous,
+        now: &now,
+        single_netns: false,
+    };
+    let unknown = |_| Arc::from("");
+    let names = Names {
+        clock: Clock {
+            offset_ns: i128::from(u64::MAX),
+        },
+        limited: false,
+        cgroup: &|_| None,
+        drop_reason: &|_| Arc::from("OTHERHOST"),
+        function: &unknown,
+        reset_reason: &|_| None,
+    };
+    for event in event::events(&window, &names) {
+        assert_eq!(event.count, 1);
+        let comm = event.process.map(|actor| actor.comm).unwrap_or_default();
+        assert_eq!(safe(&comm), comm);
+    }
+}
+
+/// The first byte says how long the text may be.
+fn name(bytes: &[u8]) {
+    let (max, bytes) = bytes
+        .split_first()
+        .map_or((0, bytes), |(max, rest)| (usize::from(*max), rest));
+    let text = clean(bytes, max);
+    assert_clean(&text, max);
+    assert_eq!(
+        clean(text.as_bytes(), max),
+        text,
+        "cleaned once more it changes"
+    );
+    for shown in [from_kernel(bytes), crate::verdict::text::name(bytes)] {
+        assert_eq!(safe(&shown), shown);
+    }
+}
+
+fn config(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return;
+    };
+    if let Err(failure) = file::parse("c.toml", text, causes()) {
+        assert!(failure.message.starts_with("c.toml, line "));
+        assert_eq!(safe(&failure.message), failure.message);
+    }
+}
