@@ -158,6 +158,15 @@ impl Agent {
         self.heard.lock().lines.clone()
     }
 
+    /// The variant of a probe that is attached, as its first line says.
+    pub fn variant(&self, probe: &str) -> Option<String> {
+        let lines = self.lines();
+        let hello = lines.iter().find(|line| line.kind() == "hello")?;
+        stream::rows(hello.value(), "probes")
+            .find(|row| row["name"] == probe)
+            .and_then(|row| Some(row["variant"].as_str()?.to_owned()))
+    }
+
     /// What it complained so far.
     pub fn complaints(&self) -> String {
         self.heard.lock().stderr.clone()
