@@ -29,6 +29,7 @@ pub mod stream;
 pub mod transcript;
 
 pub mod command;
+pub mod scale;
 pub mod skip;
 pub mod turn;
 pub mod wait;
