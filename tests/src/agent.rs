@@ -14,7 +14,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::netns::Namespace;
 use crate::stream::{self, Line};
-use crate::{schema, transcript, wait};
+use crate::{scale, schema, transcript, wait};
 
 /// The sampling interval of every scenario.
 pub const INTERVAL: Duration = Duration::from_secs(1);
@@ -163,6 +163,15 @@ impl Agent {
         self.heard.lock().lines.clone()
     }
 
+    /// The variant of a probe that is attached, as its first line says.
+    pub fn variant(&self, probe: &str) -> Option<String> {
+        let lines = self.lines();
+        let hello = lines.iter().find(|line| line.kind() == "hello")?;
+        stream::rows(hello.value(), "probes")
+            .find(|row| row["name"] == probe)
+            .and_then(|row| Some(row["variant"].as_str()?.to_owned()))
+    }
+
     /// What it complained so far.
     pub fn complaints(&self) -> String {
         self.heard.lock().stderr.clone()
@@ -175,6 +184,7 @@ impl Agent {
         timeout: Duration,
         matches: impl Fn(&Line) -> bool,
     ) -> Result<Line> {
+        let timeout = scale::patience(timeout);
         let deadline = Instant::now() + timeout;
         let mut seen = 0;
         let mut state = self.heard.lock();
@@ -207,7 +217,7 @@ impl Agent {
     /// Waits for the `number`th fault map whose window ended after `time`, counted from 1.
     pub fn wait_for_window(&self, time: SystemTime, number: usize) -> Result<Line> {
         let patience = INTERVAL * (number as u32 + 3);
-        let deadline = Instant::now() + patience;
+        let deadline = Instant::now() + scale::patience(patience);
         loop {
             let maps = self.fault_maps_after(time)?;
             if let Some(map) = maps.get(number - 1) {

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 
 use crate::agent::{Agent, INTERVAL};
+use crate::scale;
 use crate::stream::{Line, rows, story};
 
 /// Windows from the kernel's first evidence to the verdict, for hard causes.
@@ -159,7 +160,7 @@ impl Expected {
 
 /// Runs a command that the advice names, as its reader would: in a shell of the host. It must succeed.
 fn confirm(text: &str) -> Result<()> {
-    let seconds = CONFIRMING.as_secs().to_string();
+    let seconds = scale::patience(CONFIRMING).as_secs().to_string();
     let done = Command::new("timeout")
         .args([&seconds, "sh", "-c", text])
         .stdin(Stdio::null())

@@ -31,6 +31,7 @@ pub mod stream;
 pub mod transcript;
 
 pub mod command;
+pub mod scale;
 pub mod skip;
 pub mod turn;
 pub mod wait;

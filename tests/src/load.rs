@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result, anyhow, ensure};
 use hdrhistogram::Histogram;
 
 use crate::netns::{Namespace, Task};
+use crate::scale;
 use crate::server::MESSAGE_BYTES;
 
 /// Bytes of one exchange, each way.
@@ -41,7 +42,7 @@ pub struct Plan {
     pub target: SocketAddr,
     /// How many.
     pub connections: u64,
-    /// How many are started each second, whatever the earlier ones do.
+    /// How many are started each second on a machine at full speed, whatever the earlier ones do.
     pub per_second: u64,
     /// How long a connect may take.
     pub connect_timeout: Duration,
@@ -168,7 +169,8 @@ fn work(plan: Plan, start: Instant, next: &AtomicU64) -> Result<Report> {
         if number >= plan.connections {
             return Ok(report);
         }
-        pace(start, number, plan.per_second);
+        let due = Duration::from_nanos(number * 1_000_000_000 / plan.per_second);
+        sleep_until(start + scale::patience(due));
         let began = Instant::now();
         match TcpStream::connect_timeout(&plan.target, plan.connect_timeout) {
             Ok(stream) => {
@@ -188,12 +190,15 @@ fn work(plan: Plan, start: Instant, next: &AtomicU64) -> Result<Report> {
 
 /// Waits until unit `number` of a stream of `per_second` is due.
 fn pace(start: Instant, number: u64, per_second: u64) {
-    let due = start + Duration::from_nanos(number * 1_000_000_000 / per_second);
+    sleep_until(start + Duration::from_nanos(number * 1_000_000_000 / per_second));
+}
+
+fn sleep_until(due: Instant) {
     std::thread::sleep(due.saturating_duration_since(Instant::now()));
 }
 
 fn exchange(mut stream: TcpStream, exchange: Exchange) -> std::io::Result<()> {
-    stream.set_read_timeout(Some(EXCHANGE_TIMEOUT))?;
+    stream.set_read_timeout(Some(scale::patience(EXCHANGE_TIMEOUT)))?;
     match exchange {
         Exchange::Echo => {
             stream.write_all(&MESSAGE)?;
@@ -230,7 +235,7 @@ pub struct Datagrams {
     pub size: usize,
     /// How many leave back to back.
     pub burst: u64,
-    /// Time from the start of one burst to the start of the next.
+    /// Time from the start of one burst to the start of the next, on a machine at full speed.
     pub every: Duration,
 }
 
@@ -252,8 +257,8 @@ pub fn datagrams(host: &Namespace, plan: Datagrams) -> Result<Task<()>> {
         let start = Instant::now();
         for number in 0..plan.count {
             if number % plan.burst == 0 {
-                let due = start + plan.every * (number / plan.burst) as u32;
-                std::thread::sleep(due.saturating_duration_since(Instant::now()));
+                let due = plan.every * (number / plan.burst) as u32;
+                sleep_until(start + scale::patience(due));
             }
             let sent = socket
                 .send_to(&payload, plan.target)
@@ -277,7 +282,7 @@ pub fn bulk(
     ensure!(duration <= LONGEST, "a stream of {duration:?} is unbounded");
     host.spawn(move || {
         let mut stream = TcpStream::connect_timeout(&target, EXCHANGE_TIMEOUT)?;
-        stream.set_write_timeout(Some(EXCHANGE_TIMEOUT))?;
+        stream.set_write_timeout(Some(scale::patience(EXCHANGE_TIMEOUT)))?;
         let chunk = vec![b'o'; 16 * 1024];
         let start = Instant::now();
         let mut written = 0;

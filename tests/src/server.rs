@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::netns::{Namespace, Task};
+use crate::scale;
 
 /// Bytes of one message of an echo.
 pub const MESSAGE_BYTES: usize = 64;
@@ -100,7 +101,7 @@ fn serve(
         };
         accepted.fetch_add(1, Ordering::Relaxed);
         stream.set_nonblocking(false)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_read_timeout(Some(scale::patience(PATIENCE)))?;
         match behaviour {
             Behaviour::Echo => echo(stream)?,
             Behaviour::Sink => sinks.push(std::thread::spawn(move || sink(stream))),

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::command;
 use crate::netns::Namespace;
+use crate::scale;
 
 /// A tbf at the root of an interface, removed with [`Shaper::remove`] or with the namespace.
 #[derive(Debug)]
@@ -27,17 +28,18 @@ pub struct ShaperCounts {
 }
 
 impl<'a> Shaper<'a> {
-    /// Caps an interface: `rate` such as `50mbit`, `burst` such as `64kb`, a queue of `limit` such as `300kb`.
+    /// Caps an interface: to `bits_per_s` on a machine at full speed, with a `burst` such as `64kb` and a queue of `limit` such as `300kb`.
     pub fn cap(
         host: &'a Namespace,
         interface: &'a str,
-        rate: &str,
+        bits_per_s: u64,
         burst: &str,
         limit: &str,
     ) -> Result<Self> {
+        let rate = format!("{}bit", scale::rate(bits_per_s));
         command::output(tc(host).args([
-            "qdisc", "add", "dev", interface, "root", "tbf", "rate", rate, "burst", burst, "limit",
-            limit,
+            "qdisc", "add", "dev", interface, "root", "tbf", "rate", &rate, "burst", burst,
+            "limit", limit,
         ]))?;
         Ok(Self { host, interface })
     }

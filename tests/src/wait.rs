@@ -4,6 +4,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Result, bail};
 
+use crate::scale;
+
 const POLL: Duration = Duration::from_millis(5);
 
 /// Polls until `probe` returns a value; the error names what was awaited.
@@ -12,6 +14,7 @@ pub fn until<T>(
     timeout: Duration,
     mut probe: impl FnMut() -> Result<Option<T>>,
 ) -> Result<T> {
+    let timeout = scale::patience(timeout);
     let deadline = Instant::now() + timeout;
     loop {
         if let Some(value) = probe()? {

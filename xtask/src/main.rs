@@ -19,6 +19,7 @@ mod run;
 mod setup;
 mod sh;
 mod test;
+mod vm;
 
 /// Every project command. Each verb installs what it needs first, and does nothing when all is there.
 #[derive(Parser)]
@@ -36,6 +37,7 @@ enum Verb {
     Test(test::Args),
     Check(check::Args),
     Docs(docs::Args),
+    Vm(vm::Args),
 }
 
 fn main() -> ExitCode {
@@ -46,6 +48,7 @@ fn main() -> ExitCode {
         Verb::Test(args) => test::run(&args),
         Verb::Check(args) => check::run(&args),
         Verb::Docs(args) => docs::run(&args),
+        Verb::Vm(args) => vm::run(&args),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");

@@ -9,7 +9,7 @@ use crate::sh;
 
 mod apt;
 mod bpf_linker;
-mod needs;
+pub(crate) mod needs;
 
 /// Install what is missing on a Debian or Ubuntu machine that has rustup.
 ///
@@ -26,13 +26,15 @@ pub(crate) struct Args {
     list: bool,
 }
 
-/// What a need serves; testing includes building.
+/// What a need serves; testing includes building, and other kernels include testing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
 pub(crate) enum Purpose {
     /// Build and run the agent
     Build,
     /// Run every test too
     Test,
+    /// Boot other kernels and run the scenarios on them too
+    Vm,
 }
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
@@ -47,7 +49,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 
 /// Installs what `purpose` lacks.
 ///
-/// Fails when something that building needs cannot be had. A missing test program only costs
+/// Fails when something that building or booting needs cannot be had. A missing test program only costs
 /// the tests that use it, and they report themselves as skipped.
 pub(crate) fn ensure(purpose: Purpose) -> Result<()> {
     let missing = missing(purpose);
@@ -63,6 +65,10 @@ pub(crate) fn ensure(purpose: Purpose) -> Result<()> {
         let outcome = match need.install {
             Install::Component(component) => {
                 sh::run(sh::command("rustup").args(["component", "add", component]))
+                    .context("the toolchain must come from rustup: https://rustup.rs")
+            }
+            Install::Target(target) => {
+                sh::run(sh::command("rustup").args(["target", "add", target]))
                     .context("the toolchain must come from rustup: https://rustup.rs")
             }
             Install::BpfLinker => bpf_linker::install(),
@@ -95,11 +101,16 @@ fn verdict(purpose: Purpose, problems: &[String]) -> Result<()> {
     }
     let blocking: Vec<_> = still
         .iter()
-        .filter(|need| need.purpose == Purpose::Build)
+        // A missing test program only costs the tests that use it.
+        .filter(|need| need.purpose != Purpose::Test)
         .map(|need| need.name)
         .collect();
     if !blocking.is_empty() {
-        bail!("cannot build without {}", blocking.join(", "));
+        let aim = match purpose {
+            Purpose::Build | Purpose::Test => "build",
+            Purpose::Vm => "boot other kernels",
+        };
+        bail!("cannot {aim} without {}", blocking.join(", "));
     }
     for need in still {
         eprintln!(

@@ -13,7 +13,7 @@ use crate::host::Root;
 use crate::setup::{self, Purpose};
 use crate::{build, sh};
 
-mod skips;
+pub(crate) mod skips;
 mod summary;
 
 /// The package with the scenarios; they build hosts out of network namespaces, which takes root.

@@ -101,6 +101,10 @@ impl Names {
         if code == Key::OTHER {
             return "other".into();
         }
+        // Before 5.17 the kernel specifies none: what freed the packet has to tell.
+        if self.drop_reasons.is_empty() {
+            return "NOT_SPECIFIED".into();
+        }
         self.drop_reasons
             .get(&code)
             .cloned()
@@ -219,6 +223,9 @@ mod tests {
 
     #[test]
     fn unknown_numbers_are_shown_as_numbers() {
-        assert_eq!(&*Names::default().drop_reason(4711), "reason#4711");
+        let mut names = Names::default();
+        assert_eq!(&*names.drop_reason(0), "NOT_SPECIFIED");
+        names.drop_reasons.insert(3, "NO_SOCKET".into());
+        assert_eq!(&*names.drop_reason(4711), "reason#4711");
     }
 }

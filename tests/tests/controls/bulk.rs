@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use osi_tests::agent::Agent;
 use osi_tests::skip::{self, Need};
 use osi_tests::topology::{Family, Routed};
-use osi_tests::{daemon, expect};
+use osi_tests::{daemon, expect, scale};
 
 const SECONDS: u64 = 8;
 
@@ -27,7 +27,10 @@ fn bulk_transfer() -> Result<()> {
     ];
     let bytes = daemon::iperf3_bytes(&lab.client, target, SECONDS)?;
     drop(server);
-    ensure!(bytes > 100_000_000, "only {bytes} bytes were carried");
+    ensure!(
+        bytes > scale::rate(100_000_000),
+        "only {bytes} bytes were carried"
+    );
     let ended = SystemTime::now();
     for agent in watched {
         agent.wait_for_window(ended, 3)?;

@@ -12,7 +12,7 @@ use osi_tests::skip::{self, Need};
 use osi_tests::stream::{Line, rows};
 use osi_tests::tc::Shaper;
 use osi_tests::topology::{Family, Routed};
-use osi_tests::{load, wait};
+use osi_tests::{load, scale, wait};
 
 const EXPECTED: Expected = Expected {
     cause: "link_saturated",
@@ -21,7 +21,7 @@ const EXPECTED: Expected = Expected {
     beside: &["egress_queue_overflow"],
 };
 
-const RATE_BITS_PER_S: f64 = 50e6;
+const RATE_BITS_PER_S: u64 = 50_000_000;
 /// Windows over which the agent's figure is held against the shaper's.
 const COMPARED: usize = 3;
 
@@ -37,7 +37,7 @@ fn link_saturated() -> Result<()> {
     let lab = Routed::build()?;
     let target = Routed::server_at(Family::V4, 7);
     let server = Server::start(&lab.server, target, Behaviour::Sink)?;
-    let shaper = Shaper::cap(&lab.router, Routed::EAST, "50mbit", "64kb", "300kb")?;
+    let shaper = Shaper::cap(&lab.router, Routed::EAST, RATE_BITS_PER_S, "64kb", "300kb")?;
     let agent = Agent::watch(&lab.router)?;
 
     let fault = SystemTime::now();
@@ -76,7 +76,7 @@ fn sending(map: &Line) -> Option<f64> {
     rows(map.layer("L1"), "meters")
         .filter(|row| row["unit"] == "bits_per_s" && row["kind"] == "capacity")
         .filter(|row| row["scope"]["iface"]["name"] == Routed::EAST)
-        .filter(|row| row["capacity"].as_f64() == Some(RATE_BITS_PER_S))
+        .filter(|row| row["capacity"].as_f64() == Some(scale::rate(RATE_BITS_PER_S) as f64))
         .filter_map(|row| row["used"].as_f64())
         .max_by(f64::total_cmp)
 }

@@ -32,7 +32,7 @@ fn egress_queue_overflow() -> Result<()> {
         return Ok(());
     };
     let lab = Routed::build()?;
-    let shaper = Shaper::cap(&lab.router, Routed::EAST, "50mbit", "16kb", "20kb")?;
+    let shaper = Shaper::cap(&lab.router, Routed::EAST, 50_000_000, "16kb", "20kb")?;
     let agent = Agent::watch(&lab.router)?;
 
     let fault = SystemTime::now();

@@ -7,11 +7,13 @@ use osi_tests::agent::Agent;
 use osi_tests::delay::DelayedPair;
 use osi_tests::expect;
 use osi_tests::load::{self, Exchange, Plan};
+use osi_tests::scale;
 use osi_tests::server::{Behaviour, Server};
 use osi_tests::skip::{self, Need};
 use osi_tests::stream::{self, Line, sum};
 use osi_tests::topology::Family;
 
+/// Each way, on a machine at full speed.
 const DELAY: Duration = Duration::from_millis(30);
 /// Buckets are 9 % wide and scheduling adds to the wire.
 const TOLERANCE: f64 = 1.25;
@@ -26,7 +28,8 @@ fn both_ends_measure_the_delay() -> Result<()> {
     else {
         return Ok(());
     };
-    let pair = DelayedPair::build(DELAY)?;
+    let delay = scale::patience(DELAY);
+    let pair = DelayedPair::build(delay)?;
     let target = DelayedPair::server_at(Family::V4, 7);
     let server = Server::start(&pair.server, target, Behaviour::Echo)?;
     let client_side = Agent::watch(&pair.client)?;
@@ -58,7 +61,7 @@ fn both_ends_measure_the_delay() -> Result<()> {
             format!("{signal} counts {count} of {CONNECTIONS} handshakes")
         })?;
         for median in lines.iter().filter_map(|line| median(line, signal)) {
-            let expected = (DELAY * 2).as_nanos() as f64;
+            let expected = (delay * 2).as_nanos() as f64;
             stream::ensure(
                 &lines,
                 (expected..expected * TOLERANCE).contains(&(median as f64)),

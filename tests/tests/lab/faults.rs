@@ -9,9 +9,13 @@ use osi_tests::server::{Behaviour, Server, listen};
 use osi_tests::skip::{self, Need};
 use osi_tests::tc::Shaper;
 use osi_tests::topology::{Family, Pair, Routed};
-use osi_tests::{counters, link};
+use osi_tests::{counters, link, scale, wait};
 
 const BOTH: [Family; 2] = [Family::V4, Family::V6];
+/// Bits a second, on a machine at full speed.
+const SHAPED: u64 = 50_000_000;
+/// What the kernel does beside the caller takes no longer.
+const SOON: Duration = Duration::from_secs(2);
 
 fn connects(target: std::net::SocketAddr, connections: u64) -> Plan {
     Plan {
@@ -34,16 +38,13 @@ fn a_peer_that_is_down_takes_the_carrier() -> Result<()> {
         link::has_carrier(&lab.client, "eth0")?,
         "a new link has no carrier"
     );
-    link::set_up(&lab.router, Routed::WEST, false)?;
-    ensure!(
-        !link::has_carrier(&lab.client, "eth0")?,
-        "the carrier stayed"
-    );
-    link::set_up(&lab.router, Routed::WEST, true)?;
-    ensure!(
-        link::has_carrier(&lab.client, "eth0")?,
-        "the carrier did not come back"
-    );
+    for up in [false, true] {
+        link::set_up(&lab.router, Routed::WEST, up)?;
+        // The kernel tells it from a work queue.
+        wait::until("the carrier follows the peer", SOON, || {
+            Ok((link::has_carrier(&lab.client, "eth0")? == up).then_some(()))
+        })?;
+    }
     Ok(())
 }
 
@@ -59,14 +60,15 @@ fn a_shaper_holds_its_rate() -> Result<()> {
     let lab = Routed::build()?;
     let target = Routed::server_at(Family::V4, 7);
     let server = Server::start(&lab.server, target, Behaviour::Sink)?;
-    let shaper = Shaper::cap(&lab.router, Routed::EAST, "50mbit", "64kb", "300kb")?;
+    let shaper = Shaper::cap(&lab.router, Routed::EAST, SHAPED, "64kb", "300kb")?;
     let began = Instant::now();
     load::bulk(&lab.client, target, Duration::from_secs(2), None)?.join()?;
     let rate = shaper.counts()?.bytes as f64 * 8.0 / began.elapsed().as_secs_f64();
     drop(server);
+    let asked = scale::rate(SHAPED) as f64;
     ensure!(
-        (45e6..55e6).contains(&rate),
-        "50 Mbit/s were asked for and {rate} bit/s went through"
+        (asked * 0.9..asked * 1.1).contains(&rate),
+        "{asked} bit/s were asked for and {rate} went through"
     );
     Ok(())
 }
@@ -81,7 +83,7 @@ fn a_short_queue_drops_what_does_not_fit() -> Result<()> {
         return Ok(());
     };
     let lab = Routed::build()?;
-    let shaper = Shaper::cap(&lab.router, Routed::EAST, "50mbit", "16kb", "20kb")?;
+    let shaper = Shaper::cap(&lab.router, Routed::EAST, SHAPED, "16kb", "20kb")?;
     let before = counters::snmp(&lab.server, "UdpNoPorts")?;
     let target = Routed::server_at(Family::V4, 9);
     let burst = Datagrams {
@@ -240,7 +242,7 @@ fn a_silent_router_makes_syns_be_sent_again() -> Result<()> {
         let target = Routed::server_at(family, 7);
         let before = counters::snmp(&lab.client, "TcpExtTCPSynRetrans")?;
         let report =
-            load::connect_all_at_once(&lab.client, target, 4, Duration::from_millis(2500))?
+            load::connect_all_at_once(&lab.client, target, 4, Duration::from_millis(3500))?
                 .join()?;
         ensure!(
             report.connected == 0,
@@ -248,9 +250,10 @@ fn a_silent_router_makes_syns_be_sent_again() -> Result<()> {
             report.connected
         );
         let again = counters::snmp(&lab.client, "TcpExtTCPSynRetrans")? - before;
+        // After 1 s and 2 s, and 3 s as well since 6.5; before that after 1 s and 3 s.
         ensure!(
             again >= 8,
-            "{family:?}: 4 connects of 2.5 s sent {again} SYNs again"
+            "{family:?}: 4 connects of 3.5 s sent {again} SYNs again"
         );
     }
     ensure!(rule.remove()? >= 24, "the rule missed some");

@@ -8,7 +8,7 @@ use osi_tests::load::{self, Exchange, Plan};
 use osi_tests::server::{Behaviour, Server};
 use osi_tests::skip::{self, Need};
 use osi_tests::topology::{Family, Pair};
-use osi_tests::{counters, wait};
+use osi_tests::{counters, scale, wait};
 
 #[test]
 fn nginx_answers_through_a_reload_and_comes_back_after_a_restart() -> Result<()> {
@@ -70,7 +70,7 @@ fn iperf3_fills_a_link() -> Result<()> {
     let bytes = daemon::iperf3_bytes(&pair.client, target, 1)?;
     drop(server);
     ensure!(
-        bytes > 10_000_000,
+        bytes > scale::rate(10_000_000),
         "only {bytes} bytes were carried in a second"
     );
     Ok(())

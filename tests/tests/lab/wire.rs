@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use osi_tests::delay::DelayedPair;
 use osi_tests::load::{self, Exchange, Plan};
+use osi_tests::scale;
 use osi_tests::server::{Behaviour, Server};
 use osi_tests::skip::{self, Need};
 use osi_tests::topology::Family;
@@ -18,7 +19,7 @@ fn a_handshake_takes_twice_the_delay() -> Result<()> {
     else {
         return Ok(());
     };
-    let delay = Duration::from_millis(30);
+    let delay = scale::patience(Duration::from_millis(30));
     let pair = DelayedPair::build(delay)?;
     for family in [Family::V4, Family::V6] {
         let target = DelayedPair::server_at(family, 7);
@@ -44,7 +45,7 @@ fn a_handshake_takes_twice_the_delay() -> Result<()> {
         );
         let median = Duration::from_nanos(report.connect_ns.value_at_quantile(0.5));
         ensure!(
-            (delay * 2..delay * 2 + Duration::from_millis(10)).contains(&median),
+            (delay * 2..delay * 2 + scale::patience(Duration::from_millis(10))).contains(&median),
             "a handshake over {delay:?} each way took {median:?}"
         );
     }

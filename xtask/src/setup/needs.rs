@@ -1,5 +1,7 @@
 //! The table of what a machine needs: one row each, with the reason it is there.
 
+use std::path::Path;
+
 use super::{Purpose, bpf_linker};
 use crate::sh;
 
@@ -17,6 +19,8 @@ pub(super) struct Need {
 pub(super) enum Install {
     /// A component of the pinned toolchain.
     Component(&'static str),
+    /// A target of the pinned toolchain.
+    Target(&'static str),
     /// The eBPF linker, built here.
     BpfLinker,
     /// A Debian or Ubuntu package.
@@ -72,7 +76,38 @@ pub(super) const NEEDS: &[Need] = &[
     ),
     package("iperf3", &["iperf3"], "bulk transfers"),
     package("nginx-light", &["nginx"], "a real web server to break"),
+    Need {
+        name: "musl target",
+        why: "static programs run on any kernel, without this machine's libraries",
+        purpose: Purpose::Vm,
+        install: Install::Target(MUSL),
+        met: Met::By(has_musl),
+    },
+    for_vm(
+        "qemu-system-x86",
+        &["qemu-system-x86_64"],
+        "boots other kernels",
+    ),
+    for_vm("dpkg", &["dpkg-deb"], "unpacks kernel packages"),
+    for_vm(
+        "kmod",
+        &["depmod", "modprobe", "insmod"],
+        "knows the order of a kernel's modules",
+    ),
+    for_vm("xz-utils", &["xz"], "unpacks a kernel's modules"),
+    Need {
+        name: "debian-archive-keyring",
+        why: "proves that kernel packages are Debian's",
+        purpose: Purpose::Vm,
+        install: Install::Package("debian-archive-keyring"),
+        met: Met::By(has_keyring),
+    },
 ];
+
+/// Keys of the Debian archive.
+pub(crate) const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+/// The target of what runs on other kernels.
+pub(crate) const MUSL: &str = "x86_64-unknown-linux-musl";
 
 const fn package(name: &'static str, programs: &'static [&'static str], why: &'static str) -> Need {
     Need {
@@ -81,6 +116,13 @@ const fn package(name: &'static str, programs: &'static [&'static str], why: &'s
         purpose: Purpose::Test,
         install: Install::Package(name),
         met: Met::Programs(programs),
+    }
+}
+
+const fn for_vm(name: &'static str, programs: &'static [&'static str], why: &'static str) -> Need {
+    Need {
+        purpose: Purpose::Vm,
+        ..package(name, programs, why)
     }
 }
 
@@ -96,9 +138,17 @@ impl Need {
     pub(super) fn package(&self) -> Option<&'static str> {
         match self.install {
             Install::Package(package) => Some(package),
-            Install::Component(_) | Install::BpfLinker => None,
+            Install::Component(_) | Install::Target(_) | Install::BpfLinker => None,
         }
     }
+}
+
+fn has_keyring() -> bool {
+    Path::new(KEYRING).is_file()
+}
+
+fn has_musl() -> bool {
+    sh::sysroot().is_ok_and(|sysroot| sysroot.join("lib/rustlib").join(MUSL).join("lib").is_dir())
 }
 
 fn has_rust_src() -> bool {

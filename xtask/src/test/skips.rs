@@ -4,9 +4,9 @@ use std::fmt;
 
 /// One test that was skipped, and why.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Skip {
-    pub(super) test: String,
-    pub(super) reason: String,
+pub(crate) struct Skip {
+    pub(crate) test: String,
+    pub(crate) reason: String,
 }
 
 impl fmt::Display for Skip {
@@ -18,7 +18,7 @@ impl fmt::Display for Skip {
 /// Reads lines `skipped: <test>: <reason>`; one entry a test, in order of name.
 ///
 /// A test's own path has `::` in it, so the name ends at the first colon that a space follows.
-pub(super) fn parse(log: &str) -> Vec<Skip> {
+pub(crate) fn parse(log: &str) -> Vec<Skip> {
     let mut skips: Vec<Skip> = log
         .lines()
         .filter_map(|line| line.strip_prefix("skipped: ")?.split_once(": "))

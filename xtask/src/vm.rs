@@ -1,0 +1,222 @@
+//! `cargo xtask vm`: the scenarios on kernels that this machine does not run.
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Mutex;
+use std::thread;
+
+use anyhow::{Context as _, Result, bail};
+
+use self::guest::Accelerator;
+use self::image::Job;
+use self::kernel::Kernel;
+use self::packages::Packages;
+use self::programs::Programs;
+use self::series::{Named, Series};
+use self::table::Column;
+use crate::setup::{self, Purpose};
+use crate::sh;
+
+mod cpio;
+mod guest;
+mod image;
+mod kernel;
+mod outcome;
+mod packages;
+mod programs;
+mod series;
+mod table;
+
+/// Boot other kernels in QEMU and run the scenarios on them: 5.10, 6.1 and the newest 7.x, unless others are named.
+///
+/// Kernels are Debian's, from the mirror that this machine uses, and are kept in $OSI_VM_CACHE (else below $XDG_CACHE_HOME).
+/// Needs no root, only what `cargo xtask setup --for vm` installs.
+/// Each guest's console is kept under target/vm.
+/// The last lines are the tables kernel by probe and kernel by scenario; the exit code is 1 when any cell failed.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Kernel series, such as 6.12
+    series: Vec<Named>,
+    /// Every series that there is
+    #[arg(long, conflicts_with = "series")]
+    all: bool,
+    /// Only scenarios whose path contains this
+    #[arg(long)]
+    scenario: Option<String>,
+    /// How many scenarios run at a time in each guest
+    #[arg(long, default_value_t = 4)]
+    threads: u16,
+    /// How many guests run at a time; as many as there are cores, when they are emulated
+    #[arg(long)]
+    guests: Option<usize>,
+}
+
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    setup::ensure(Purpose::Vm)?;
+    let chosen = series::chosen(&args.series, args.all);
+    let cache = cache()?;
+    let logs = sh::target_dir().join("vm");
+    fs::create_dir_all(&logs).with_context(|| format!("cannot create {}", logs.display()))?;
+    let packages = Packages::open(&cache, &chosen)?;
+    let kernels: Vec<(&Series, Result<Kernel>)> = chosen
+        .into_iter()
+        .map(|series| {
+            let kernel = packages
+                .fetch(series)
+                .and_then(|downloaded| Kernel::unpack(&cache, &downloaded));
+            (series, kernel)
+        })
+        .collect();
+    let programs = Programs::build()?;
+    let expected = programs.list(args.scenario.as_deref())?;
+    if expected.is_empty() {
+        bail!("no scenario's path contains that; `cargo xtask vm` without --scenario runs all");
+    }
+    let base = image::build(&programs)?;
+    let accelerator = accelerator(&kernels, &base, &logs)?;
+    let instructions = image::instructions(&Job {
+        filter: args.scenario.as_deref(),
+        threads: args.threads,
+        time_scale: match accelerator {
+            Accelerator::Kvm => 1,
+            Accelerator::Tcg => EMULATION_SCALE,
+        },
+    });
+    let columns = guests(args, accelerator, kernels, |series, kernel| {
+        let file_system = guest::file_system(&logs, &[&base, &instructions], kernel)?;
+        let log = logs.join(format!("{}.log", series.name));
+        let ended = guest::run(accelerator, kernel, &file_system, &log, |line| {
+            if line.starts_with("test ") && !line.contains("has been running") {
+                println!("{:<6} {line}", series.name);
+            }
+        })?;
+        fs::remove_file(&file_system)?;
+        Ok(column(series, accelerator, &expected, &ended, &log))
+    });
+    println!("\n{}", table::render(&columns));
+    Ok(if table::has_failed(&columns) {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
+}
+
+/// How many times longer than on a machine things may take when they are emulated on a busy one.
+const EMULATION_SCALE: u32 = 4;
+/// Lines of the console that are shown of a guest that did not come to its end.
+const LAST_LINES: usize = 30;
+
+fn cache() -> Result<PathBuf> {
+    if let Some(path) = env::var_os("OSI_VM_CACHE") {
+        return Ok(PathBuf::from(path));
+    }
+    env::var_os("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .or_else(|| env::home_dir().map(|home| home.join(".cache")))
+        .map(|cache| cache.join("osi-agent/vm"))
+        .context("no home directory to keep kernels in; name a directory in OSI_VM_CACHE")
+}
+
+fn accelerator(
+    kernels: &[(&Series, Result<Kernel>)],
+    base: &[u8],
+    logs: &Path,
+) -> Result<Accelerator> {
+    let Some(kernel) = kernels.iter().find_map(|(_, kernel)| kernel.as_ref().ok()) else {
+        let reasons: Vec<_> = kernels
+            .iter()
+            .filter_map(|(series, kernel)| {
+                Some(format!("{}: {:#}", series.name, kernel.as_ref().err()?))
+            })
+            .collect();
+        bail!("no kernel can be had: {}", reasons.join("; "));
+    };
+    let file_system = guest::file_system(logs, &[base], kernel)?;
+    let accelerator = guest::accelerator(kernel, &file_system, &logs.join("kvm.log"));
+    fs::remove_file(&file_system)?;
+    Ok(accelerator)
+}
+
+/// Runs all guests, some at a time, and returns their columns in order.
+fn guests(
+    args: &Args,
+    accelerator: Accelerator,
+    kernels: Vec<(&'static Series, Result<Kernel>)>,
+    run: impl Fn(&Series, &Kernel) -> Result<Column> + Sync,
+) -> Vec<Column> {
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    let workers = args.guests.unwrap_or(match accelerator {
+        Accelerator::Kvm => cores / 2,
+        Accelerator::Tcg => cores,
+    });
+    let count = kernels.len();
+    // The newest kernel takes longest, so it begins.
+    let waiting = Mutex::new(kernels.into_iter().enumerate().collect::<Vec<_>>());
+    let done = Mutex::new(Vec::with_capacity(count));
+    let take = || waiting.lock().ok()?.pop();
+    thread::scope(|scope| {
+        for _ in 0..workers.clamp(1, count) {
+            scope.spawn(|| {
+                while let Some((place, (series, kernel))) = take() {
+                    let unavailable = |error: &anyhow::Error| Column {
+                        name: series.name.to_owned(),
+                        note: format!("unavailable: {error:#}"),
+                        outcome: None,
+                    };
+                    let column = match &kernel {
+                        Ok(kernel) => {
+                            run(series, kernel).unwrap_or_else(|error| unavailable(&error))
+                        }
+                        Err(error) => unavailable(error),
+                    };
+                    if let Ok(mut done) = done.lock() {
+                        done.push((place, column));
+                    }
+                }
+            });
+        }
+    });
+    let mut done = done.into_inner().unwrap_or_default();
+    done.sort_by_key(|(place, _)| *place);
+    done.into_iter().map(|(_, column)| column).collect()
+}
+
+fn column(
+    series: &Series,
+    accelerator: Accelerator,
+    expected: &[String],
+    ended: &guest::Ended,
+    log: &Path,
+) -> Column {
+    let how = ended
+        .cut
+        .clone()
+        .unwrap_or_else(|| "the guest stopped".to_owned());
+    let outcome = outcome::read(&ended.lines, expected, &how);
+    if !outcome.finished {
+        let from = ended.lines.len().saturating_sub(LAST_LINES);
+        eprintln!(
+            "vm: {} did not come to its end ({how}); its last lines:",
+            series.name
+        );
+        for line in &ended.lines[from..] {
+            eprintln!("vm: {}: {line}", series.name);
+        }
+    }
+    let kernel = outcome.kernel.as_deref().unwrap_or("no kernel came up");
+    Column {
+        name: series.name.to_owned(),
+        note: format!(
+            "{kernel}, {} in {} s, console in {}",
+            match accelerator {
+                Accelerator::Kvm => "by KVM",
+                Accelerator::Tcg => "emulated",
+            },
+            ended.took.as_secs(),
+            log.display()
+        ),
+        outcome: Some(outcome),
+    }
+}

@@ -1,0 +1,187 @@
+//! What a guest's console says about probes and scenarios.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde_json::Value;
+
+use crate::test::skips;
+
+/// How one cell of a table ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Cell {
+    /// As it should; for a probe, the variant.
+    Ok(String),
+    /// Not, and the first line of why.
+    Failed(String),
+    /// It cannot be had there, and why.
+    Unavailable(String),
+}
+
+impl Cell {
+    pub(super) fn reason(&self) -> Option<&str> {
+        match self {
+            Self::Ok(_) => None,
+            Self::Failed(reason) | Self::Unavailable(reason) => Some(reason),
+        }
+    }
+}
+
+impl fmt::Display for Cell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Ok(text) => text,
+            Self::Failed(_) => "FAILED",
+            Self::Unavailable(_) => "unavailable",
+        })
+    }
+}
+
+/// Everything about one kernel.
+#[derive(Debug, Default)]
+pub(super) struct Outcome {
+    /// As the guest names it.
+    pub(super) kernel: Option<String>,
+    /// In the order in which doctor lists them.
+    pub(super) probes: Vec<(String, Cell)>,
+    pub(super) scenarios: BTreeMap<String, Cell>,
+    /// Whether it came to the end of its work.
+    pub(super) finished: bool,
+}
+
+/// Reads a console. `expected` are the scenarios that should have run.
+pub(super) fn read(lines: &[String], expected: &[String], ended: &str) -> Outcome {
+    let marked = |mark: &str| {
+        lines
+            .iter()
+            .find_map(|line| line.strip_prefix("@@")?.strip_prefix(mark))
+            .map(str::trim)
+    };
+    let skipped: Vec<_> = lines
+        .iter()
+        .filter_map(|line| line.strip_prefix("@@"))
+        .collect();
+    let skipped = skips::parse(&skipped.join("\n"));
+    let finished = marked("end").is_some();
+    let scenarios = expected
+        .iter()
+        .map(|test| {
+            let skip = skipped.iter().find(|skip| skip.test == *test);
+            let cell = match (skip, result(lines, test)) {
+                (_, Some(false)) => Cell::Failed(complaint(lines, test)),
+                (Some(skip), _) => Cell::Unavailable(skip.reason.clone()),
+                (None, Some(true)) => Cell::Ok("ok".to_owned()),
+                (None, None) => Cell::Failed(format!("no result: {ended}")),
+            };
+            (test.clone(), cell)
+        })
+        .collect();
+    Outcome {
+        kernel: marked("kernel").map(str::to_owned),
+        probes: marked("doctor").map(probes).unwrap_or_default(),
+        scenarios,
+        finished,
+    }
+}
+
+/// Whether a test passed, if it came to an end.
+fn result(lines: &[String], test: &str) -> Option<bool> {
+    lines.iter().find_map(|line| {
+        let rest = line.strip_prefix("test ")?.strip_prefix(test)?;
+        // The kernel may have written into the line, between name and result.
+        let rest = rest.strip_prefix(" ... ")?;
+        rest.starts_with("ok")
+            .then_some(true)
+            .or_else(|| rest.starts_with("FAILED").then_some(false))
+    })
+}
+
+/// What a failed test said first.
+fn complaint(lines: &[String], test: &str) -> String {
+    let head = format!("---- {test} stdout ----");
+    lines
+        .iter()
+        .skip_while(|line| **line != head)
+        .skip(1)
+        .find(|line| !line.is_empty())
+        .map_or_else(
+            || "the console does not say why".to_owned(),
+            |line| shortened(line),
+        )
+}
+
+/// The first and the last words of a long line: what was tried, and what came of it.
+fn shortened(line: &str) -> String {
+    const SHOWN: usize = 200;
+    let length = line.chars().count();
+    if length <= 2 * SHOWN {
+        return line.to_owned();
+    }
+    let head: String = line.chars().take(SHOWN).collect();
+    let tail: String = line.chars().skip(length - SHOWN).collect();
+    format!("{head} … {tail}")
+}
+
+fn probes(doctor: &str) -> Vec<(String, Cell)> {
+    let report: Value = serde_json::from_str(doctor).unwrap_or_default();
+    let text = |probe: &Value, field: &str| probe[field].as_str().unwrap_or_default().to_owned();
+    let probes = report["probes"].as_array().cloned().unwrap_or_default();
+    probes
+        .iter()
+        .map(|probe| {
+            let cell = match probe["state"].as_str() {
+                Some("active") => Cell::Ok(text(probe, "variant")),
+                Some("off") => Cell::Ok("off".to_owned()),
+                // Every kernel that we boot has a variant of every probe.
+                _ => Cell::Failed(text(probe, "reason")),
+            };
+            (text(probe, "name"), cell)
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Cell, read};
+
+    const CONSOLE: &str = r#"[    1.0] a word of the kernel
+@@up 3.1 2.0
+@@kernel 6.1.0-9-cloud-amd64
+@@doctor {"probes":[{"name":"tc","state":"active","variant":"clsact"},{"name":"xdp","state":"off","reason":"off"},{"name":"drops","state":"unavailable","reason":"refused at load"}]}
+running 4 tests
+test a::b has been running for over 60 seconds
+test a::b ... ok
+test a::c ... ok
+test a::d ... FAILED
+---- a::d stdout ----
+Error: 40 connects ended otherwise
+  and more
+@@tested 101
+@@skipped: a::c: needs TCX: Linux 6.6
+@@end 30.0 1.0"#;
+
+    #[test]
+    fn every_expected_scenario_has_a_cell() {
+        let lines: Vec<_> = CONSOLE.lines().map(str::to_owned).collect();
+        let expected = ["a::b", "a::c", "a::d", "a::e"].map(str::to_owned);
+        let outcome = read(&lines, &expected, "the guest stopped");
+        assert_eq!(outcome.kernel.as_deref(), Some("6.1.0-9-cloud-amd64"));
+        assert!(outcome.finished);
+        let cells: Vec<_> = outcome.scenarios.values().cloned().collect();
+        assert_eq!(
+            cells,
+            [
+                Cell::Ok("ok".to_owned()),
+                Cell::Unavailable("needs TCX: Linux 6.6".to_owned()),
+                Cell::Failed("Error: 40 connects ended otherwise".to_owned()),
+                Cell::Failed("no result: the guest stopped".to_owned()),
+            ]
+        );
+        let probes: Vec<_> = outcome
+            .probes
+            .iter()
+            .map(|(_, cell)| cell.to_string())
+            .collect();
+        assert_eq!(probes, ["clsact", "off", "FAILED"]);
+    }
+}
