@@ -25,7 +25,7 @@ const BYTES_PER_SECOND: u64 = 2_500_000;
 
 #[test]
 fn packet_loss() -> Result<()> {
-    let Some(_turn) = skip::ready(
+    let Some(_turn) = skip::ready_alone(
         "l4_transport::packet_loss::packet_loss",
         &[Need::Program("nft"), Need::Program("nstat")],
     )?
