@@ -47,12 +47,13 @@ pub struct DefaultDrop<'a> {
 }
 
 impl<'a> DefaultDrop<'a> {
-    /// Accepts what belongs to a connection, ICMPv6, and new connections to one TCP port.
+    /// Accepts what belongs to a connection, ICMPv6 (58: its name is in a file that a minimal system lacks), and new connections
+    /// to one TCP port.
     pub fn add(host: &'a Namespace, port: u16) -> Result<Self> {
         let rules = format!(
             "table inet lab {{\n counter hits {{ }}\n}}\n\
              table inet lab {{\n chain firewall {{\n  type filter hook input priority 0; policy drop;\n  \
-             ct state established,related accept\n  iif lo accept\n  meta l4proto ipv6-icmp accept\n  \
+             ct state established,related accept\n  iif lo accept\n  meta l4proto 58 accept\n  \
              tcp dport {port} accept\n  counter name hits\n }}\n}}\n"
         );
         command::output_with_input(host.command("nft")?.args(["-f", "-"]), &rules)?;

@@ -17,6 +17,8 @@ pub mod own;
 
 pub mod preflight;
 
+pub mod privileges;
+
 pub mod table;
 
 pub use attach::{ProbeOptions, Probes};

@@ -47,6 +47,24 @@ pub static CAPABILITIES: &[Capability] = &[
         needed_for: "entering other network namespaces; without it they are blind",
         required: false,
     },
+    Capability {
+        name: "CAP_DAC_READ_SEARCH",
+        bit: 2,
+        needed_for: "files of /proc and /sys that only their owner may read",
+        required: false,
+    },
+    Capability {
+        name: "CAP_SYSLOG",
+        bit: 34,
+        needed_for: "addresses of kernel functions, where kernel.kptr_restrict hides them; without it drops have no caller",
+        required: false,
+    },
+    Capability {
+        name: "CAP_SYS_RESOURCE",
+        bit: 24,
+        needed_for: "room for maps on kernels before 5.11, which count them as locked memory",
+        required: false,
+    },
 ];
 /// Stands in for CAP_BPF and CAP_PERFMON.
 const CAP_SYS_ADMIN: u32 = 21;
@@ -64,6 +82,11 @@ pub(crate) fn parse_capabilities(status: &str) -> u64 {
 }
 
 impl Capability {
+    /// As a set of one.
+    pub const fn bit(&self) -> u64 {
+        1 << self.bit
+    }
+
     /// Whether a process with these capabilities has it, or one that includes it.
     pub fn is_held(&self, effective: u64) -> bool {
         let has = |bit: u32| effective >> bit & 1 == 1;

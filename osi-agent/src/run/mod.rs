@@ -8,6 +8,7 @@ use osi_common::layer::Layer;
 use crate::config::{Exit, FailOn, Settings};
 use crate::output::json::{BlindLayer, Bye, Hello, LayerTotals};
 use crate::output::tui;
+use crate::probe::privileges;
 use crate::verdict::{BlindRow, FaultMap, VerdictState};
 
 mod checks;
@@ -33,6 +34,7 @@ const FLUSH: Duration = Duration::from_secs(2);
 
 /// `osi-agent watch`.
 pub fn watch(settings: Settings) -> anyhow::Result<Exit> {
+    privileges::give_up().context("cannot give up privileges")?;
     let (edges, starter) = Edges::start(tui::give_back)?;
     let mut session = Session::open(settings, "watch")?;
     if let Err(why) = checks::probes(session.probes()) {

@@ -6,6 +6,7 @@ mod foreign;
 mod frames;
 mod leftovers;
 mod paused;
+mod privileges;
 mod read_only;
 mod stream;
 mod usage;
