@@ -29,18 +29,23 @@ pub fn has_carrier(host: &Namespace, interface: &str) -> Result<bool> {
 
 /// Bytes that the device counted as sent.
 pub fn sent_bytes(host: &Namespace, interface: &str) -> Result<u64> {
-    bytes(host, interface, "tx")
+    counter(host, interface, "tx", "bytes")
 }
 
 /// Bytes that the device counted as received.
 pub fn received_bytes(host: &Namespace, interface: &str) -> Result<u64> {
-    bytes(host, interface, "rx")
+    counter(host, interface, "rx", "bytes")
 }
 
-fn bytes(host: &Namespace, interface: &str, direction: &str) -> Result<u64> {
-    show(host, interface)?["stats64"][direction]["bytes"]
+/// Packets that the device counted as received.
+pub fn received_packets(host: &Namespace, interface: &str) -> Result<u64> {
+    counter(host, interface, "rx", "packets")
+}
+
+fn counter(host: &Namespace, interface: &str, direction: &str, what: &str) -> Result<u64> {
+    show(host, interface)?["stats64"][direction][what]
         .as_u64()
-        .with_context(|| format!("ip prints no stats64.{direction}.bytes"))
+        .with_context(|| format!("ip prints no stats64.{direction}.{what}"))
 }
 
 fn show(host: &Namespace, interface: &str) -> Result<Value> {

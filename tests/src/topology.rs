@@ -97,6 +97,11 @@ impl Pair {
         SocketAddr::new(address(family, 1, 2), port)
     }
 
+    /// An address of the client.
+    pub fn client_at(family: Family, port: u16) -> SocketAddr {
+        SocketAddr::new(address(family, 1, 1), port)
+    }
+
     /// Everybody on the link.
     pub fn broadcast_at(port: u16) -> SocketAddr {
         SocketAddr::new(address(Family::V4, 1, 255), port)

@@ -8,15 +8,15 @@ use osi_common::interface::{Direction, upper_bytes};
 use osi_common::layer::Layer;
 
 use super::{
-    BlindRow, Coverage, DropReason, Finding, History, LatencySummary, LayerFault, LayerState,
-    MeterKind, MeterRow, PacketSizes, Severity,
+    BlindRow, CounterKind, CounterRow, Coverage, DropReason, Finding, History, LatencySummary,
+    LayerFault, LayerState, MeterKind, MeterRow, PacketSizes, Severity,
 };
 use crate::layer::l2_data_link::sizes::{Sizes, sizes};
-use crate::layer::{DropRow, LatencyReading, LayerMap, LayerReading, Meter, Read, Window};
+use crate::layer::{Counter, DropRow, LatencyReading, LayerMap, LayerReading, Meter, Read, Window};
 use crate::scope::ScopeKind;
 
-/// Rows of one meter that are shown; the others are counted.
-const ROWS_PER_METER: usize = 16;
+/// Rows of one signal that are shown; the others are counted.
+const ROWS_PER_SIGNAL: usize = 16;
 
 /// Functions that are named per drop reason.
 const FUNCTIONS_PER_REASON: usize = 4;
@@ -41,7 +41,8 @@ fn fault(
     open: &[Finding],
 ) -> LayerFault {
     let limiting = limiting(window, reading);
-    let (meters, meters_omitted) = meters(reading, history);
+    let (meters, meters_omitted) = first_rows(&reading.meters, |meter| meter.signal.id);
+    let (counters, counters_omitted) = counters(reading);
     let (benign, harmful): (Vec<_>, Vec<_>) = reading
         .drops
         .iter()
@@ -71,8 +72,13 @@ fn fault(
                 why: row.why.clone(),
             })
             .collect(),
-        meters,
+        meters: meters
+            .into_iter()
+            .map(|meter| row(meter, history))
+            .collect(),
         meters_omitted,
+        counters,
+        counters_omitted,
         packet_sizes: packet_sizes(window, reading.layer),
         latency: reading
             .latencies
@@ -142,19 +148,47 @@ fn counted(reading: &LayerReading, wanted: fn(&Read) -> bool) -> u64 {
         .sum()
 }
 
-fn meters(reading: &LayerReading, history: &History) -> (Vec<MeterRow>, u64) {
-    let (mut rows, mut omitted) = (Vec::new(), 0);
+/// The first rows of each signal, and how many were left out.
+fn first_rows<'a, Row>(
+    rows: impl IntoIterator<Item = &'a Row>,
+    id: fn(&Row) -> &'static str,
+) -> (Vec<&'a Row>, u64) {
+    let (mut first, mut omitted) = (Vec::new(), 0);
     let mut of_signal: BTreeMap<&str, usize> = BTreeMap::new();
-    for meter in &reading.meters {
-        let shown = of_signal.entry(meter.signal.id).or_default();
-        if *shown == ROWS_PER_METER {
+    for row in rows {
+        let shown = of_signal.entry(id(row)).or_default();
+        if *shown == ROWS_PER_SIGNAL {
             omitted += 1;
             continue;
         }
         *shown += 1;
-        rows.push(row(meter, history));
+        first.push(row);
     }
-    (rows, omitted)
+    (first, omitted)
+}
+
+fn counters(reading: &LayerReading) -> (Vec<CounterRow>, u64) {
+    let mut moved: Vec<_> = reading.counters.iter().collect();
+    moved.sort_by_key(|row| std::cmp::Reverse(row.amount.delta));
+    let (rows, omitted) = first_rows(moved, |row| row.signal.id);
+    (rows.into_iter().filter_map(counter).collect(), omitted)
+}
+
+/// Nothing for a signal that is no counter, of which there is none among them.
+fn counter(row: &Counter) -> Option<CounterRow> {
+    let kind = match row.signal.read {
+        Read::Traffic(_) => CounterKind::Traffic,
+        Read::Errors(_) => CounterKind::Errors,
+        Read::Drops(_) => CounterKind::Drops,
+        Read::Capacity(_) | Read::Indicator(_) | Read::Latency(_) => return None,
+    };
+    Some(CounterRow {
+        id: row.signal.id.to_owned(),
+        kind,
+        delta: row.amount.delta,
+        unit: row.signal.unit.name().to_owned(),
+        scope: row.amount.scope.clone(),
+    })
 }
 
 fn row(meter: &Meter, history: &History) -> MeterRow {

@@ -89,6 +89,11 @@ pub struct LayerFault {
     pub meters: Vec<MeterRow>,
     /// Meter rows left out.
     pub meters_omitted: u64,
+    /// What the layer counted in the window, by signal and scope; what did not move is left out. At most 16 rows per signal,
+    /// largest first.
+    pub counters: Vec<CounterRow>,
+    /// Counter rows left out.
+    pub counters_omitted: u64,
     /// Packet sizes by interface and direction, as tc counted them in the window; on L2 only, absent elsewhere.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub packet_sizes: Vec<PacketSizes>,
@@ -168,6 +173,33 @@ pub enum MeterKind {
     Capacity,
     /// Evidence only.
     Indicator,
+}
+
+/// One counter in one scope.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct CounterRow {
+    /// Signal id.
+    pub id: String,
+    /// What it is evidence of.
+    pub kind: CounterKind,
+    /// Growth in the window.
+    pub delta: u64,
+    /// Unit.
+    pub unit: String,
+    /// Where.
+    pub scope: Scope,
+}
+
+/// Kind of a counter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum CounterKind {
+    /// Plain traffic or activity.
+    Traffic,
+    /// Something that went wrong: part of the layer's `errors`.
+    Errors,
+    /// Packets dropped, as a counter of the kernel tells: part of the layer's `drops`.
+    Drops,
 }
 
 /// Latencies completed in the window, and those still open.

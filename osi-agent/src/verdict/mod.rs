@@ -46,8 +46,8 @@ pub use facts::{Facts, Sighting};
 pub use history::History;
 pub use judge::{Circumstances, judge};
 pub use map::{
-    BlindRow, Coverage, DropReason, FaultMap, LatencySummary, LayerFault, LayerState, MeterKind,
-    MeterRow, PacketSizes,
+    BlindRow, CounterKind, CounterRow, Coverage, DropReason, FaultMap, LatencySummary, LayerFault,
+    LayerState, MeterKind, MeterRow, PacketSizes,
 };
 pub use rule::CLEAR_WINDOWS;
 

@@ -252,7 +252,8 @@ fn peer<C: EbpfContext>(ctx: &C, netns: u32, flow: &Flow) -> Option<*mut Peer> {
     if let Some(peer) = PEERS.get_ptr_mut(key) {
         return Some(peer);
     }
-    let _raced = PEERS.insert(key, &NEW_PEER, u64::from(BPF_NOEXIST));
+    let new = &NEW_PEER;
+    let _raced = PEERS.insert(key, new, u64::from(BPF_NOEXIST));
     let peer = PEERS.get_ptr_mut(key);
     if peer.is_none() {
         note(Health::PeersFull);

@@ -63,7 +63,8 @@ pub(crate) fn count<C: EbpfContext>(ctx: &C, key: &Key, segments: u64) -> bool {
 /// Makes room for a new key. Another CPU may be faster; its entry is as good.
 #[inline(always)]
 fn begin<C: EbpfContext>(ctx: &C, key: &Key) -> Option<*mut Count> {
-    let _raced = OCCURRENCES.insert(key, &NEW_COUNT, u64::from(BPF_NOEXIST));
+    let new = &NEW_COUNT;
+    let _raced = OCCURRENCES.insert(key, new, u64::from(BPF_NOEXIST));
     if let Some(value) = OCCURRENCES.get_ptr_mut(key) {
         return Some(value);
     }

@@ -1,4 +1,5 @@
 //! Faults between neighbours on a link.
 
 mod egress_queue_overflow;
+mod frames;
 mod neighbor_unreachable;
