@@ -50,7 +50,7 @@ fn position(ns: u64) -> usize {
     let ticks = ((below << 21) / 1_953_125).max(1 << TICK_OCTAVES);
     let octave = highest_bit(ticks);
     // The highest bit and the three below it, 8 to 15. The compiler does not know that, so that it adds where it would
-    // otherwise combine disjoint bits: of two unknown operands of an "or", verifiers before 6.10 forget every bound.
+    // otherwise combine disjoint bits: of two unknown operands of an "or", the verifiers of 5.10 and 6.1 forget every bound.
     let top = (ticks >> (octave - SCALE)) as usize;
     let octaves = (octave - TICK_OCTAVES) as usize * BUCKETS_PER_OCTAVE;
     // The remainder changes nothing; it is the bound that the verifier sees.

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context as _, Error, Result, anyhow, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
 
 use crate::netns::Namespace;
 use crate::stream::{self, Line};
@@ -98,7 +99,7 @@ pub fn run(command: &mut Command) -> Result<Ended> {
 impl Agent {
     /// Watches one host of the lab and returns after the first fault map: everything is attached then.
     pub fn watch(host: &Namespace) -> Result<Self> {
-        Self::watch_namespaces(host.name(), "1s", &[])
+        Self::watch_with(host, &[])
     }
 
     /// The same with windows of another length, such as `5s`.
@@ -163,13 +164,14 @@ impl Agent {
         self.heard.lock().lines.clone()
     }
 
-    /// The variant of a probe that is attached, as its first line says.
-    pub fn variant(&self, probe: &str) -> Option<String> {
+    /// A probe's row of its first line.
+    pub fn probe(&self, name: &str) -> Result<Value> {
         let lines = self.lines();
-        let hello = lines.iter().find(|line| line.kind() == "hello")?;
-        stream::rows(hello.value(), "probes")
-            .find(|row| row["name"] == probe)
-            .and_then(|row| Some(row["variant"].as_str()?.to_owned()))
+        let hello = lines.first().context("the agent said nothing")?;
+        let found = stream::rows(hello.value(), "probes").find(|probe| probe["name"] == name);
+        found
+            .cloned()
+            .with_context(|| format!("hello lists no probe {name}: {hello}"))
     }
 
     /// What it complained so far.

@@ -20,6 +20,8 @@ const LINK_CREATE: libc::c_int = 28;
 const ALLOW_OVERRIDE: u32 = 1;
 /// `BPF_F_BEFORE`: first in order.
 const BEFORE: u32 = 1 << 3;
+/// `XDP_FLAGS_SKB_MODE`: generic.
+const SKB_MODE: u32 = 1 << 1;
 
 /// What a foreign program does with a packet: nothing, but it may end its way through the hook.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,7 +79,7 @@ impl Foreign {
             let program = load(hook)?;
             // `link_create` of `union bpf_attr`: program, target, type, flags, then the member of the type.
             let flags = match hook {
-                Hook::Xdp => 1 << 1,
+                Hook::Xdp => SKB_MODE,
                 Hook::TcxIngress => BEFORE,
                 Hook::SockOpsOverride => bail!("sock_ops attaches to a cgroup"),
             };
@@ -160,24 +162,8 @@ fn index_of(interface: &str) -> Result<u32> {
 
 /// `return verdict;`
 fn load(hook: Hook) -> Result<OwnedFd> {
-    let code: [u8; 16] = [
-        0xb7,
-        0,
-        0,
-        0,
-        hook.verdict(),
-        0,
-        0,
-        0, // mov64 r0, verdict
-        0x95,
-        0,
-        0,
-        0,
-        0,
-        0,
-        0,
-        0, // exit
-    ];
+    // `mov64 r0, verdict` and `exit`: opcode in the lowest byte, immediate in the upper half.
+    let code = [u64::from(hook.verdict()) << 32 | 0xb7, 0x95];
     let license = c"GPL";
     let [code_low, code_high] = halves(code.as_ptr() as u64);
     let [license_low, license_high] = halves(license.as_ptr() as u64);

@@ -42,6 +42,29 @@ pub fn received_packets(host: &Namespace, interface: &str) -> Result<u64> {
     counter(host, interface, "rx", "packets")
 }
 
+/// The id of the XDP program on it, whoever's.
+pub fn xdp_program(host: &Namespace, interface: &str) -> Result<Option<u64>> {
+    Ok(show(host, interface)?["xdp"]["prog"]["id"].as_u64())
+}
+
+/// Wires two hosts together; both ends are down and have no address.
+pub fn add_veth(left: (&Namespace, &str), right: (&Namespace, &str)) -> Result<()> {
+    let ((left, left_end), (right, right_end)) = (left, right);
+    left.ip(&[
+        "link",
+        "add",
+        left_end,
+        "type",
+        "veth",
+        "peer",
+        "name",
+        right_end,
+        "netns",
+        right.name(),
+    ])
+    .map(drop)
+}
+
 fn counter(host: &Namespace, interface: &str, direction: &str, what: &str) -> Result<u64> {
     show(host, interface)?["stats64"][direction][what]
         .as_u64()

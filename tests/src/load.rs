@@ -50,6 +50,19 @@ pub struct Plan {
     pub exchange: Exchange,
 }
 
+impl Plan {
+    /// Bare connects: nothing is said on them, and what takes a second counts as no answer.
+    pub fn connects(target: SocketAddr, connections: u64, per_second: u64) -> Self {
+        Self {
+            target,
+            connections,
+            per_second,
+            connect_timeout: Duration::from_secs(1),
+            exchange: Exchange::None,
+        }
+    }
+}
+
 /// What became of the connections.
 #[derive(Debug)]
 pub struct Report {

@@ -165,6 +165,11 @@ pub fn sum(lines: &[Line], figure: impl Fn(&Line) -> u64) -> u64 {
         .sum()
 }
 
+/// The lines in which the agent tells of itself; the last one holds for the whole run.
+pub fn stats(lines: &[Line]) -> impl DoubleEndedIterator<Item = &Line> {
+    lines.iter().filter(|line| line.kind() == "stats")
+}
+
 /// Handshakes that a latency signal counted, measured and unmeasured together.
 pub fn handshakes(lines: &[Line], signal: &str) -> u64 {
     let figure = |map: &Line, name: &str| map.latency("L4", signal, name).unwrap_or(0);

@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 use crate::netns::Namespace;
-use crate::wait;
+use crate::{link, wait};
 
 /// Nothing in the lab listens here.
 const CLOSED_PORT: u16 = 1;
@@ -195,18 +195,7 @@ impl Routed {
 }
 
 fn connect(subnet: u8, left: &End<'_>, right: &End<'_>) -> Result<()> {
-    left.host.ip(&[
-        "link",
-        "add",
-        left.interface,
-        "type",
-        "veth",
-        "peer",
-        "name",
-        right.interface,
-        "netns",
-        right.host.name(),
-    ])?;
+    link::add_veth((left.host, left.interface), (right.host, right.interface))?;
     for end in [left, right] {
         let v4 = format!("{}/24", v4(subnet, end.number));
         let v6 = format!("{}/64", v6(subnet, end.number));

@@ -170,7 +170,8 @@ fn sockstat(bytes: &[u8]) {
             assert_written(&text, value);
         }
     }
-    let load = sockets::Load::parse(&text, Some(&text));
+    let mut load = sockets::Load::parse(&text);
+    load.add_v6(&text);
     for family in [0, 1] {
         let _ = load.may_fill(family, &sockets::Listening::default(), 0);
     }

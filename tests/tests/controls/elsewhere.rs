@@ -85,7 +85,7 @@ fn nothing_of_another_namespace_is_counted() -> Result<()> {
     };
     // Only a loopback: of its own it has no packet, no connection and no drop.
     let watched = Namespace::create("watched")?;
-    let idle = stats(&expect::calm(Agent::watch(&watched)?)?)?["map_fill"].clone();
+    let idle = last_stats(&expect::calm(Agent::watch(&watched)?)?)?["map_fill"].clone();
     let busy = Pair::build()?;
     let target = Pair::server_at(Family::V4, 7);
     let server = Server::start(&busy.server, target, Behaviour::Echo)?;
@@ -118,7 +118,7 @@ fn nothing_of_another_namespace_is_counted() -> Result<()> {
     drop(server);
 
     let lines = expect::calm(agent)?;
-    let stats = stats(&lines)?;
+    let stats = last_stats(&lines)?;
     for figure in ["suppressed_events", "lost_events"] {
         stream::ensure(&lines, stats[figure] == 0, || {
             format!("{figure} of other namespaces: {stats}")
@@ -132,10 +132,7 @@ fn nothing_of_another_namespace_is_counted() -> Result<()> {
     })
 }
 
-fn stats(lines: &[Line]) -> Result<&Value> {
-    lines
-        .iter()
-        .rfind(|line| line.kind() == "stats")
-        .map(Line::value)
-        .context("the agent said no stats")
+fn last_stats(lines: &[Line]) -> Result<&Value> {
+    let last = stream::stats(lines).next_back();
+    last.map(Line::value).context("the agent said no stats")
 }

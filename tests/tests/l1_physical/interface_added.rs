@@ -119,18 +119,7 @@ const ALL: [&str; 4] = [
 
 /// Adds a second link between the hosts and waits until packets pass: the neighbours know each other then.
 fn add(pair: &Pair) -> Result<()> {
-    pair.client.ip(&[
-        "link",
-        "add",
-        INTERFACE,
-        "type",
-        "veth",
-        "peer",
-        "name",
-        INTERFACE,
-        "netns",
-        pair.server.name(),
-    ])?;
+    link::add_veth((&pair.client, INTERFACE), (&pair.server, INTERFACE))?;
     for (host, address) in [(&pair.client, "10.7.0.1/24"), (&pair.server, "10.7.0.2/24")] {
         host.ip(&["address", "add", address, "dev", INTERFACE])?;
         link::set_up(host, INTERFACE, true)?;

@@ -2,12 +2,12 @@
 //!
 //! First evidence: the first connect that returns ENETUNREACH, at once.
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use anyhow::{Context as _, Result};
 use osi_tests::agent::Agent;
 use osi_tests::expect::{Expected, HARD};
-use osi_tests::load::{self, Exchange, Plan};
+use osi_tests::load::{self, Plan};
 use osi_tests::skip::{self, Need};
 use osi_tests::stream::{self, sum};
 use osi_tests::topology::{Family, Routed};
@@ -41,13 +41,7 @@ fn scenario(test: &str, family: Family) -> Result<()> {
 
     let fault = SystemTime::now();
     lab.remove_client_route(family)?;
-    let plan = Plan {
-        target,
-        connections: CONNECTS,
-        per_second: 20,
-        connect_timeout: Duration::from_secs(1),
-        exchange: Exchange::None,
-    };
+    let plan = Plan::connects(target, CONNECTS, 20);
     let report = load::connections(&lab.client, plan)?.join()?;
     let refused = report.errors_of(libc::ENETUNREACH);
     agent.ensure(refused == CONNECTS, || {

@@ -2,12 +2,12 @@
 //!
 //! First evidence: the first connect that returns ECONNREFUSED, at once.
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use anyhow::{Context as _, Result};
 use osi_tests::agent::{Agent, INTERVAL};
 use osi_tests::expect::{Expected, HARD};
-use osi_tests::load::{self, Exchange, Plan};
+use osi_tests::load::{self, Plan};
 use osi_tests::skip;
 use osi_tests::stream::{self, event_count, is_errno};
 use osi_tests::topology::{Family, Routed};
@@ -47,13 +47,7 @@ fn scenario(test: &str, family: Family) -> Result<()> {
     let agent = Agent::watch(&lab.client)?;
 
     let fault = SystemTime::now();
-    let plan = Plan {
-        target,
-        connections: CONNECTS,
-        per_second: 40,
-        connect_timeout: Duration::from_secs(1),
-        exchange: Exchange::None,
-    };
+    let plan = Plan::connects(target, CONNECTS, 40);
     let report = load::connections(&lab.client, plan)?.join()?;
     let refused = report.errors_of(libc::ECONNREFUSED);
     agent.ensure(refused == CONNECTS, || {
@@ -92,13 +86,7 @@ fn named_among_all_namespaces() -> Result<()> {
     let lab = Routed::build()?;
     let target = Routed::server_at(Family::V4, PORT);
     let agent = Agent::watch_all()?;
-    let plan = Plan {
-        target,
-        connections: CONNECTS,
-        per_second: 40,
-        connect_timeout: Duration::from_secs(1),
-        exchange: Exchange::None,
-    };
+    let plan = Plan::connects(target, CONNECTS, 40);
     let report = load::connections(&lab.client, plan)?.join()?;
     agent.ensure(report.errors_of(libc::ECONNREFUSED) == CONNECTS, || {
         format!("the connects ended with {:?}", report.errors)

@@ -61,12 +61,12 @@ fn packet_loss() -> Result<()> {
     let again = again()?;
     let lines = EXPECTED.stop(agent)?;
     let told = event_count(&lines, "retransmit", |_| true);
-    // RetransSegs counts segments, the tracepoint packets: one of those may stand for several segments.
-    let most_in_one = again / 50 + 5;
+    // Exact in most runs; on some kernels a few of a timer's calls never reach the tracepoint's programs (ADR 0004).
+    let missed_at_most = again / 50 + 5;
     stream::ensure(
         &lines,
-        (again.saturating_sub(most_in_one)..=again).contains(&told),
-        || format!("{again} segments were sent again and the events count {told} packets"),
+        (again.saturating_sub(missed_at_most)..=again).contains(&told),
+        || format!("{again} segments were sent again and the events count {told}"),
     )?;
     Ok(())
 }

@@ -7,8 +7,8 @@ use anyhow::{Context as _, Result, ensure};
 use osi_tests::agent::Agent;
 use osi_tests::netns::Namespace;
 use osi_tests::skip;
-use osi_tests::stream::{self, Line, event_count, rows};
-use osi_tests::wait;
+use osi_tests::stream::{self, event_count, rows, stats};
+use osi_tests::{link, wait};
 
 /// More than the map of peers holds, many times over.
 const PEERS: u32 = 100_000;
@@ -78,20 +78,9 @@ fn namespaces_that_come_and_go_leave_nothing() -> Result<()> {
     for number in 0..NAMESPACES {
         let left = Namespace::create("left")?;
         let right = Namespace::create("right")?;
-        left.ip(&[
-            "link",
-            "add",
-            "eth0",
-            "type",
-            "veth",
-            "peer",
-            "name",
-            "eth0",
-            "netns",
-            right.name(),
-        ])?;
+        link::add_veth((&left, "eth0"), (&right, "eth0"))?;
         left.ip(&["address", "add", "10.1.0.1/24", "dev", "eth0"])?;
-        left.ip(&["link", "set", "eth0", "up"])?;
+        link::set_up(&left, "eth0", true)?;
         // Some live long enough to be seen, most do not.
         if number % 50 == 0 {
             agent.wait_for_window(SystemTime::now(), 1)?;
@@ -120,10 +109,6 @@ fn refuse_each(host: &Namespace, numbers: std::ops::Range<u32>) -> Result<()> {
         }
         Ok(())
     })
-}
-
-fn stats(lines: &[Line]) -> impl Iterator<Item = &Line> {
-    lines.iter().filter(|line| line.kind() == "stats")
 }
 
 /// Resident memory (`VmRSS`).

@@ -4,16 +4,16 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use osi_tests::agent::Agent;
 use osi_tests::expect::{Expected, HARD};
 use osi_tests::foreign::{Foreign, Hook};
-use osi_tests::load::{self, Datagrams, Exchange, Plan};
+use osi_tests::load::{self, Plan};
 use osi_tests::netns::Namespace;
 use osi_tests::skip::{self, Need};
 use osi_tests::stream::{Line, event_count, rows};
 use osi_tests::topology::{Family, Pair};
-use osi_tests::{command, tc};
+use osi_tests::{command, link, tc};
 
 const ETH0: &str = "eth0";
 
@@ -29,22 +29,22 @@ fn an_xdp_program_of_others_stays() -> Result<()> {
     for end in [stop, Agent::kill] {
         let agent = Agent::watch_with(&pair.client, &["--xdp", "generic", "--iface", ETH0])?;
         ensure!(
-            xdp_program(&pair.client)? == theirs,
+            link::xdp_program(&pair.client, ETH0)? == theirs,
             "the agent replaced program {theirs:?} on {ETH0}"
         );
-        let xdp = probe(&agent, "xdp")?;
+        let xdp = agent.probe("xdp")?;
         let reason = xdp["reason"].as_str().unwrap_or("");
         agent.ensure(
             xdp["state"] == "unavailable" && reason.contains(&format!("program {}", foreign.id()?)),
             || format!("xdp is taken on {ETH0} and the agent says {xdp}"),
         )?;
-        let tc = probe(&agent, "tc")?;
+        let tc = agent.probe("tc")?;
         agent.ensure(tc["state"] == "active", || {
             format!("a refused XDP program blinds tc: {tc}")
         })?;
         end(agent)?;
         ensure!(
-            xdp_program(&pair.client)? == theirs,
+            link::xdp_program(&pair.client, ETH0)? == theirs,
             "the agent took program {theirs:?} off {ETH0}"
         );
     }
@@ -58,7 +58,7 @@ fn no_xdp_program_unless_asked() -> Result<()> {
     };
     let pair = Pair::build()?;
     let agent = Agent::watch(&pair.client)?;
-    let ours = xdp_program(&pair.client)?;
+    let ours = link::xdp_program(&pair.client, ETH0)?;
     agent.ensure(ours.is_none(), || {
         format!("nobody asked for XDP and {ETH0} has program {ours:?}")
     })?;
@@ -108,13 +108,7 @@ fn a_program_before_ours_is_told_as_blindness() -> Result<()> {
         Err(error) => return skip::skip(test, &format!("no TCX before Linux 6.6: {error:#}")),
     };
     let shadowed = SystemTime::now();
-    let answered = Plan {
-        target: Pair::server_at(Family::V4, 1),
-        connections: 200,
-        per_second: 100,
-        connect_timeout: Duration::from_secs(1),
-        exchange: Exchange::None,
-    };
+    let answered = Plan::connects(Pair::server_at(Family::V4, 1), 200, 100);
     load::connections(&pair.client, answered)?.join()?;
     let told = agent.wait_for(
         "packets of eth0 to be blind",
@@ -161,7 +155,7 @@ fn a_cgroup_program_of_others_stays() -> Result<()> {
         agent.ensure(is_there()?, || {
             "the agent replaced a program of the root cgroup".to_owned()
         })?;
-        let probe = probe(&agent, "tcp_connect")?;
+        let probe = agent.probe("tcp_connect")?;
         agent.ensure(
             probe["state"] == "active" && probe["variant"] != "sock_ops",
             || format!("sock_ops is taken, and the agent says {probe}"),
@@ -198,13 +192,7 @@ fn two_agents_agree() -> Result<()> {
     let first = Agent::watch(&pair.client)?;
     let second = Agent::watch(&pair.client)?;
     let fault = SystemTime::now();
-    let plan = Plan {
-        target: Pair::server_at(Family::V4, 81),
-        connections: CONNECTS,
-        per_second: 40,
-        connect_timeout: Duration::from_secs(1),
-        exchange: Exchange::None,
-    };
+    let plan = Plan::connects(Pair::server_at(Family::V4, 81), CONNECTS, 40);
     let report = load::connections(&pair.client, plan)?.join()?;
     let evidence = report.first_error.context("no connect failed")?;
     REFUSED.named(&first, fault, evidence)?;
@@ -216,14 +204,6 @@ fn two_agents_agree() -> Result<()> {
         "{CONNECTS} were refused, the first agent counts {told}"
     );
     // The second one goes on alone.
-    let more = Datagrams {
-        target: Pair::server_at(Family::V4, 7),
-        count: 1,
-        size: 64,
-        burst: 1,
-        every: Duration::from_millis(1),
-    };
-    load::datagrams(&pair.client, more)?.join()?;
     second.wait_for_window(SystemTime::now(), 1)?;
     let told = refused(&REFUSED.stop(second)?);
     ensure!(
@@ -235,31 +215,6 @@ fn two_agents_agree() -> Result<()> {
 
 fn stop(agent: Agent) -> Result<()> {
     agent.stop().map(drop)
-}
-
-/// A probe's row of the line `hello`.
-fn probe(agent: &Agent, name: &str) -> Result<serde_json::Value> {
-    let lines = agent.lines();
-    let hello = lines.first().context("the agent said nothing")?;
-    let found = rows(hello.value(), "probes").find(|probe| probe["name"] == name);
-    match found {
-        Some(probe) => Ok(probe.clone()),
-        None => bail!("hello lists no probe {name}: {hello}"),
-    }
-}
-
-/// The id of the XDP program on the client's interface.
-fn xdp_program(host: &Namespace) -> Result<Option<u64>> {
-    let links = command::json(Command::new("ip").args([
-        "-n",
-        host.name(),
-        "-j",
-        "link",
-        "show",
-        "dev",
-        ETH0,
-    ]))?;
-    Ok(links[0]["xdp"]["prog"]["id"].as_u64())
 }
 
 /// Filters of both directions, line by line.

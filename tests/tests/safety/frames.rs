@@ -46,12 +46,11 @@ fn no_frame_has_its_fate_changed() -> Result<()> {
         for number in 0..FRAMES {
             make(&mut random, &mut frame);
             for (program, (name, verdict)) in &programs {
-
                 let ran = match program.run(&frame, &mut after) {
                     Err(_) if frame.len() < HEADERS && *name != "osi_xdp" => continue,
                     ran => ran?,
                 };
- runs += 1;
+                runs += 1;
                 ensure!(
                     ran.verdict == *verdict && after.get(..ran.length) == Some(frame.as_slice()),
                     "frame {number} of {} bytes: {name} returns {} and leaves {} bytes: {frame:02x?}",

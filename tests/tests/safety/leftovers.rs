@@ -18,7 +18,7 @@ fn sigkill_leaves_nothing() -> Result<()> {
     scenario(
         "safety::leftovers::sigkill_leaves_nothing",
         |agent, host| {
-            let by_filters = agent.variant("tc").as_deref() == Some("clsact");
+            let by_filters = agent.probe("tc")?["variant"] == "clsact";
             agent.kill()?;
             // Before 6.6 the kernel has no link for them: filters outlive their process, and the next agent removes them.
             if by_filters {

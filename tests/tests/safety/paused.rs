@@ -7,7 +7,7 @@ use osi_tests::agent::Agent;
 use osi_tests::load::{self, Exchange, Plan};
 use osi_tests::server::{Behaviour, Server};
 use osi_tests::skip;
-use osi_tests::stream::{self, event_count, handshakes, rows, sum};
+use osi_tests::stream::{self, event_count, handshakes, rows, stats, sum};
 use osi_tests::topology::{Family, Pair};
 
 const CONNECTIONS: u64 = 10_000;
@@ -62,10 +62,7 @@ fn nothing_is_lost_while_it_is_stopped() -> Result<()> {
     let lines = agent.stop()?;
     let counted = handshakes(&lines, "tcp_handshake_client");
     let told = event_count(&lines, "connect_failed", |_| true);
-    let stats = lines
-        .iter()
-        .rfind(|line| line.kind() == "stats")
-        .context("no stats line came")?;
+    let stats = stats(&lines).next_back().context("no stats line came")?;
     let misses: u64 = rows(stats.value(), "probes")
         .filter_map(|probe| probe["misses"].as_u64())
         .sum();

@@ -1,10 +1,9 @@
 //! Every system call of a whole run that could change something, as strace sees it: nothing is written but the output.
 
 use std::process::Command;
-use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use osi_tests::load::{Exchange, Plan};
+use osi_tests::load::Plan;
 use osi_tests::skip::{self, Need};
 use osi_tests::topology::Family;
 use osi_tests::topology::Pair;
@@ -63,13 +62,7 @@ fn a_run_writes_nothing_but_its_output() -> Result<()> {
             "4s",
         ]);
     // Refusals, so that the readers of listeners, ports and processes have work.
-    let plan = Plan {
-        target: Pair::server_at(Family::V4, 81),
-        connections: 300,
-        per_second: 100,
-        connect_timeout: Duration::from_secs(1),
-        exchange: Exchange::None,
-    };
+    let plan = Plan::connects(Pair::server_at(Family::V4, 81), 300, 100);
     let work = load::connections(&pair.client, plan)?;
     let ended = agent::run(&mut traced)?;
     work.join()?;

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result, ensure};
 use osi_tests::agent::{self, Agent};
-use osi_tests::load::{self, Exchange, Plan};
+use osi_tests::load::{self, Plan};
 use osi_tests::stream::{self, Line, event_count, is_errno};
 use osi_tests::topology::{Family, Pair};
 use osi_tests::{skip, wait};
@@ -93,13 +93,7 @@ fn the_last_window_is_told() -> Result<()> {
     };
     let pair = Pair::build()?;
     let agent = Agent::watch_every(&pair.client, "5s")?;
-    let plan = Plan {
-        target: Pair::server_at(Family::V4, 81),
-        connections: 25,
-        per_second: 100,
-        connect_timeout: Duration::from_secs(1),
-        exchange: Exchange::None,
-    };
+    let plan = Plan::connects(Pair::server_at(Family::V4, 81), 25, 100);
     let report = load::connections(&pair.client, plan)?.join()?;
     let refused = report.errors_of(libc::ECONNREFUSED);
     agent.ensure(refused == 25, || {

@@ -17,7 +17,7 @@ use crate::sh;
 pub(super) enum Accelerator {
     /// By the processor.
     Kvm,
-    /// By translation, ten to thirty times slower.
+    /// By translation, many times slower.
     Tcg,
 }
 

@@ -3,7 +3,7 @@
 use osi_common::layer::Layer;
 
 use crate::layer::drops::drops;
-use crate::layer::{Amount, DropRow, Read, Source, Unit, Window, rows};
+use crate::layer::{Amount, DropRow, LayerMap, Read, Source, Unit, Window, rows};
 use crate::scope::ScopeKind;
 
 rows! { Layer::L3;
@@ -29,7 +29,13 @@ fn dropped(window: &Window, rows: &mut Vec<Amount>) {
     }));
 }
 
+/// The rows that stand for verdicts of packet filters.
+pub fn by_rules(map: &LayerMap) -> impl Iterator<Item = &DropRow> {
+    let rows = map.layers.iter().flat_map(|layer| &layer.drops);
+    rows.filter(|row| by_rule(row))
+}
+
 /// Whether the row stands for a verdict of a packet filter.
-pub fn by_rule(row: &DropRow) -> bool {
+fn by_rule(row: &DropRow) -> bool {
     row.reason.starts_with(REASON)
 }

@@ -1,5 +1,8 @@
 //! Names near one that nobody has: what was probably meant.
 
+// Letters to insert, delete, replace, or swap with their neighbour.
+use strsim::osa_distance as distance;
+
 /// A longer word is no misspelt name.
 const LONGEST: usize = 64;
 
@@ -48,25 +51,6 @@ pub(super) fn near(wanted: &str, known: &[&'static str]) -> Vec<&'static str> {
         .map(|(_, name)| name)
         .take(MOST)
         .collect()
-}
-
-/// Letters to insert, delete, replace, or swap with their neighbour.
-fn distance(a: &str, b: &str) -> usize {
-    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
-    let mut before: Vec<usize> = Vec::new();
-    let mut above: Vec<usize> = (0..=b.len()).collect();
-    for i in 1..=a.len() {
-        let mut row = vec![i; b.len() + 1];
-        for j in 1..=b.len() {
-            let replaced = above[j - 1] + usize::from(a[i - 1] != b[j - 1]);
-            row[j] = replaced.min(above[j] + 1).min(row[j - 1] + 1);
-            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
-                row[j] = row[j].min(before[j - 2] + 1);
-            }
-        }
-        before = std::mem::replace(&mut above, row);
-    }
-    above[b.len()]
 }
 
 #[cfg(test)]

@@ -35,13 +35,7 @@ impl Interfaces {
                 .iter()
                 .map(|(iface, why)| format!("{}: {why}", iface.name))
                 .collect();
-            if !refused.is_empty() {
-                status.reason = Some(refused.join("; "));
-                if self.slots.is_empty() {
-                    status.state = ProbeState::Unavailable;
-                    status.variant = None;
-                }
-            }
+            refuse(status, &refused, self.slots.is_empty());
             let carriers: Vec<_> = self
                 .slots
                 .iter()
@@ -60,15 +54,12 @@ impl Interfaces {
                 ))
             })
             .collect();
-        for status in statuses
-            .iter_mut()
-            .filter(|status| status.name == "xdp" && !xdp_refused.is_empty())
-        {
-            status.reason = Some(xdp_refused.join("; "));
-            if !self.slots.iter().any(|slot| slot.xdp) {
-                status.state = ProbeState::Unavailable;
-                status.variant = None;
-            }
+        for status in statuses.iter_mut().filter(|status| status.name == "xdp") {
+            refuse(
+                status,
+                &xdp_refused,
+                !self.slots.iter().any(|slot| slot.xdp),
+            );
         }
         let xdp_wanted = matches!(self.options.xdp, XdpMode::Native | XdpMode::Generic);
         for status in statuses
@@ -77,5 +68,17 @@ impl Interfaces {
         {
             status.state = ProbeState::Off;
         }
+    }
+}
+
+/// Tells why interfaces go without a probe, and that it is at work on none where that is so.
+fn refuse(status: &mut ProbeStatus, reasons: &[String], nowhere: bool) {
+    if reasons.is_empty() {
+        return;
+    }
+    status.reason = Some(reasons.join("; "));
+    if nowhere {
+        status.state = ProbeState::Unavailable;
+        status.variant = None;
     }
 }

@@ -194,26 +194,26 @@ pub(crate) struct Load {
 
 impl Load {
     fn read(buffer: &mut String) -> io::Result<Self> {
-        let v4 = procfs::net("sockstat", buffer)?.to_owned();
+        let mut load = Self::parse(procfs::net("sockstat", buffer)?);
         match procfs::net("sockstat6", buffer) {
-            Ok(v6) => Ok(Self::parse(&v4, Some(v6))),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::parse(&v4, None)),
-            Err(error) => Err(error),
+            Ok(v6) => load.add_v6(v6),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+        Ok(load)
+    }
+
+    /// What `sockstat` says: IPv4, and TIME_WAIT of both.
+    pub(crate) fn parse(sockstat: &str) -> Self {
+        Self {
+            in_use: [or_many(keyed(sockstat, "TCP", "inuse")), 0],
+            time_wait: or_many(keyed(sockstat, "TCP", "tw")),
         }
     }
 
-    /// `sockstat`, and `sockstat6` where there is IPv6.
-    pub(crate) fn parse(v4: &str, v6: Option<&str>) -> Self {
-        // What is not shown may be there, and no host has more.
-        let most = u64::from(u32::MAX);
-        let or_many = |count: Option<u64>| count.unwrap_or(most).min(most);
-        Self {
-            in_use: [
-                or_many(keyed(v4, "TCP", "inuse")),
-                v6.map_or(0, |text| or_many(keyed(text, "TCP6", "inuse"))),
-            ],
-            time_wait: or_many(keyed(v4, "TCP", "tw")),
-        }
+    /// What `sockstat6` says, where there is IPv6.
+    pub(crate) fn add_v6(&mut self, sockstat6: &str) {
+        self.in_use[1] = or_many(keyed(sockstat6, "TCP6", "inuse"));
     }
 
     /// Whether the sockets of a family may be worth a row.
@@ -225,6 +225,12 @@ impl Load {
     fn open(&self, listening: &Listening, family: usize) -> u64 {
         self.in_use[family].saturating_sub(listening.count[family])
     }
+}
+
+/// What is not shown may be there, and no host has more.
+fn or_many(count: Option<u64>) -> u64 {
+    const MOST: u64 = u32::MAX as u64;
+    count.unwrap_or(MOST).min(MOST)
 }
 
 /// Sockets per tuple.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use super::super::facts::{Seen, dropped};
 use super::Routes;
-use crate::layer::l3_network::netfilter::{REASON, by_rule};
+use crate::layer::l3_network::netfilter::{REASON, by_rules};
 use crate::layer::{LayerMap, Window};
 use crate::scope::{Netns, Scope};
 use crate::snapshot::{Mib, NetnsState};
@@ -45,14 +45,11 @@ impl Filtered {
             inbound.retain(|(at, _)| at + WINDOWS > windows);
             !inbound.is_empty()
         });
-        for row in map.layers.iter().flat_map(|layer| &layer.drops) {
+        for row in by_rules(map) {
             let of_row = |state: &&NetnsState| Scope::netns(&state.netns) == row.scope;
             let Some(state) = window.now.namespaces.iter().find(of_row) else {
                 continue;
             };
-            if !by_rule(row) {
-                continue;
-            }
             let rows = self.rows.entry(state.netns.clone()).or_default();
             if rows.back().is_none_or(|(at, _)| *at < windows) {
                 rows.push_back((windows, inbound(window, map, routes, state)));
@@ -81,11 +78,8 @@ impl Filtered {
 
 fn inbound(window: &Window, map: &LayerMap, routes: &Routes, state: &NetnsState) -> Inbound {
     let scope = Scope::netns(&state.netns);
-    let packets: u64 = map
-        .layers
-        .iter()
-        .flat_map(|layer| &layer.drops)
-        .filter(|row| by_rule(row) && row.scope == scope)
+    let packets: u64 = by_rules(map)
+        .filter(|row| row.scope == scope)
         .map(|row| row.packets)
         .sum();
     let samples = dropped(window, REASON, &state.netns);

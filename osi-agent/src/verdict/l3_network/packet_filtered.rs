@@ -8,7 +8,7 @@ use super::super::{
     Threshold,
 };
 use crate::layer::DropRow;
-use crate::layer::l3_network::netfilter::{NETFILTER_DROPS, REASON, by_rule};
+use crate::layer::l3_network::netfilter::{NETFILTER_DROPS, REASON, by_rules};
 use crate::layer::l3_network::routes::{IP_RECEIVED, IP_SENT, IP6_RECEIVED, IP6_SENT};
 use crate::scope::Scope;
 use crate::snapshot::NetnsState;
@@ -64,7 +64,9 @@ fn detect(facts: &Facts, found: &mut Vec<Sighting>) {
 
 fn sighting(facts: &Facts, state: &NetnsState) -> Option<Sighting> {
     let scope = Scope::netns(&state.netns);
-    let rows: Vec<_> = drop_rows(facts).filter(|row| row.scope == scope).collect();
+    let rows: Vec<_> = by_rules(facts.map)
+        .filter(|row| row.scope == scope)
+        .collect();
     let packets: u64 = rows.iter().map(|row| row.packets).sum();
     if packets == 0 {
         return None;
@@ -126,15 +128,6 @@ fn by_whom(row: &DropRow) -> Evidence {
     };
     let why = format!("packets dropped by {whom}");
     Evidence::new(&row.reason, row.packets as f64, "packets", why)
-}
-
-fn drop_rows<'a>(facts: &Facts<'a>) -> impl Iterator<Item = &'a DropRow> {
-    facts
-        .map
-        .layers
-        .iter()
-        .flat_map(|layer| &layer.drops)
-        .filter(|row| by_rule(row))
 }
 
 /// A full connection tracking table ends in the same drop reason; its own counters are not read yet.
