@@ -165,6 +165,21 @@ pub fn sum(lines: &[Line], figure: impl Fn(&Line) -> u64) -> u64 {
         .sum()
 }
 
+/// Fails unless `counted` is what was `offered`, but for calls that the kernel says it did not make: a program that is
+/// interrupted is not run again on that CPU meanwhile. On a machine at full speed there are none.
+pub fn ensure_counted(lines: &[Line], what: &str, offered: u64, counted: u64) -> Result<()> {
+    let missed = stats(lines).next_back().map_or(0, |stats| {
+        rows(stats.value(), "probes")
+            .filter_map(|probe| probe["misses"].as_u64())
+            .sum()
+    });
+    ensure(
+        lines,
+        counted <= offered && offered - counted <= missed,
+        || format!("{offered} {what} were offered, {counted} counted and {missed} calls missed"),
+    )
+}
+
 /// The lines in which the agent tells of itself; the last one holds for the whole run.
 pub fn stats(lines: &[Line]) -> impl DoubleEndedIterator<Item = &Line> {
     lines.iter().filter(|line| line.kind() == "stats")

@@ -1,4 +1,9 @@
 //! Bounded reads of kernel memory: the only place where kernel pointers are followed.
+//!
+//! Only the fields of a tracepoint's own argument are read by dereference. What a field points to is read through the helper,
+//! which checks the address and catches every fault: a pointer field may hold something else (`skb->dev` is a UDP socket's
+//! scratch space while a datagram is queued), and on kernels before "bpf: Ensure main program has an extable" (6.5) a
+//! dereference that faults in a program with subprograms is a panic, not a zero.
 
 use aya_ebpf::helpers::bpf_probe_read_kernel;
 use osi_common::offsets::ABSENT;
@@ -7,12 +12,12 @@ use osi_common::offsets::ABSENT;
 #[derive(Clone, Copy)]
 pub(crate) struct Object {
     pointer: *const u8,
-    /// The verifier knows its type and vouches that it is no null: fields are read by direct dereference.
+    /// An argument of which the verifier knows the type, and that is alive: fields are read by direct dereference.
     typed: bool,
 }
 
 impl Object {
-    /// Wraps a tracepoint argument that is never null, or what was read from one; `None` when it is null after all.
+    /// Wraps a tracepoint argument that is never null; `None` when it is null after all.
     #[inline(always)]
     pub(crate) fn typed(pointer: *const u8) -> Option<Self> {
         if pointer.is_null() {
@@ -47,7 +52,7 @@ impl Object {
         self.pointer as u64
     }
 
-    /// Reads a field: by direct dereference where the type is known (the kernel turns a fault into zero), else by helper.
+    /// Reads a field: by direct dereference of an argument, else by helper.
     #[inline(always)]
     pub(crate) fn field<T: Copy>(self, offset: u32) -> Option<T> {
         if !self.typed {
@@ -56,21 +61,17 @@ impl Object {
         if offset == ABSENT {
             return None;
         }
-        // SAFETY: the verifier has proven that the offset lies on a field of this size, and faults read as zero.
+        // SAFETY: the verifier has proven that the offset lies on a field of this size, and the kernel holds its argument while
+        // the program runs.
         Some(unsafe {
             core::ptr::read_volatile(self.pointer.byte_add(offset as usize).cast::<T>())
         })
     }
 
-    /// Follows a pointer field.
+    /// Follows a pointer field. What it leads to may be anything.
     #[inline(always)]
     pub(crate) fn pointer(self, offset: u32) -> Option<Self> {
-        let pointer = self.field::<*const u8>(offset)?;
-        if self.typed {
-            Self::typed(pointer)
-        } else {
-            Self::untyped(pointer)
-        }
+        Self::untyped(self.field(offset)?)
     }
 
     /// Reads a field by helper, whatever is known of the object: for fields beyond the type that the verifier tracks.

@@ -4,6 +4,7 @@ mod bounded;
 mod doctor;
 mod foreign;
 mod frames;
+mod kernel_memory;
 mod leftovers;
 mod paused;
 mod privileges;
