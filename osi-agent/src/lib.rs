@@ -10,6 +10,8 @@ pub mod scope;
 
 pub mod snapshot;
 
+pub mod helper;
+
 pub mod layer;
 
 pub mod verdict;
@@ -21,6 +23,8 @@ pub mod output;
 pub mod config;
 
 pub mod run;
+
+pub mod sandbox;
 
 #[doc(hidden)]
 pub mod fuzz;

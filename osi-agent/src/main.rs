@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 use osi_agent::config::{Cli, Command, Exit, Failure, Settings};
+use osi_agent::helper;
 use osi_agent::output::glyphs::Glyphs;
 use osi_agent::output::{explain, json, stdout};
 use osi_agent::run;
@@ -38,6 +39,7 @@ fn say(help: &clap::Error) -> anyhow::Result<ExitCode> {
 fn obey(command: Command) -> anyhow::Result<Exit> {
     let text = match command {
         Command::Watch(args) => return run::watch(Settings::resolve(&args)?),
+        Command::Helper => return helper::serve(),
         Command::Doctor(args) => return run::doctor(&args),
         Command::Explain { name } => {
             explain::explain(&name, Glyphs::of_environment())?.into_bytes()

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::hash::{Hash, Hasher};
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// What a scope names. The order is from wide to narrow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, JsonSchema)]
@@ -31,7 +31,7 @@ pub enum ScopeKind {
 }
 
 /// A network namespace. Identity is inode and cookie: inodes are reused.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Netns {
     /// Inode number, as `ls -i /run/netns` and `lsns` show it.
     pub inode: u32,
@@ -43,7 +43,7 @@ pub struct Netns {
 }
 
 /// An interface. Identity is the index within its namespace.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Iface {
     /// Interface index.
     pub ifindex: u32,

@@ -4,6 +4,7 @@
 ///
 /// It is a table index and a word in outputs; kernel maps carry no `Layer`, only integers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "user", derive(serde::Serialize, serde::Deserialize))]
 pub enum Layer {
     /// Physical: links, their speed and errors, the receive backlog of each CPU.
     L1,

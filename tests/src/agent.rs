@@ -1,6 +1,5 @@
 //! The agent under test: started from the host, limited to one namespace, its stream read, parsed and validated line by line.
 
-use std::ffi::OsString;
 use std::io::{BufRead as _, BufReader, Read};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
@@ -15,7 +14,7 @@ use serde_json::Value;
 
 use crate::netns::Namespace;
 use crate::stream::{self, Line};
-use crate::{scale, schema, transcript, wait};
+use crate::{processes, scale, schema, transcript, wait};
 
 /// The sampling interval of every scenario.
 pub const INTERVAL: Duration = Duration::from_secs(1);
@@ -117,17 +116,29 @@ impl Agent {
         Self::watch_namespaces("all", "1s", &[])
     }
 
+    /// The same, started by another program, which gets the agent's words as its last ones.
+    pub fn watch_all_by(starter: Command) -> Result<Self> {
+        Self::watch_by(starter, "all", "1s", &[])
+    }
+
     fn watch_namespaces(which: &str, interval: &str, options: &[&str]) -> Result<Self> {
-        let always = ["watch", "--json", "--interval", interval, "--netns", which];
-        let args: Vec<_> = always.iter().chain(options).map(OsString::from).collect();
-        let agent = Self::start(&args)?;
+        Self::watch_by(Command::new(binary()?), which, interval, options)
+    }
+
+    fn watch_by(
+        mut starter: Command,
+        which: &str,
+        interval: &str,
+        options: &[&str],
+    ) -> Result<Self> {
+        starter.args(["watch", "--json", "--interval", interval, "--netns", which]);
+        let agent = Self::start(starter.args(options))?;
         agent.wait_for("the first fault map", START, Line::is_fault_map)?;
         Ok(agent)
     }
 
-    fn start(args: &[OsString]) -> Result<Self> {
-        let mut child = Command::new(binary()?)
-            .args(args)
+    fn start(command: &mut Command) -> Result<Self> {
+        let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -157,6 +168,15 @@ impl Agent {
     /// The agent's process id.
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Its process and the helper that it started.
+    pub fn processes(&self) -> Result<[u32; 2]> {
+        let helper = processes::children(self.pid())?;
+        match *helper {
+            [helper] => Ok([self.pid(), helper]),
+            _ => bail!("the agent has these children instead of one: {helper:?}"),
+        }
     }
 
     /// Every line so far.

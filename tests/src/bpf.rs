@@ -9,6 +9,8 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 
+use crate::processes;
+
 /// Ids of programs and of links.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Objects {
@@ -23,7 +25,7 @@ impl Objects {
     pub fn held_by(pid: u32) -> Result<Self> {
         let mut held = Self::default();
         held.add_descriptors(pid)?;
-        for child in children(pid)? {
+        for child in processes::children(pid)? {
             held.add_descriptors(child)?;
         }
         Ok(held)
@@ -65,17 +67,6 @@ impl Objects {
         }
         Ok(())
     }
-}
-
-fn children(pid: u32) -> Result<Vec<u32>> {
-    let mut found = Vec::new();
-    for task in fs::read_dir(format!("/proc/{pid}/task"))? {
-        let text = fs::read_to_string(task?.path().join("children"))?;
-        for child in text.split_whitespace() {
-            found.push(child.parse()?);
-        }
-    }
-    Ok(found)
 }
 
 fn shown(kind: &str, ids: &BTreeSet<u64>) -> Result<BTreeSet<u64>> {

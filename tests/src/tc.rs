@@ -65,8 +65,7 @@ impl<'a> Shaper<'a> {
 
     /// Takes the cap away.
     pub fn remove(self) -> Result<()> {
-        command::output(tc(self.host).args(["qdisc", "del", "dev", self.interface, "root"]))
-            .map(drop)
+        good_wire(self.host, self.interface)
     }
 }
 
@@ -90,6 +89,22 @@ pub fn add_foreign_filter(host: &Namespace, interface: &str) -> Result<()> {
         ]))?;
     }
     Ok(())
+}
+
+/// Makes an interface treat what it sends as a bad wire would (`tc-netem(8)`); `None` where the kernel has no netem.
+pub fn bad_wire(host: &Namespace, interface: &str, what: &[&str]) -> Result<Option<()>> {
+    let mut add = tc(host);
+    add.args(["qdisc", "add", "dev", interface, "root", "netem"]);
+    match command::output(add.args(what)) {
+        Ok(_) => Ok(Some(())),
+        Err(error) if format!("{error:#}").contains("qdisc kind is unknown") => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Takes an interface's root qdisc away.
+pub fn good_wire(host: &Namespace, interface: &str) -> Result<()> {
+    command::output(tc(host).args(["qdisc", "del", "dev", interface, "root"])).map(drop)
 }
 
 fn tc(host: &Namespace) -> Command {

@@ -52,6 +52,10 @@ pub enum Command {
         shell: Shell,
     },
 
+    /// Read the host for the process at the other end of standard input
+    #[command(name = crate::helper::COMMAND, hide = true)]
+    Helper,
+
     /// Print the manual page
     ///
     /// To read it: osi-agent man | man -l -

@@ -17,8 +17,6 @@ pub mod own;
 
 pub mod preflight;
 
-pub mod privileges;
-
 pub mod table;
 
 pub use attach::{ProbeOptions, Probes};

@@ -2,6 +2,8 @@
 
 use std::os::fd::{AsRawFd as _, BorrowedFd};
 
+use serde::{Deserialize, Serialize};
+
 use super::{MapFill, ProbeRuns, SelfStats};
 use crate::snapshot::{Blind, KernelMaps};
 use osi_common::layer::Layer;
@@ -10,25 +12,46 @@ use osi_common::occurrence::Health;
 /// What the agent costs right now; cheap enough for every window.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Cost {
-    /// CPU time of all threads since the start, user and system.
+    /// CPU time of all threads of both processes since the start, user and system.
     pub cpu_ns: u64,
-    /// Resident memory.
+    /// Resident memory of both.
     pub rss_bytes: u64,
     /// Occurrences lost since the start.
     pub lost_events: u64,
 }
 
-/// What the agent costs right now.
-pub fn cost(maps: &KernelMaps) -> Cost {
+/// What a process of the agent costs.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub struct Usage {
+    /// CPU time of all its threads since its start, user and system.
+    pub cpu_ns: u64,
+    /// Its resident memory.
+    pub rss_bytes: u64,
+}
+
+impl Usage {
+    /// Of the calling process.
+    pub fn own() -> Self {
+        Self {
+            cpu_ns: cpu_ns(),
+            rss_bytes: rss_bytes(),
+        }
+    }
+}
+
+/// What the agent costs right now, its helper included.
+pub fn cost(maps: &KernelMaps, helper: Usage) -> Cost {
+    let own = Usage::own();
     Cost {
-        cpu_ns: cpu_ns(),
-        rss_bytes: rss_bytes(),
+        cpu_ns: own.cpu_ns + helper.cpu_ns,
+        rss_bytes: own.rss_bytes + helper.rss_bytes,
         lost_events: health(maps, Health::Uncounted),
     }
 }
 
 /// Everything that the agent says about itself.
 pub fn stats(
+    cost: Cost,
     maps: &KernelMaps,
     probes: Vec<ProbeRuns>,
     map_bytes: u64,
@@ -38,7 +61,7 @@ pub fn stats(
         cpu_ns,
         rss_bytes,
         lost_events,
-    } = cost(maps);
+    } = cost;
     let fill = maps.fill.iter().map(|(name, used, capacity)| MapFill {
         name: (*name).to_owned(),
         used: *used,

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::sandbox::Role;
+
 /// A capability that the agent makes use of.
 #[derive(Debug)]
 pub struct Capability {
@@ -13,6 +15,8 @@ pub struct Capability {
     pub needed_for: &'static str,
     /// Without it nothing is measured; without the others something is blind.
     pub required: bool,
+    /// Who still needs it once everything is loaded and attached.
+    pub kept: &'static [Role],
 }
 
 /// Capabilities that the agent makes use of.
@@ -22,52 +26,60 @@ pub static CAPABILITIES: &[Capability] = &[
         bit: 39,
         needed_for: "maps and programs",
         required: true,
+        kept: &[Role::Watcher],
     },
     Capability {
         name: "CAP_PERFMON",
         bit: 38,
         needed_for: "programs that read kernel memory",
         required: true,
+        kept: &[],
     },
     Capability {
         name: "CAP_NET_ADMIN",
         bit: 12,
         needed_for: "tc, XDP and sock_ops programs, socket details",
         required: true,
+        kept: &[Role::Watcher, Role::Helper],
     },
     Capability {
         name: "CAP_SYS_PTRACE",
         bit: 19,
         needed_for: "finding the network namespaces of other users' processes; without it they are not seen",
         required: false,
+        kept: &[Role::Helper],
     },
     Capability {
         name: "CAP_SYS_ADMIN",
         bit: CAP_SYS_ADMIN,
         needed_for: "entering other network namespaces; without it they are blind",
         required: false,
+        kept: &[Role::Helper],
     },
     Capability {
         name: "CAP_DAC_READ_SEARCH",
         bit: 2,
         needed_for: "files of /proc and /sys that only their owner may read",
         required: false,
+        kept: &[Role::Helper],
     },
     Capability {
         name: "CAP_SYSLOG",
         bit: 34,
         needed_for: "addresses of kernel functions, where kernel.kptr_restrict hides them; without it drops have no caller",
         required: false,
+        kept: &[],
     },
     Capability {
         name: "CAP_SYS_RESOURCE",
         bit: 24,
         needed_for: "room for maps on kernels before 5.11, which count them as locked memory",
         required: false,
+        kept: &[],
     },
 ];
 /// Stands in for CAP_BPF and CAP_PERFMON.
-const CAP_SYS_ADMIN: u32 = 21;
+pub(crate) const CAP_SYS_ADMIN: u32 = 21;
 
 /// Effective capabilities of this process, as a bit set (`/proc/self/status`, `CapEff`).
 pub fn effective_capabilities() -> u64 {

@@ -69,6 +69,20 @@ const fn tracepoint(name: &'static str) -> Variant {
     }
 }
 
+/// The probe that a program serves.
+pub fn probe_of(program: &str) -> Option<&'static Probe> {
+    let is_it = |variant: &Variant| match variant.attach {
+        Attach::TracepointBtf(name)
+        | Attach::SockOps(name)
+        | Attach::Fentry(name, _)
+        | Attach::Kprobe(name, _) => name == program,
+        Attach::Tcx | Attach::Clsact => program.starts_with("osi_tc"),
+        Attach::Xdp => program.starts_with("osi_xdp"),
+        Attach::StandIn(_) => false,
+    };
+    PROBES.iter().find(|probe| probe.variants.iter().any(is_it))
+}
+
 /// All probes. A hook's program may serve several; each is loaded and attached on its own.
 pub static PROBES: &[Probe] = &[
     Probe {

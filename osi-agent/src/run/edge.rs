@@ -10,6 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
 
 use crate::config::Failure;
+use crate::sandbox;
 
 /// Everything that can wake the owner of the state.
 #[derive(Debug)]
@@ -50,16 +51,14 @@ impl Edges {
         let (theirs, flag) = (sender.clone(), Arc::clone(&announced));
         // Registered here and not on the thread: a signal from now on is ours, not the default's.
         let signals = runtime.block_on(async { Signals::register() })?;
-        std::thread::Builder::new()
-            .name("edges".to_owned())
-            .spawn(move || {
-                runtime.block_on(async move {
-                    tokio::join!(
-                        signals.watch(theirs.clone(), restore),
-                        tick(started, theirs, flag)
-                    );
-                });
-            })?;
+        sandbox::idle_thread("edges", move || {
+            runtime.block_on(async move {
+                tokio::join!(
+                    signals.watch(theirs.clone(), restore),
+                    tick(started, theirs, flag)
+                );
+            });
+        })?;
         Ok((
             Self {
                 wakes,

@@ -8,7 +8,7 @@ use osi_common::layer::Layer;
 use crate::config::{Exit, FailOn, Settings};
 use crate::output::json::{BlindLayer, Bye, Hello, LayerTotals};
 use crate::output::tui;
-use crate::probe::privileges;
+use crate::sandbox;
 use crate::verdict::{BlindRow, FaultMap, VerdictState};
 
 mod checks;
@@ -18,6 +18,8 @@ mod doctor;
 mod edge;
 
 mod front;
+
+mod missed;
 
 mod session;
 
@@ -34,13 +36,14 @@ const FLUSH: Duration = Duration::from_secs(2);
 
 /// `osi-agent watch`.
 pub fn watch(settings: Settings) -> anyhow::Result<Exit> {
-    privileges::give_up().context("cannot give up privileges")?;
+    sandbox::begin().context("cannot give up privileges")?;
     let (edges, starter) = Edges::start(tui::give_back)?;
     let mut session = Session::open(settings, "watch")?;
     if let Err(why) = checks::probes(session.probes()) {
         session.close();
         return Err(why).context("run `osi-agent doctor` for the whole list");
     }
+    session.confine().context("cannot give up privileges")?;
     let mut front = Front::open(&session, edges.sender())?;
     front.hello(&hello(&session));
     starter.go(session.settings().interval, session.settings().duration);

@@ -1,23 +1,25 @@
 //! Everything that lives from window to window, and the fold of one window.
 
 use std::cell::RefCell;
+use std::io;
 use std::time::Duration;
 
 use osi_common::occurrence::Sample;
 
-use super::checks;
+use super::{checks, missed};
 use crate::config::{Failure, Settings};
 use crate::event::{self, Clock, Event};
+use crate::helper::Helper;
 use crate::host::cgroups::Cgroups;
 use crate::host::namespaces::{self, NetnsScope};
 use crate::host::text::clean;
 use crate::layer::{self, Window};
 use crate::probe::{
-    Kernel, ProbeOptions, ProbeState, ProbeStatus, Probes, SelfStats, own, preflight,
+    Kernel, ProbeOptions, ProbeRuns, ProbeState, ProbeStatus, Probes, SelfStats, own, preflight,
 };
+use crate::sandbox;
 use crate::scope::Netns;
 use crate::snapshot::maps::Maps;
-use crate::snapshot::sampler::Sampler;
 use crate::snapshot::{Blind, Link, Snapshot};
 use crate::verdict::{Circumstances, FaultMap, History, judge};
 
@@ -34,7 +36,7 @@ pub(crate) struct Session {
     kernel: Kernel,
     probes: Probes,
     maps: Maps,
-    sampler: Sampler,
+    helper: Helper,
     cgroups: RefCell<Cgroups>,
     previous: Snapshot,
     /// Samples younger than the snapshot that was being taken when they arrived.
@@ -42,10 +44,14 @@ pub(crate) struct Session {
     history: History,
     settings: Settings,
     home: Netns,
+    /// Programs go on interfaces of another namespace than the agent's own.
+    elsewhere: bool,
     boot_id: String,
     host: String,
     windows: u64,
     map_bytes: u64,
+    /// Runs and misses of the programs, as of the last snapshot.
+    runs: Vec<ProbeRuns>,
 }
 
 /// What a window left.
@@ -66,12 +72,14 @@ impl Session {
         checks::privileges(command)?;
         let mut kernel = Kernel::read();
         checks::types(&kernel)?;
-        let mut sampler = Sampler::spawn(scope.clone())?;
-        let first = sampler.sample(readers_deadline(settings.interval));
+        let mut helper = Helper::start(&scope)?;
+        let first = helper.sample(readers_deadline(settings.interval));
+        let own = namespaces::own()?;
         let home = match scope {
-            NetnsScope::All => sampler.registry().own().clone(),
+            NetnsScope::All => own.clone(),
             NetnsScope::One(ref handle) => handle.clone(),
         };
+        let elsewhere = home.netns != own.netns;
         checks::ifaces(&settings, &first.namespaces, home.netns.inode)?;
         let home_netns = home.netns.clone();
         let options = ProbeOptions {
@@ -96,7 +104,8 @@ impl Session {
             kernel,
             probes,
             maps,
-            sampler,
+            helper,
+            elsewhere,
             previous: Snapshot::default(),
             held_back: Vec::new(),
             history: History::default(),
@@ -106,10 +115,16 @@ impl Session {
             host: host_name(),
             windows: 0,
             map_bytes: own::map_bytes(),
+            runs: Vec::new(),
         };
         // The baseline: everything before it is history and not ours to judge.
         session.previous = session.snapshot();
         Ok(session)
+    }
+
+    /// Gives up what is not needed once everything is loaded and attached: no thread may be started before that needs more.
+    pub(crate) fn confine(&self) -> io::Result<()> {
+        sandbox::watcher(self.elsewhere, preflight::cgroup2_root().as_deref())
     }
 
     /// Host name, cleaned.
@@ -195,7 +210,7 @@ impl Session {
         };
         let map = judge(&window, &layers, &mut self.history, &circumstances);
         let events = self.events(&window, clock);
-        let cost = own::cost(&now.kernel);
+        let cost = own::cost(&now.kernel, self.helper.usage());
         self.probes.flush_log();
         self.previous = now;
         Folded { map, events, cost }
@@ -204,8 +219,9 @@ impl Session {
     /// Everything that the agent says about itself, as of the last window.
     pub(crate) fn stats(&self, dropped_lines: u64) -> SelfStats {
         own::stats(
+            own::cost(&self.previous.kernel, self.helper.usage()),
             &self.previous.kernel,
-            self.probes.runs(),
+            self.runs.clone(),
             self.map_bytes,
             dropped_lines,
         )
@@ -221,9 +237,7 @@ impl Session {
     }
 
     fn snapshot(&mut self) -> Snapshot {
-        let host = self
-            .sampler
-            .sample(readers_deadline(self.settings.interval));
+        let host = self.helper.sample(readers_deadline(self.settings.interval));
         self.probes.follow(&host.namespaces, &mut self.maps);
         let boot_ns = boot_ns();
         let kernel = self
@@ -240,6 +254,9 @@ impl Session {
         let mut blind = host.blind;
         blind.append(&mut own::blindness(&kernel, &self.previous.kernel));
         blind.append(&mut self.probes.blind());
+        let runs = self.probes.runs();
+        blind.append(&mut missed::blindness(&runs, &self.runs));
+        self.runs = runs;
         Snapshot {
             boot_ns,
             kernel,

@@ -1,5 +1,8 @@
 //! The SNMP and extended counters that are read, one row each.
 
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
 /// Declares [`Mib`] and where each counter stands in `/proc/net`.
 macro_rules! mibs {
     ($( $(#[$meta:meta])* $name:ident = $file:literal $group:literal $key:literal ),* $(,)?) => {
@@ -93,5 +96,19 @@ impl Mibs {
     /// Notes a value read.
     pub fn set(&mut self, mib: Mib, value: u64) {
         self.0[mib as usize] = Some(value);
+    }
+}
+
+impl Serialize for Mibs {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Mibs {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let values = Vec::deserialize(deserializer)?;
+        let rows = |values: Vec<_>| D::Error::invalid_length(values.len(), &"one value per row");
+        values.try_into().map(Self).map_err(rows)
     }
 }

@@ -13,6 +13,8 @@ use osi_common::interface::{Frames, Traffic};
 use osi_common::layer::Layer;
 use osi_common::occurrence::{Count, Key, Sample};
 
+use serde::{Deserialize, Serialize};
+
 use crate::scope::{Iface, Netns};
 
 pub mod host;
@@ -26,7 +28,7 @@ pub mod sampler;
 pub use mib::{Mib, Mibs};
 
 /// Something that could not be seen, and why. Blind is never shown as healthy.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Blind {
     /// The layer that is less visible for it.
     pub layer: Layer,
@@ -109,7 +111,7 @@ pub struct InterfaceMaps {
 }
 
 /// One network namespace, as netlink, procfs and `sock_diag` show it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct NetnsState {
     /// Which.
     pub netns: Netns,
@@ -140,7 +142,7 @@ pub struct NetnsState {
 }
 
 /// A resource's use and its limit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Gauge {
     /// In use.
     pub used: u64,
@@ -149,7 +151,7 @@ pub struct Gauge {
 }
 
 /// An interface (`RTM_GETLINK`, `SIOCETHTOOL`).
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Link {
     /// Identity.
     pub iface: Iface,
@@ -174,7 +176,7 @@ pub struct Link {
 }
 
 /// The counters of `rtnl_link_stats64` that are used.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LinkStats {
     /// Received packets.
     pub rx_packets: u64,
@@ -203,7 +205,7 @@ pub struct LinkStats {
 }
 
 /// A queueing discipline (`RTM_GETQDISC`).
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Qdisc {
     /// Interface.
     pub iface: Iface,
@@ -234,7 +236,7 @@ pub struct Qdisc {
 }
 
 /// A route of the main table.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Route {
     /// Destination network; `None` is the default route.
     pub destination: Option<IpAddr>,
@@ -247,7 +249,7 @@ pub struct Route {
 }
 
 /// The neighbour table of a namespace (`RTM_GETNEIGH`).
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Neighbours {
     /// Entries that count against `gc_thresh3`, IPv4: all but permanent and externally learned ones.
     pub entries_v4: u64,
@@ -258,7 +260,7 @@ pub struct Neighbours {
 }
 
 /// A neighbour that did not answer (yet).
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Neighbour {
     /// Its address.
     pub address: IpAddr,
@@ -273,7 +275,7 @@ pub struct Neighbour {
 }
 
 /// A listening TCP socket (`SOCK_DIAG`, state LISTEN).
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Listener {
     /// Local address.
     pub address: IpAddr,
@@ -290,7 +292,7 @@ pub struct Listener {
 }
 
 /// Local ports in use from one source address to one destination.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct PortPool {
     /// Source address.
     pub local: IpAddr,
@@ -310,7 +312,7 @@ pub struct PortPool {
 }
 
 /// Host-wide resources.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct HostState {
     /// Per CPU: `/proc/net/softnet_stat`.
     pub softnet: Vec<Softnet>,
@@ -329,7 +331,7 @@ pub struct HostState {
 }
 
 /// One CPU's line of `/proc/net/softnet_stat`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Softnet {
     /// CPU number.
     pub cpu: u32,

@@ -66,12 +66,8 @@ fn scenario(test: &str, family: Family) -> Result<()> {
     let client_side = expect::calm(client_side)?;
     let server_side = expect::calm(server_side)?;
     let at_client = handshakes(&client_side, "tcp_handshake_client");
-    stream::ensure(&client_side, at_client == CONNECTIONS, || {
-        format!("the client's agent counts {at_client} of {CONNECTIONS} handshakes")
-    })?;
+    stream::ensure_counted(&client_side, "client handshakes", CONNECTIONS, at_client)?;
     let at_server = handshakes(&server_side, "tcp_handshake_server");
-    stream::ensure(&server_side, at_server == CONNECTIONS, || {
-        format!("the server's agent counts {at_server} of {CONNECTIONS} handshakes")
-    })?;
+    stream::ensure_counted(&server_side, "server handshakes", CONNECTIONS, at_server)?;
     Ok(())
 }

@@ -3,12 +3,12 @@
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::{Duration, SystemTime};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use osi_tests::agent::Agent;
 use osi_tests::netns::Namespace;
 use osi_tests::skip;
 use osi_tests::stream::{self, event_count, rows, stats};
-use osi_tests::{link, wait};
+use osi_tests::{link, processes, wait};
 
 /// More than the map of peers holds, many times over.
 const PEERS: u32 = 100_000;
@@ -27,10 +27,10 @@ fn a_hundred_thousand_peers_take_no_more_memory() -> Result<()> {
     // The first half warms up, the second must be free.
     refuse_each(&host, 0..PEERS / 2)?;
     agent.wait_for_window(SystemTime::now(), 2)?;
-    let before = resident(agent.pid())?;
+    let before = resident(&agent)?;
     refuse_each(&host, PEERS / 2..PEERS)?;
     agent.wait_for_window(SystemTime::now(), 2)?;
-    let after = resident(agent.pid())?;
+    let after = resident(&agent)?;
     agent.ensure(after <= before + ROOM, || {
         format!("{PEERS} peers took {before} bytes and then {after}")
     })?;
@@ -74,7 +74,7 @@ fn namespaces_that_come_and_go_leave_nothing() -> Result<()> {
     };
     let agent = Agent::watch_all()?;
     agent.wait_for_window(SystemTime::now(), 2)?;
-    let before = fewest_descriptors(agent.pid())?;
+    let before = fewest_descriptors(&agent)?;
     for number in 0..NAMESPACES {
         let left = Namespace::create("left")?;
         let right = Namespace::create("right")?;
@@ -87,7 +87,7 @@ fn namespaces_that_come_and_go_leave_nothing() -> Result<()> {
         }
     }
     agent.wait_for_window(SystemTime::now(), 2)?;
-    let after = fewest_descriptors(agent.pid())?;
+    let after = fewest_descriptors(&agent)?;
     agent.ensure(after <= before, || {
         format!("{NAMESPACES} pairs of namespaces came and went, and descriptors went from {before} to {after}")
     })?;
@@ -111,25 +111,26 @@ fn refuse_each(host: &Namespace, numbers: std::ops::Range<u32>) -> Result<()> {
     })
 }
 
-/// Resident memory (`VmRSS`).
-fn resident(pid: u32) -> Result<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let kib = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))
-        .and_then(|rest| rest.trim().strip_suffix("kB")?.trim().parse::<u64>().ok())
-        .context("the process has no VmRSS")?;
-    Ok(kib * 1024)
+/// Resident memory of both processes.
+fn resident(agent: &Agent) -> Result<u64> {
+    agent
+        .processes()?
+        .into_iter()
+        .map(processes::resident)
+        .sum()
 }
 
 /// The readers open sockets in every window and close them again: the fewest of many looks are those that stay.
-fn fewest_descriptors(pid: u32) -> Result<usize> {
-    let mut fewest = usize::MAX;
+fn fewest_descriptors(agent: &Agent) -> Result<usize> {
+    let processes = agent.processes()?;
+    let mut fewest = [usize::MAX; 2];
     let mut looks = 0;
     wait::until("descriptors are counted", Duration::from_secs(10), || {
-        let now = std::fs::read_dir(format!("/proc/{pid}/fd"))?.count();
-        fewest = fewest.min(now);
+        for (fewest, pid) in fewest.iter_mut().zip(processes) {
+            let now = std::fs::read_dir(format!("/proc/{pid}/fd"))?.count();
+            *fewest = now.min(*fewest);
+        }
         looks += 1;
-        Ok((looks >= 400).then_some(fewest))
+        Ok((looks >= 400).then(|| fewest.iter().sum()))
     })
 }

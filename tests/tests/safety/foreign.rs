@@ -108,7 +108,7 @@ fn a_program_before_ours_is_told_as_blindness() -> Result<()> {
         Err(error) => return skip::skip(test, &format!("no TCX before Linux 6.6: {error:#}")),
     };
     let shadowed = SystemTime::now();
-    let answered = Plan::connects(Pair::server_at(Family::V4, 1), 200, 100);
+    let answered = Plan::connects(Pair::server_at(Family::V4, 1), 2000, 1000);
     load::connections(&pair.client, answered)?.join()?;
     let told = agent.wait_for(
         "packets of eth0 to be blind",

@@ -1,5 +1,6 @@
-//! However the agent ends, no program, link, filter or queueing discipline of it stays.
+//! However the agent ends, no process, program, link, filter or queueing discipline of it stays.
 
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
@@ -52,7 +53,12 @@ fn scenario(test: &str, end: impl FnOnce(Agent, &Namespace) -> Result<()>) -> Re
     agent.ensure(shown == held, || {
         format!("the agent holds {held:?} and bpftool shows {shown:?}")
     })?;
+    let processes = agent.processes()?;
     end(agent, &pair.client)?;
+    wait::until("the agent's processes are gone", FREED, || {
+        let gone = |pid| !Path::new(&format!("/proc/{pid}")).exists();
+        Ok(processes.into_iter().all(gone).then_some(()))
+    })?;
     wait::until("the agent's programs and links are gone", FREED, || {
         Ok(held.remaining()?.is_empty().then_some(()))
     })?;

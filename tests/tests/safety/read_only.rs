@@ -47,6 +47,8 @@ fn a_run_writes_nothing_but_its_output() -> Result<()> {
         .args([
             "-f",
             "-qq",
+            // What a descriptor is: the two processes talk over a socket pair.
+            "-yy",
             "-e",
             &format!("trace={}", TRACED.replace(' ', "")),
             "-o",
@@ -86,10 +88,27 @@ fn a_run_writes_nothing_but_its_output() -> Result<()> {
             continue;
         };
         let harmless = match name {
+            // The helper's standard output leads nowhere.
+            "open" | "openat" if arguments.contains("\"/dev/null\"") => true,
             "open" | "openat" => arguments.contains("O_RDONLY") && !arguments.contains("O_CREAT"),
+            "sendto"
+                if arguments
+                    .split(',')
+                    .next()
+                    .is_some_and(|to| to.contains("<UNIX")) =>
+            {
+                true
+            }
             "sendto" => {
                 requests += 1;
                 is_question(arguments)
+            }
+            // Its own helper, whose calls are in the same file.
+            "kill" => {
+                let target = arguments.split(',').next().unwrap_or("");
+                calls
+                    .lines()
+                    .any(|line| line.split(' ').next() == Some(target))
             }
             "bpf" => {
                 commands += 1;

@@ -11,6 +11,8 @@ use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
+
 use super::processes::pids;
 use super::text::clean;
 use crate::scope::Netns;
@@ -39,7 +41,7 @@ const SEARCH_EVERY: u32 = 5;
 const NAME_MAX: usize = 128;
 
 /// What `--netns` asks for.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum NetnsScope {
     /// Every namespace of the host.
     All,
@@ -48,7 +50,7 @@ pub enum NetnsScope {
 }
 
 /// A network namespace and the way into it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Handle {
     /// Which.
     pub netns: Netns,
@@ -57,7 +59,10 @@ pub struct Handle {
 }
 
 /// The agent's own namespace.
-fn own() -> io::Result<Handle> {
+///
+/// # Errors
+/// When `/proc` does not show it.
+pub fn own() -> io::Result<Handle> {
     let inode = fs::metadata(OWN)?.ino() as u32;
     // The calling thread is in it, unless a sampler thread asks, and that is a mistake the inode would show.
     let cookie = if Home::here()?.inode() == inode {

@@ -41,7 +41,7 @@ mod gauges;
 
 pub(crate) mod softnet;
 
-pub(super) mod readers;
+pub(crate) mod readers;
 
 /// Interfaces: state, kind, speed, counters.
 pub const LINKS: &str = "links";

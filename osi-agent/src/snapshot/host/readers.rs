@@ -27,11 +27,11 @@ pub(in crate::snapshot) enum Group {
 
 /// A reader: a row of [`READERS`].
 #[derive(Debug)]
-pub(in crate::snapshot) struct Reader {
+pub(crate) struct Reader {
     /// Its name in `fed_by` and in what is blind.
-    pub(in crate::snapshot) id: &'static str,
+    pub(crate) id: &'static str,
     /// The layers that see less without it.
-    pub(in crate::snapshot) layers: &'static [Layer],
+    pub(crate) layers: &'static [Layer],
     /// Its thread.
     pub(in crate::snapshot) group: Group,
     /// How it reads.
@@ -49,7 +49,7 @@ pub(in crate::snapshot) enum Read {
 
 /// All readers. Those of a group run in this order: links first, because they name the interfaces of the tables after
 /// them, and listeners before ports.
-pub(in crate::snapshot) static READERS: &[Reader] = &[
+pub(crate) static READERS: &[Reader] = &[
     Reader {
         id: LINKS,
         layers: &[Layer::L1],

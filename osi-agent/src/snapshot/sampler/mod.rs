@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
+
 use self::draft::{Draft, LAYERS};
 use self::worker::{Answer, Content, End, Order, Outlet, Worker};
 use super::host::readers::Group;
@@ -22,7 +24,7 @@ mod worker;
 const NAMESPACES: &str = "namespaces";
 
 /// The part of a snapshot that the host's own interfaces give.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct HostSample {
     /// Namespaces in scope, the agent's own one first where it is in scope.
     pub namespaces: Vec<NetnsState>,

@@ -1,0 +1,47 @@
+//! What `/proc` says about processes.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+
+/// Children of a process, of all its threads.
+pub fn children(pid: u32) -> Result<Vec<u32>> {
+    let mut children = Vec::new();
+    for thread in threads(pid)? {
+        let listed = fs::read_to_string(thread.join("children"))?;
+        for child in listed.split_ascii_whitespace() {
+            children.push(child.parse()?);
+        }
+    }
+    Ok(children)
+}
+
+/// Folders of a process's threads.
+pub fn threads(pid: u32) -> Result<Vec<PathBuf>> {
+    let directory = format!("/proc/{pid}/task");
+    let threads = fs::read_dir(&directory).with_context(|| format!("cannot read {directory}"))?;
+    threads.map(|thread| Ok(thread?.path())).collect()
+}
+
+/// A field of the `status` file in a folder of a process or a thread.
+pub fn status(folder: &Path, field: &str) -> Result<String> {
+    let path = folder.join("status");
+    let status = fs::read_to_string(&path)?;
+    let value = status
+        .lines()
+        .find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+    let value = value.with_context(|| format!("{} has no {field}", path.display()))?;
+    Ok(value.trim().to_owned())
+}
+
+/// Resident memory in bytes (`VmRSS`).
+pub fn resident(pid: u32) -> Result<u64> {
+    let text = status(Path::new(&format!("/proc/{pid}")), "VmRSS")?;
+    let kib: u64 = text
+        .strip_suffix("kB")
+        .context("VmRSS is not in kB")?
+        .trim()
+        .parse()?;
+    Ok(kib * 1024)
+}
