@@ -19,6 +19,7 @@ use self::table::Column;
 use crate::setup::{self, Purpose};
 use crate::sh;
 
+mod chosen;
 mod cpio;
 mod guest;
 mod image;
@@ -45,6 +46,9 @@ pub(crate) struct Args {
     /// Only scenarios whose path contains this
     #[arg(long)]
     scenario: Option<String>,
+    /// Only one scenario of each thing that differs from kernel to kernel
+    #[arg(long, conflicts_with = "scenario")]
+    quick: bool,
     /// How many scenarios run at a time in each guest
     #[arg(long, default_value_t = 4)]
     threads: u16,
@@ -55,12 +59,12 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     setup::ensure(Purpose::Vm)?;
-    let chosen = series::chosen(&args.series, args.all);
+    let series = series::chosen(&args.series, args.all);
     let cache = cache()?;
     let logs = sh::target_dir().join("vm");
     fs::create_dir_all(&logs).with_context(|| format!("cannot create {}", logs.display()))?;
-    let packages = Packages::open(&cache, &chosen)?;
-    let kernels: Vec<(&Series, Result<Kernel>)> = chosen
+    let packages = Packages::open(&cache, &series)?;
+    let kernels: Vec<(&Series, Result<Kernel>)> = series
         .into_iter()
         .map(|series| {
             let kernel = packages
@@ -70,14 +74,16 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         })
         .collect();
     let programs = Programs::build()?;
-    let expected = programs.list(args.scenario.as_deref())?;
+    let chosen = chosen::words(args.quick, args.scenario.as_deref());
+    let expected = programs.list(&chosen)?;
     if expected.is_empty() {
         bail!("no scenario's path contains that; `cargo xtask vm` without --scenario runs all");
     }
+    chosen::all_there(args.quick, &expected)?;
     let base = image::build(&programs)?;
     let accelerator = accelerator(&kernels, &base, &logs)?;
     let instructions = image::instructions(&Job {
-        filter: args.scenario.as_deref(),
+        scenarios: &chosen,
         threads: args.threads,
         time_scale: match accelerator {
             Accelerator::Kvm => 1,

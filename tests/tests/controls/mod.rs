@@ -6,3 +6,4 @@ mod elsewhere;
 mod firewall;
 mod idle;
 mod restart;
+mod wire;

@@ -1,4 +1,4 @@
-//! Handshakes over a wire with a known delay: both ends must measure it.
+//! Handshakes over a wire with a known delay: both ends must measure it, by every way of hooking the connect.
 
 use std::time::{Duration, SystemTime};
 
@@ -21,18 +21,62 @@ const CONNECTIONS: u64 = 100;
 
 #[test]
 fn both_ends_measure_the_delay() -> Result<()> {
-    let Some(_turn) = skip::ready(
+    measured(
         "l4_transport::handshake_latency::both_ends_measure_the_delay",
-        &[Need::Device("/dev/net/tun")],
-    )?
-    else {
+        None,
+    )
+}
+
+#[test]
+fn by_fentry() -> Result<()> {
+    measured("l4_transport::handshake_latency::by_fentry", Some("fentry"))
+}
+
+#[test]
+fn by_kprobe() -> Result<()> {
+    measured("l4_transport::handshake_latency::by_kprobe", Some("kprobe"))
+}
+
+#[test]
+fn by_sock_ops() -> Result<()> {
+    measured(
+        "l4_transport::handshake_latency::by_sock_ops",
+        Some("sock_ops"),
+    )
+}
+
+#[test]
+fn by_state_change() -> Result<()> {
+    measured(
+        "l4_transport::handshake_latency::by_state_change",
+        Some("state_change"),
+    )
+}
+
+/// The same traffic, the same count and the same delay, with this variant of the probe or with the best that there is.
+fn measured(test: &str, variant: Option<&str>) -> Result<()> {
+    let Some(_turn) = skip::ready(test, &[Need::Device("/dev/net/tun")])? else {
         return Ok(());
     };
+    let forced = variant.map(|variant| format!("tcp_connect={variant}"));
+    let options: Vec<_> = forced
+        .iter()
+        .flat_map(|forced| ["--probe-variant", forced])
+        .collect();
     let delay = scale::patience(DELAY);
     let pair = DelayedPair::build(delay)?;
     let target = DelayedPair::server_at(Family::V4, 7);
     let server = Server::start(&pair.server, target, Behaviour::Echo)?;
-    let client_side = Agent::watch(&pair.client)?;
+    let client_side = Agent::watch_with(&pair.client, &options)?;
+    let probe = client_side.probe("tcp_connect")?;
+    if probe["state"] != "active" {
+        let reason = probe["reason"].as_str().unwrap_or("it does not say why");
+        return skip::skip(test, &format!("this kernel refuses it: {reason}"));
+    }
+    client_side.ensure(
+        variant.is_none_or(|variant| probe["variant"] == variant),
+        || format!("{variant:?} was forced, and the probe is {probe}"),
+    )?;
     let server_side = Agent::watch(&pair.server)?;
 
     let plan = Plan {

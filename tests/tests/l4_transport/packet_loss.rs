@@ -12,7 +12,7 @@ use osi_tests::server::{Behaviour, Server};
 use osi_tests::skip::{self, Need};
 use osi_tests::stream::{self, event_count};
 use osi_tests::topology::{Family, Routed};
-use osi_tests::{counters, link, load, wait};
+use osi_tests::{counters, link, load, tc, wait};
 
 const EXPECTED: Expected = Expected {
     cause: "packet_loss",
@@ -25,10 +25,30 @@ const BYTES_PER_SECOND: u64 = 2_500_000;
 
 #[test]
 fn packet_loss() -> Result<()> {
-    let Some(_turn) = skip::ready_alone(
-        "l4_transport::packet_loss::packet_loss",
-        &[Need::Program("nft"), Need::Program("nstat")],
-    )?
+    scenario("l4_transport::packet_loss::packet_loss", |lab| {
+        let rule = "tcp dport 7 numgen random mod 100 < 5";
+        let rule = DropRule::add(&lab.router, "forward", rule)?;
+        Ok(Some(Box::new(|| rule.remove().map(drop))))
+    })
+}
+
+/// The same by a wire instead of a rule, where the kernel can play one.
+#[test]
+fn on_the_wire() -> Result<()> {
+    scenario("l4_transport::packet_loss::on_the_wire", |lab| {
+        let loses = tc::bad_wire(&lab.router, Routed::EAST, &["loss", "5%"])?;
+        Ok(loses.map(|()| -> Undo { Box::new(|| tc::good_wire(&lab.router, Routed::EAST)) }))
+    })
+}
+
+/// Ends the fault.
+type Undo<'a> = Box<dyn FnOnce() -> Result<()> + 'a>;
+
+fn scenario(
+    test: &str,
+    lose: impl for<'a> FnOnce(&'a Routed) -> Result<Option<Undo<'a>>>,
+) -> Result<()> {
+    let Some(_turn) = skip::ready_alone(test, &[Need::Program("nft"), Need::Program("nstat")])?
     else {
         return Ok(());
     };
@@ -39,11 +59,9 @@ fn packet_loss() -> Result<()> {
     let agent = Agent::watch(&lab.client)?;
 
     let fault = SystemTime::now();
-    let rule = DropRule::add(
-        &lab.router,
-        "forward",
-        "tcp dport 7 numgen random mod 100 < 5",
-    )?;
+    let Some(undo) = lose(&lab)? else {
+        return skip::skip(test, "this kernel has no netem");
+    };
     let stream = load::bulk(
         &lab.client,
         target,
@@ -55,7 +73,7 @@ fn packet_loss() -> Result<()> {
     let map = EXPECTED.named(&agent, fault, evidence)?;
 
     stream.join()?;
-    rule.remove()?;
+    undo()?;
     drop(server);
     EXPECTED.resolves(&agent, &map)?;
     let again = again()?;

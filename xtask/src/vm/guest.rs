@@ -26,7 +26,7 @@ const FIRST_LINE: Duration = Duration::from_secs(20);
 /// No scenario is silent for so long.
 const SILENCE: Duration = Duration::from_mins(5);
 /// A guest that takes longer is broken, whatever it prints.
-const LIMIT: Duration = Duration::from_mins(25);
+const LIMIT: Duration = Duration::from_hours(1);
 const MEMORY: &str = "1024";
 
 /// What a guest said, and how it ended.

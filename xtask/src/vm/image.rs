@@ -20,7 +20,7 @@ const TOOLS: &[&str] = &[
     "sh", "mount", "mkdir", "insmod", "cat", "ls", "true", "sleep",
     // The lab, and what advice tells its reader to type.
     "ip", "tc", "ss", "nstat", "nft", "sysctl", "bpftool", "nginx", "iperf3", "setpriv", "timeout",
-    "wc", "grep", "head", "env",
+    "wc", "grep", "head", "env", "strace",
 ];
 /// Configuration that the tools read.
 const FILES: &[&str] = &["/etc/protocols", "/etc/services"];
@@ -44,8 +44,8 @@ const GROUPS: &str = "root:x:0:\nnogroup:x:65534:\n";
 
 /// What the guest is to do.
 pub(super) struct Job<'a> {
-    /// Scenarios whose path contains this; all of them when there is none.
-    pub(super) filter: Option<&'a str>,
+    /// Words for the test program that choose scenarios; all of them when there are none.
+    pub(super) scenarios: &'a [&'a str],
     /// How many scenarios run at a time.
     pub(super) threads: u16,
     /// How much longer than on a machine things may take.
@@ -108,13 +108,14 @@ pub(super) fn build(programs: &Programs) -> Result<Vec<u8>> {
 /// The instructions, as an archive of their own.
 pub(super) fn instructions(job: &Job<'_>) -> Vec<u8> {
     let Job {
-        filter,
+        scenarios,
         threads,
         time_scale,
     } = job;
-    let filter = filter.unwrap_or_default().replace('\'', "");
+    // A path has none; a quote would end the word.
+    let scenarios = scenarios.join(" ").replace('\'', "");
     let text =
-        format!("THREADS={threads}\nFILTER='{filter}'\nexport OSI_TIME_SCALE={time_scale}\n");
+        format!("THREADS={threads}\nSCENARIOS='{scenarios}'\nexport OSI_TIME_SCALE={time_scale}\n");
     let mut archive = Archive::default();
     archive.file("/osi/job", 0o644, text.as_bytes());
     archive.finish()

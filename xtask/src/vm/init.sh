@@ -22,7 +22,8 @@ export OSI_AGENT=/osi/osi-agent OSI_SKIP_LOG=/run/skipped
 echo "@@kernel $(cat /proc/sys/kernel/osrelease)"
 
 echo "@@doctor $($OSI_AGENT doctor --json)"
-/osi/scenarios --test-threads="$THREADS" $FILTER
+# The harness tells times only where it may be unstable.
+RUSTC_BOOTSTRAP=1 /osi/scenarios -Z unstable-options --report-time --test-threads="$THREADS" $SCENARIOS
 echo "@@tested $?"
 # Again and at the end, where no other line can have come between.
 while read -r line; do

@@ -68,9 +68,11 @@ pub(super) fn read(lines: &[String], expected: &[String], ended: &str) -> Outcom
         .map(|test| {
             let skip = skipped.iter().find(|skip| skip.test == *test);
             let cell = match (skip, result(lines, test)) {
-                (_, Some(false)) => Cell::Failed(complaint(lines, test)),
+                (_, Some(End::Failed)) => Cell::Failed(complaint(lines, test)),
                 (Some(skip), _) => Cell::Unavailable(skip.reason.clone()),
-                (None, Some(true)) => Cell::Ok("ok".to_owned()),
+                (None, Some(End::Passed { took })) => {
+                    Cell::Ok(format!("ok {took}").trim_end().to_owned())
+                }
                 (None, None) => Cell::Failed(format!("no result: {ended}")),
             };
             (test.clone(), cell)
@@ -84,15 +86,31 @@ pub(super) fn read(lines: &[String], expected: &[String], ended: &str) -> Outcom
     }
 }
 
-/// Whether a test passed, if it came to an end.
-fn result(lines: &[String], test: &str) -> Option<bool> {
+/// How a test ended.
+enum End<'a> {
+    /// In time, as the harness writes it; empty where it does not.
+    Passed {
+        took: &'a str,
+    },
+    Failed,
+}
+
+/// How a test ended, if it came to an end.
+fn result<'a>(lines: &'a [String], test: &str) -> Option<End<'a>> {
     lines.iter().find_map(|line| {
         let rest = line.strip_prefix("test ")?.strip_prefix(test)?;
         // The kernel may have written into the line, between name and result.
         let rest = rest.strip_prefix(" ... ")?;
-        rest.starts_with("ok")
-            .then_some(true)
-            .or_else(|| rest.starts_with("FAILED").then_some(false))
+        if rest.starts_with("FAILED") {
+            return Some(End::Failed);
+        }
+        let took = rest.strip_prefix("ok")?.trim();
+        let took = took
+            .strip_prefix('<')
+            .and_then(|took| took.strip_suffix('>'));
+        Some(End::Passed {
+            took: took.unwrap_or_default(),
+        })
     })
 }
 
@@ -150,7 +168,7 @@ mod tests {
 @@doctor {"probes":[{"name":"tc","state":"active","variant":"clsact"},{"name":"xdp","state":"off","reason":"off"},{"name":"drops","state":"unavailable","reason":"refused at load"}]}
 running 4 tests
 test a::b has been running for over 60 seconds
-test a::b ... ok
+test a::b ... ok <12.345s>
 test a::c ... ok
 test a::d ... FAILED
 ---- a::d stdout ----
@@ -171,7 +189,7 @@ Error: 40 connects ended otherwise
         assert_eq!(
             cells,
             [
-                Cell::Ok("ok".to_owned()),
+                Cell::Ok("ok 12.345s".to_owned()),
                 Cell::Unavailable("needs TCX: Linux 6.6".to_owned()),
                 Cell::Failed("Error: 40 connects ended otherwise".to_owned()),
                 Cell::Failed("no result: the guest stopped".to_owned()),

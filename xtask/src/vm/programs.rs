@@ -58,10 +58,10 @@ impl Programs {
         })
     }
 
-    /// The scenarios whose path contains `filter`: the program runs here as well.
-    pub(super) fn list(&self, filter: Option<&str>) -> Result<Vec<String>> {
+    /// The scenarios that these words choose: the program runs here as well.
+    pub(super) fn list(&self, chosen: &[&str]) -> Result<Vec<String>> {
         let mut command = sh::command(&self.scenarios.display().to_string());
-        command.args(["--list", "--format", "terse"]).args(filter);
+        command.args(["--list", "--format", "terse"]).args(chosen);
         Ok(sh::output(&mut command)?
             .lines()
             .filter_map(|line| line.strip_suffix(": test"))

@@ -1,0 +1,65 @@
+//! Which scenarios run in a guest.
+
+use anyhow::{Result, bail};
+
+/// One of each thing that differs from kernel to kernel: a hook, a field, a reason, a privilege, a trap. What a scenario's
+/// second family or its lab adds runs on the machine itself.
+const QUICK: &[&str] = &[
+    "controls::idle::idle",
+    "l1_physical::link_down::link_down",
+    "l2_data_link::frames::clsact_filters_count_every_frame",
+    "l2_data_link::frames::xdp_and_tcx_count_every_frame",
+    "l2_data_link::neighbor_unreachable::neighbor_unreachable",
+    "l3_network::exact_drops::every_dropped_datagram_is_counted_once",
+    "l3_network::no_route::no_route",
+    "l3_network::packet_filtered::packet_filtered",
+    "l4_transport::accept_queue_overflow::accept_queue_overflow",
+    "l4_transport::connection_refused::connection_refused",
+    "l4_transport::ephemeral_ports_exhausted::ephemeral_ports_exhausted",
+    "l4_transport::handshake_latency::by_fentry",
+    "l4_transport::handshake_latency::by_kprobe",
+    "l4_transport::handshake_latency::by_sock_ops",
+    "l4_transport::handshake_timeout::handshake_timeout",
+    "l4_transport::packet_loss::on_the_wire",
+    "safety::foreign::an_xdp_program_of_others_stays",
+    "safety::kernel_memory::unread_datagrams_are_freed",
+    "safety::leftovers::sigkill_leaves_nothing",
+    "safety::privileges::it_keeps_only_what_it_uses",
+];
+
+/// The words that make the test program run them, and list them.
+pub(super) fn words(quick: bool, part: Option<&str>) -> Vec<&str> {
+    if quick {
+        let exact = ["--exact"].into_iter();
+        exact.chain(QUICK.iter().copied()).collect()
+    } else {
+        part.into_iter().collect()
+    }
+}
+
+/// Fails when a quick scenario is none any more: renamed, it would be left out without a word.
+pub(super) fn all_there(quick: bool, listed: &[String]) -> Result<()> {
+    match QUICK
+        .iter()
+        .find(|name| !listed.iter().any(|there| there == *name))
+    {
+        Some(gone) if quick => bail!("{gone} is in the list of quick scenarios and does not exist"),
+        Some(_) | None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{QUICK, words};
+
+    #[test]
+    fn quick_is_exact() {
+        assert_eq!(words(false, None), Vec::<&str>::new());
+        assert_eq!(words(false, Some("l1")), ["l1"]);
+        assert_eq!(words(true, None).len(), QUICK.len() + 1);
+        assert!(
+            QUICK.is_sorted(),
+            "in the order in which the table lists them"
+        );
+    }
+}
