@@ -23,6 +23,9 @@ const START: Duration = Duration::from_secs(30);
 /// Detaching everything and saying goodbye.
 const STOP: Duration = Duration::from_secs(10);
 
+/// Standard output and standard error.
+const OUTPUTS: usize = 2;
+
 /// A running `osi-agent watch --json`.
 #[derive(Debug)]
 pub struct Agent {
@@ -44,7 +47,8 @@ struct State {
     /// The first line that was no valid line of the contract.
     broken: Option<String>,
     stderr: String,
-    ended: bool,
+    /// Its outputs that came to an end; it may still have complained when the first one did.
+    ended: usize,
 }
 
 /// A program that ran to its end.
@@ -219,8 +223,9 @@ impl Agent {
             }
             seen = state.lines.len();
             let left = deadline.saturating_duration_since(Instant::now());
-            if state.ended || left.is_zero() {
-                let why = if state.ended {
+            let ended = state.ended == OUTPUTS;
+            if ended || left.is_zero() {
+                let why = if ended {
                     "the agent ended"
                 } else {
                     "time ran out"
@@ -380,7 +385,11 @@ impl Heard {
             }
             self.changed.notify_all();
         }
-        self.lock().ended = true;
+        self.end();
+    }
+
+    fn end(&self) {
+        self.lock().ended += 1;
         self.changed.notify_all();
     }
 
@@ -393,6 +402,7 @@ impl Heard {
             state.stderr.push_str(&line);
             state.stderr.push('\n');
         }
+        self.end();
     }
 }
 

@@ -8,6 +8,7 @@ use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd, RawFd};
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail, ensure};
+use rustix::process::{Resource, Rlimit, setrlimit};
 
 use crate::netns::Namespace;
 
@@ -182,6 +183,12 @@ fn load(hook: Hook) -> Result<OwnedFd> {
     } else {
         hook.attach_type()
     };
+    // Kernels before 5.11 count programs as locked memory of the process.
+    let unlimited = Rlimit {
+        current: None,
+        maximum: None,
+    };
+    setrlimit(Resource::Memlock, unlimited)?;
     bpf(PROG_LOAD, &words).context("cannot load a foreign program")
 }
 

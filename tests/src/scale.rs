@@ -24,3 +24,8 @@ pub fn patience(time: Duration) -> Duration {
 pub fn rate(per_second: u64) -> u64 {
     (per_second / u64::from(*SCALE)).max(1)
 }
+
+/// Whether this machine is slower than a real one: what depends on being in time cannot be exact there.
+pub fn is_slow() -> bool {
+    *SCALE > 1
+}

@@ -13,6 +13,7 @@ use clap::{Parser, Subcommand};
 
 mod build;
 mod check;
+mod dist;
 mod docs;
 mod host;
 mod run;
@@ -37,6 +38,7 @@ enum Verb {
     Test(test::Args),
     Check(check::Args),
     Docs(docs::Args),
+    Dist(dist::Args),
     Vm(vm::Args),
 }
 
@@ -48,6 +50,7 @@ fn main() -> ExitCode {
         Verb::Test(args) => test::run(&args),
         Verb::Check(args) => check::run(&args),
         Verb::Docs(args) => docs::run(&args),
+        Verb::Dist(args) => dist::run(&args),
         Verb::Vm(args) => vm::run(&args),
     };
     outcome.unwrap_or_else(|error| {

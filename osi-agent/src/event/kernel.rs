@@ -81,10 +81,8 @@ pub(super) fn drops(window: &Window, names: &Names) -> Vec<Event> {
         .iter()
         .filter(|sample| sample.key.kind == Kind::Drop as u32)
     {
-        let (reason, function) = (
-            (names.drop_reason)(sample.key.code),
-            (names.function)(sample.key.location),
-        );
+        let function = (names.function)(sample.key.location);
+        let reason = (names.drop_reason)(sample.key.code, &function);
         if let Some((layer, _)) = told(&reason, &function) {
             samples
                 .entry(((reason, sample.key.netns), layer))

@@ -130,8 +130,8 @@ pub struct Names<'a> {
     pub limited: bool,
     /// cgroup id to path.
     pub cgroup: &'a dyn Fn(u64) -> Option<String>,
-    /// Raw `skb_drop_reason` to name, as the snapshot names them.
-    pub drop_reason: &'a dyn Fn(u32) -> Arc<str>,
+    /// Raw `skb_drop_reason` and the function that freed the packet to a name, as the snapshot names them.
+    pub drop_reason: &'a dyn Fn(u32, &str) -> Arc<str>,
     /// Kernel address to function name, as the snapshot names them.
     pub function: &'a dyn Fn(u64) -> Arc<str>,
     /// Raw `sk_rst_reason` to name; `None` where the kernel gives no reason.

@@ -124,7 +124,7 @@ fn told(previous: &Snapshot, now: &Snapshot, limited: bool) -> Vec<Event> {
         clock: Clock { offset_ns: 0 },
         limited,
         cgroup: &|id| Some(format!("/system.slice/{id}")),
-        drop_reason: &|code| {
+        drop_reason: &|code, _| {
             Arc::from(if code == 2 {
                 "NETFILTER_DROP"
             } else {

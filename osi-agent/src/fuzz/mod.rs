@@ -11,6 +11,7 @@ use osi_common::occurrence::Count;
 
 use crate::config::file;
 use crate::event::{self, Clock, Names};
+use crate::helper::wire::{self, Reply};
 use crate::host::text::clean;
 use crate::host::{namespaces, processes};
 use crate::layer::Window;
@@ -56,6 +57,7 @@ pub static PARSERS: &[Parser] = &[
     Parser { name: "reserved_ports", run: reserved_ports, seeds: seeds::reserved_ports },
     Parser { name: "process", run: process, seeds: seeds::process },
     Parser { name: "namespace_link", run: namespace_link, seeds: seeds::namespace_link },
+    Parser { name: "helper_reply", run: helper_reply, seeds: seeds::helper_reply },
     Parser { name: "own_files", run: own_files, seeds: seeds::own_files },
     Parser { name: "kernel_names", run: kernel_names, seeds: seeds::kernel_names },
     Parser { name: "btf", run: btf, seeds: seeds::btf },
@@ -156,6 +158,11 @@ fn snmp(bytes: &[u8]) {
             assert_written(&text, value);
         }
     }
+}
+
+/// What the helper says, should somebody else speak through it.
+fn helper_reply(bytes: &[u8]) {
+    let _ = wire::parse::<Reply>(bytes);
 }
 
 fn sockstat(bytes: &[u8]) {
@@ -278,7 +285,7 @@ fn ring_record(bytes: &[u8]) {
         },
         limited: false,
         cgroup: &|_| None,
-        drop_reason: &|_| Arc::from("OTHERHOST"),
+        drop_reason: &|_, _| Arc::from("OTHERHOST"),
         function: &unknown,
         reset_reason: &|_| None,
     };

@@ -2,6 +2,8 @@
 
 use osi_common::occurrence::Sample;
 
+use crate::helper::wire::{self, Reply};
+
 /// An attribute as the kernel writes it.
 fn attribute(kind: i32, payload: &[u8]) -> Vec<u8> {
     let mut bytes = (payload.len() as u16 + 4).to_ne_bytes().to_vec();
@@ -301,4 +303,10 @@ pub(super) fn config() -> Vec<Vec<u8>> {
         "[causes.\"\\u001b[2J\"]\nx = 1\n",
         "\"\\u202e\" = 1\n",
     ])
+}
+
+pub(super) fn helper_reply() -> Vec<Vec<u8>> {
+    let mut line = Vec::new();
+    let _infallible = wire::send(&mut line, &Reply::default());
+    vec![line]
 }

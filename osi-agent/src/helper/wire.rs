@@ -22,7 +22,7 @@ pub(super) struct Request {
 }
 
 /// What came of it.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Reply {
     /// The request's.
     pub(super) number: u64,
@@ -33,7 +33,7 @@ pub(crate) struct Reply {
 }
 
 /// Says one thing.
-pub(super) fn send(to: &mut impl Write, message: &impl Serialize) -> io::Result<()> {
+pub(crate) fn send(to: &mut impl Write, message: &impl Serialize) -> io::Result<()> {
     let mut line = serde_json::to_vec(message)?;
     line.push(b'\n');
     to.write_all(&line)

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use osi_common::drop::short_name;
+use osi_common::drop::{caller, short_name};
 use osi_common::occurrence::Key;
 use osi_common::offsets::Offsets;
 
@@ -97,13 +97,16 @@ impl Names {
     }
 
     /// A drop reason's name without its prefix; `other` for what was counted by kind only; `reason#N` where the kernel has none for it, never a guess.
-    pub fn drop_reason(&self, code: u32) -> Arc<str> {
+    ///
+    /// Before 5.17 the kernel specifies none: the function that freed the packet stands in for it where it frees for one only.
+    pub fn drop_reason(&self, code: u32, function: &str) -> Arc<str> {
         if code == Key::OTHER {
             return "other".into();
         }
-        // Before 5.17 the kernel specifies none: what freed the packet has to tell.
         if self.drop_reasons.is_empty() {
-            return "NOT_SPECIFIED".into();
+            return caller::only_reason(function)
+                .unwrap_or("NOT_SPECIFIED")
+                .into();
         }
         self.drop_reasons
             .get(&code)
@@ -224,8 +227,9 @@ mod tests {
     #[test]
     fn unknown_numbers_are_shown_as_numbers() {
         let mut names = Names::default();
-        assert_eq!(&*names.drop_reason(0), "NOT_SPECIFIED");
+        assert_eq!(&*names.drop_reason(0, "tcp_v4_rcv"), "NOT_SPECIFIED");
+        assert_eq!(&*names.drop_reason(0, "nf_hook_slow"), "NETFILTER_DROP");
         names.drop_reasons.insert(3, "NO_SOCKET".into());
-        assert_eq!(&*names.drop_reason(4711), "reason#4711");
+        assert_eq!(&*names.drop_reason(4711, "nf_hook_slow"), "reason#4711");
     }
 }

@@ -28,6 +28,9 @@ const READERS_SHARE: f64 = 0.5;
 const READERS_AT_MOST: Duration = Duration::from_secs(1);
 const READERS_AT_LEAST: Duration = Duration::from_millis(200);
 
+/// The pass at start has no window to fit in: what interfaces there are decides what is attached, also on a slow machine.
+const FIRST_PASS: Duration = Duration::from_secs(5);
+
 /// Longest host name, in characters.
 const HOST_MAX: usize = 255;
 
@@ -73,7 +76,7 @@ impl Session {
         let mut kernel = Kernel::read();
         checks::types(&kernel)?;
         let mut helper = Helper::start(&scope)?;
-        let first = helper.sample(readers_deadline(settings.interval));
+        let first = helper.sample(FIRST_PASS);
         let own = namespaces::own()?;
         let home = match scope {
             NetnsScope::All => own.clone(),
@@ -275,7 +278,7 @@ impl Session {
                 clock,
                 limited: self.limited(),
                 cgroup: &|id| self.cgroups.borrow_mut().path(id),
-                drop_reason: &|code| names.drop_reason(code),
+                drop_reason: &|code, function| names.drop_reason(code, function),
                 function: &|address| names.function(address),
                 reset_reason: &|code| names.reset_reason(code),
             },

@@ -163,10 +163,13 @@ impl Maps {
             shares.iter().for_each(|share| total.merge(share));
             keys.insert(key, total);
         }
-        let name = |key: &Key| DropKey {
-            reason: names.drop_reason(key.code),
-            function: names.function(key.location),
-            netns: key.netns,
+        let name = |key: &Key| {
+            let function = names.function(key.location);
+            DropKey {
+                reason: names.drop_reason(key.code, &function),
+                function,
+                netns: key.netns,
+            }
         };
         let mut quiet = quiet(&keys, &self.last_keys, MAX_KEYS);
         // Several keys may be one row by name: a row goes as a whole, or its total would go backwards.
@@ -189,7 +192,8 @@ impl Maps {
         for (key, total) in &keys {
             if is_drop(key) {
                 let row = name(key);
-                maps.reasons.insert(key.code, row.reason.clone());
+                maps.reasons
+                    .insert((key.code, key.location), row.reason.clone());
                 maps.drops.entry(row).or_default().merge(total);
             } else {
                 maps.occurrences.insert(*key, *total);

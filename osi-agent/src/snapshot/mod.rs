@@ -62,8 +62,8 @@ pub struct KernelMaps {
     pub occurrences: HashMap<Key, Count>,
     /// Drops, with reason and function by name.
     pub drops: HashMap<DropKey, Count>,
-    /// Names of the raw drop reasons that samples carry as their code; the same names as in `drops`.
-    pub reasons: HashMap<u32, Arc<str>>,
+    /// Names of the drop reasons that samples carry as their code and location; the same names as in `drops`.
+    pub reasons: HashMap<(u32, u64), Arc<str>>,
     /// Connect outcomes by peer.
     pub peers: HashMap<PeerKey, Peer>,
     /// Latency histograms, indexed by `osi_common::handshake::Latency`.

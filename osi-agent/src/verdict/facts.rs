@@ -93,12 +93,15 @@ impl<'a> Facts<'a> {
 /// [`Facts::dropped`] for who has no facts yet.
 pub(super) fn dropped(window: &Window, reason: &str, netns: &Netns) -> Vec<Seen> {
     let reasons = &window.now.kernel.reasons;
-    let meant = |seen: &Seen| {
+    let meant = |sample: &&Sample| {
         reasons
-            .get(&seen.code)
+            .get(&(sample.key.code, sample.key.location))
             .is_some_and(|name| name.starts_with(reason))
     };
-    samples(window, Kind::Drop, netns).filter(meant).collect()
+    of_kind(window, Kind::Drop, netns)
+        .filter(meant)
+        .map(seen)
+        .collect()
 }
 
 fn samples<'a>(
@@ -106,10 +109,18 @@ fn samples<'a>(
     kind: Kind,
     netns: &Netns,
 ) -> impl Iterator<Item = Seen> + use<'a> {
+    of_kind(window, kind, netns).map(seen)
+}
+
+fn of_kind<'a>(
+    window: &Window<'a>,
+    kind: Kind,
+    netns: &Netns,
+) -> impl Iterator<Item = &'a Sample> + use<'a> {
     let inode = netns.inode;
     let of_kind =
         move |sample: &&Sample| sample.key.kind == kind as u32 && sample.key.netns == inode;
-    window.now.samples.iter().filter(of_kind).map(seen)
+    window.now.samples.iter().filter(of_kind)
 }
 
 fn seen(sample: &Sample) -> Seen {

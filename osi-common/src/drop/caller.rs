@@ -55,6 +55,13 @@ pub fn layer(symbol: &str) -> Layer {
         .map_or(Layer::L2, |&(_, layer)| layer)
 }
 
+/// The reason that a function frees packets for, by its later name, on kernels that name none: only where there is but one.
+///
+/// `nf_hook_slow` frees what a hook's verdict is `NF_DROP` for, and nothing else.
+pub fn only_reason(symbol: &str) -> Option<&'static str> {
+    matches!(function_name(symbol), "nf_hook_slow").then_some("NETFILTER_DROP")
+}
+
 /// Whether the function is the one that evaluates packet filter rules, so that a `NETFILTER_DROP` from it is certainly
 /// a rule's and not that of connection tracking, which ends in `nf_hook_slow` as rules did before kernel 6.6.
 pub fn names_ruleset(symbol: &str) -> bool {

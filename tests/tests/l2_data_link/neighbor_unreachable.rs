@@ -11,7 +11,7 @@ use osi_tests::expect::{Expected, HARD};
 use osi_tests::load::Datagrams;
 use osi_tests::stream::{self, event_count, sum};
 use osi_tests::topology::{Family, Routed};
-use osi_tests::{load, skip};
+use osi_tests::{load, scale, skip};
 
 const EXPECTED: Expected = Expected {
     cause: "neighbor_unreachable",
@@ -88,7 +88,9 @@ fn scenario(test: &str, family: Family) -> Result<()> {
     let said = sum(&lines, |map| map.layer("L2")["drops"].as_u64().unwrap_or(0));
     let waited = CONNECTS + DATAGRAMS;
     let told = event_count(&lines, "drop", |event| event["layer"] == "L2");
-    stream::ensure(&lines, told == waited && said == waited, || {
+    // A slow machine is late, and then SYNs are sent again while the neighbour is sought; each of them waits, too.
+    let all = told == waited || scale::is_slow() && told >= waited;
+    stream::ensure(&lines, all && said == told, || {
         format!(
             "{waited} packets waited for the neighbour and were dropped, and the agent counts {said} drops on L2 and {told} in events"
         )

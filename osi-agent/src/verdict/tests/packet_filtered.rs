@@ -24,7 +24,9 @@ fn packet(ifindex: u32, protocol: u32, from: End, to: End) -> Sample {
 }
 
 fn filtered(s: &mut Snapshot, packets: u64, samples: impl IntoIterator<Item = Sample>) {
-    s.kernel.reasons.insert(NETFILTER, "NETFILTER_DROP".into());
+    s.kernel
+        .reasons
+        .insert((NETFILTER, 0), "NETFILTER_DROP".into());
     drop_packets(s, CLIENT, "NETFILTER_DROP", "nft_do_chain", packets);
     s.samples.extend(samples);
 }
