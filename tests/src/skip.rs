@@ -8,6 +8,7 @@ use std::sync::LazyLock;
 use anyhow::{Context as _, Result, anyhow, ensure};
 
 use crate::netns;
+use crate::scale;
 use crate::turn::Turn;
 
 /// One thing a test needs beside root and iproute2.
@@ -30,6 +31,15 @@ pub fn ready(test: &str, needs: &[Need]) -> Result<Option<Turn>> {
 /// The same for a test that saturates the machine or would be disturbed by one that does.
 pub fn ready_alone(test: &str, needs: &[Need]) -> Result<Option<Turn>> {
     Ok(possible(test, needs)?.then(Turn::alone))
+}
+
+/// The same for a test that measures time: alone where the machine is slow, and others would be part of what it measures.
+pub fn ready_to_time(test: &str, needs: &[Need]) -> Result<Option<Turn>> {
+    if scale::is_slow() {
+        ready_alone(test, needs)
+    } else {
+        ready(test, needs)
+    }
 }
 
 fn possible(test: &str, needs: &[Need]) -> Result<bool> {

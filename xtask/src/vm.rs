@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::thread;
+use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
 
@@ -90,6 +91,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
             Accelerator::Tcg => EMULATION_SCALE,
         },
     });
+    let began = Instant::now();
     let columns = guests(args, accelerator, kernels, |series, kernel| {
         let file_system = guest::file_system(&logs, &[&base, &instructions], kernel)?;
         let log = logs.join(format!("{}.log", series.name));
@@ -101,7 +103,12 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         fs::remove_file(&file_system)?;
         Ok(column(series, accelerator, &expected, &ended, &log))
     });
-    println!("\n{}", table::render(&columns));
+    println!(
+        "\n{}\nvm: {} kernels in {} s",
+        table::render(&columns),
+        columns.len(),
+        began.elapsed().as_secs()
+    );
     Ok(if table::has_failed(&columns) {
         ExitCode::FAILURE
     } else {

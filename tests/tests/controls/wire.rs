@@ -40,7 +40,7 @@ fn duplicate() -> Result<()> {
 
 /// Exchanges over a router that sends towards the server like this; handshakes take at least `delay`.
 fn scenario(test: &str, wire: &[&str], delay: Duration) -> Result<()> {
-    let Some(_turn) = skip::ready(test, &[])? else {
+    let Some(_turn) = skip::ready_to_time(test, &[])? else {
         return Ok(());
     };
     let lab = Routed::build()?;

@@ -57,7 +57,7 @@ fn by_state_change() -> Result<()> {
 
 /// The same traffic, the same count and the same delay, with this variant of the probe or with the best that there is.
 fn measured(test: &str, variant: Option<&str>) -> Result<()> {
-    let Some(_turn) = skip::ready(test, &[Need::Device("/dev/net/tun")])? else {
+    let Some(_turn) = skip::ready_to_time(test, &[Need::Device("/dev/net/tun")])? else {
         return Ok(());
     };
     let forced = variant.map(|variant| format!("tcp_connect={variant}"));
