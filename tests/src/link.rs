@@ -20,6 +20,13 @@ pub fn disable_segmentation_offload(host: &Namespace, interface: &str) -> Result
         .map(drop)
 }
 
+/// The interface's index.
+pub fn index(host: &Namespace, interface: &str) -> Result<u64> {
+    show(host, interface)?["ifindex"]
+        .as_u64()
+        .context("ip prints no ifindex")
+}
+
 /// Whether the interface has a carrier.
 pub fn has_carrier(host: &Namespace, interface: &str) -> Result<bool> {
     let link = show(host, interface)?;
@@ -40,6 +47,11 @@ pub fn received_bytes(host: &Namespace, interface: &str) -> Result<u64> {
 /// Packets that the device counted as received.
 pub fn received_packets(host: &Namespace, interface: &str) -> Result<u64> {
     counter(host, interface, "rx", "packets")
+}
+
+/// Packets that the device counted as sent.
+pub fn sent_packets(host: &Namespace, interface: &str) -> Result<u64> {
+    counter(host, interface, "tx", "packets")
 }
 
 /// The id of the XDP program on it, whoever's.

@@ -78,6 +78,19 @@ impl Line {
         self.layer(layer)["latency"][id][figure].as_u64()
     }
 
+    /// Packets on an interface, in direction `rx` or `tx`, in the size class that ends at `upper` bytes.
+    pub fn packets_up_to(&self, upper: u64, iface: &str, direction: &str) -> u64 {
+        let class = |row: &Value| {
+            let bounds = row["upper_bytes"].as_array()?;
+            let at = bounds.iter().position(|bound| *bound == upper)?;
+            row["packets"][at].as_u64()
+        };
+        rows(self.layer("L2"), "packet_sizes")
+            .filter(|row| row["scope"]["iface"]["name"] == iface && row["direction"] == direction)
+            .filter_map(class)
+            .sum()
+    }
+
     /// Events that a `stats` or `bye` line reports as lost since the start.
     pub fn lost_events(&self) -> Option<u64> {
         self.value["lost_events"].as_u64()
@@ -178,6 +191,16 @@ pub fn ensure_counted(lines: &[Line], what: &str, offered: u64, counted: u64) ->
         counted <= offered && offered - counted <= missed,
         || format!("{offered} {what} were offered, {counted} counted and {missed} calls missed"),
     )
+}
+
+/// The growth of a counter of L2 on an interface, all windows together.
+pub fn counted(lines: &[Line], id: &str, iface: &str) -> u64 {
+    sum(lines, |map| {
+        rows(map.layer("L2"), "counters")
+            .filter(|row| row["id"] == id && row["scope"]["iface"]["name"] == iface)
+            .filter_map(|row| row["delta"].as_u64())
+            .sum()
+    })
 }
 
 /// The lines in which the agent tells of itself; the last one holds for the whole run.

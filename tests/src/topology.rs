@@ -4,12 +4,13 @@
 
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::Result;
 
 use crate::netns::Namespace;
-use crate::{link, wait};
+use crate::{command, link, wait};
 
 /// Nothing in the lab listens here.
 const CLOSED_PORT: u16 = 1;
@@ -82,14 +83,38 @@ impl Pair {
                 interface: "eth0",
                 number: 1,
             },
-            &End {
-                host: &pair.server,
-                interface: "eth0",
-                number: 2,
-            },
+            &Self::server_end(&pair.server),
         )?;
         await_path(&pair.client, Self::server_at)?;
         Ok(pair)
+    }
+
+    /// Deletes the link and makes another one with the same names, addresses and index on the client, in one go.
+    pub fn replace_link(&self) -> Result<()> {
+        let orders = format!(
+            "link del eth0\n\
+             link add eth0 index {} type veth peer name eth0 netns {}\n\
+             address add {}/24 dev eth0\n\
+             address add {}/64 dev eth0 nodad\n\
+             link set eth0 up\n",
+            link::index(&self.client, "eth0")?,
+            self.server.name(),
+            v4(1, 1),
+            v6(1, 1),
+        );
+        let mut ip = Command::new("ip");
+        ip.args(["-n", self.client.name(), "-batch", "-"]);
+        command::output_with_input(&mut ip, &orders)?;
+        set_up(1, &Self::server_end(&self.server))?;
+        await_path(&self.client, Self::server_at)
+    }
+
+    const fn server_end(server: &Namespace) -> End<'_> {
+        End {
+            host: server,
+            interface: "eth0",
+            number: 2,
+        }
     }
 
     /// An address of the server.
@@ -197,15 +222,20 @@ impl Routed {
 fn connect(subnet: u8, left: &End<'_>, right: &End<'_>) -> Result<()> {
     link::add_veth((left.host, left.interface), (right.host, right.interface))?;
     for end in [left, right] {
-        let v4 = format!("{}/24", v4(subnet, end.number));
-        let v6 = format!("{}/64", v6(subnet, end.number));
-        end.host
-            .ip(&["address", "add", &v4, "dev", end.interface])?;
-        end.host
-            .ip(&["address", "add", &v6, "dev", end.interface, "nodad"])?;
-        end.host.ip(&["link", "set", end.interface, "up"])?;
+        set_up(subnet, end)?;
     }
     Ok(())
+}
+
+/// Gives an end its addresses and sets it up.
+fn set_up(subnet: u8, end: &End<'_>) -> Result<()> {
+    let v4 = format!("{}/24", v4(subnet, end.number));
+    let v6 = format!("{}/64", v6(subnet, end.number));
+    end.host
+        .ip(&["address", "add", &v4, "dev", end.interface])?;
+    end.host
+        .ip(&["address", "add", &v6, "dev", end.interface, "nodad"])?;
+    link::set_up(end.host, end.interface, true)
 }
 
 /// Waits until a connect to a closed port is refused, which proves the whole path and resolves every neighbour on it.

@@ -219,7 +219,7 @@ impl<'a> Window<'a> {
                 .kernel
                 .interfaces
                 .iter()
-                .find(|old| old.netns == now.netns && old.iface == now.iface)?;
+                .find(|old| old.netns == now.netns && old.attachment == now.attachment)?;
             Some((now, before))
         })
     }

@@ -80,6 +80,18 @@ pub(super) fn remove_stale(ifindex: u32) -> io::Result<bool> {
     Ok(made_qdisc)
 }
 
+/// Whether filters of this very process hang on the interface in both directions.
+pub(super) fn has_own(ifindex: u32) -> io::Result<bool> {
+    for parent in PARENTS {
+        let own =
+            |filter: &TcMessage| owner(filter.header.handle.into()) == Some(std::process::id());
+        if !filters(ifindex, parent)?.iter().any(own) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 /// A BPF filter with one of our programs' names; the handle alone could be anybody's.
 fn is_ours(filter: &TcMessage) -> bool {
     filter.attributes.iter().any(|attribute| {

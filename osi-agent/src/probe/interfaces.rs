@@ -1,15 +1,17 @@
 //! Which interfaces carry packet programs, and keeping that true while interfaces come and go.
 
 use std::net::IpAddr;
+use std::os::fd::RawFd;
 
 use aya::Ebpf;
-use aya::programs::tc::{NlOptions, SchedClassifierLinkId, TcAttachOptions};
+use aya::programs::links::{FdLink, Link as _};
+use aya::programs::tc::{NlOptions, SchedClassifierLink, TcAttachOptions};
 use aya::programs::xdp::XdpLinkId;
 use aya::programs::{LinkOrder, SchedClassifier, TcAttachType, Xdp, XdpMode as AyaXdpMode};
 use osi_common::interface::{MAX_IFINDEX, SLOTS};
 
 use super::attach::{ProbeOptions, refusal};
-use super::clsact;
+use super::{clsact, own};
 use crate::config::XdpMode;
 use crate::host::namespaces::Handle;
 use crate::scope::{Iface, Netns};
@@ -44,6 +46,8 @@ pub struct Slot {
     pub netns: Netns,
     /// The interface.
     pub iface: Iface,
+    /// Which of all attachments this is: an interface that was made again under its old name and index is another one.
+    pub attachment: u64,
     /// Whether XDP is attached, too.
     pub xdp: bool,
     /// Why it is not, where it was asked for.
@@ -54,8 +58,10 @@ pub struct Slot {
 /// What holds the programs on one interface.
 #[derive(Default)]
 struct Links {
-    tc: Vec<(&'static str, SchedClassifierLinkId)>,
+    tc: Vec<SchedClassifierLink>,
     xdp: Option<XdpLinkId>,
+    /// Descriptor of a TCX link, by which the kernel tells whether the interface is still there.
+    witness: Option<RawFd>,
     /// The clsact qdisc is ours to remove.
     made_qdisc: bool,
 }
@@ -66,6 +72,7 @@ pub struct Interfaces {
     mode: TcMode,
     slots: Vec<Slot>,
     refused: Vec<(Iface, String)>,
+    attachments: u64,
 }
 
 impl Interfaces {
@@ -75,6 +82,7 @@ impl Interfaces {
             mode: TcMode::Tcx,
             slots: Vec::new(),
             refused: Vec::new(),
+            attachments: 0,
         }
     }
 
@@ -143,7 +151,10 @@ impl Interfaces {
                 .iter()
                 .any(|link| link.iface == *iface && link.iface.name == iface.name)
         };
-        let mut changed = self.release(ebpf, maps, |slot| !is_wanted(&slot.iface));
+        let lost = self.lost();
+        let mut changed = self.release(ebpf, maps, |slot| {
+            !is_wanted(&slot.iface) || lost.contains(&slot.slot)
+        });
         let refused = self.refused.len();
         self.refused.retain(|(iface, _)| is_wanted(iface));
         changed |= self.refused.len() < refused;
@@ -154,7 +165,10 @@ impl Interfaces {
                 continue;
             }
             match self.attach(ebpf, link, maps) {
-                Ok(slot) => self.slots.push(slot),
+                Ok(slot) => {
+                    self.attachments += 1;
+                    self.slots.push(slot);
+                }
                 Err(why) => self.refused.push((link.iface.clone(), why)),
             }
             changed = true;
@@ -165,6 +179,26 @@ impl Interfaces {
     /// Releases everything.
     pub(super) fn close(&mut self, ebpf: &mut Ebpf, maps: &mut Maps) {
         self.release(ebpf, maps, |_| true);
+    }
+
+    /// Slots whose programs are gone with their interface, whatever stands there now under the same name and index.
+    fn lost(&self) -> Vec<u32> {
+        let is_lost = |slot: &&Slot| match (self.mode, slot.links.witness) {
+            (TcMode::Tcx, Some(witness)) => own::link_ifindex(witness) == Some(0),
+            (TcMode::Tcx, None) => false,
+            (TcMode::Clsact, _) => clsact::has_own(slot.iface.ifindex).is_ok_and(|has| !has),
+        };
+        let find = || {
+            self.slots
+                .iter()
+                .filter(is_lost)
+                .map(|slot| slot.slot)
+                .collect()
+        };
+        match self.mode {
+            TcMode::Tcx => find(),
+            TcMode::Clsact => inside(&self.options.home, find).unwrap_or_default(),
+        }
     }
 
     /// lo and every interface that carries a route; never a member of a bond, bridge or team, whose master sees the same packets.
@@ -211,6 +245,7 @@ impl Interfaces {
             slot,
             netns,
             iface: iface.clone(),
+            attachment: self.attachments,
             xdp: links.xdp.is_some(),
             xdp_refused,
             links,
@@ -240,11 +275,14 @@ impl Interfaces {
                     ..NlOptions::default()
                 }),
             };
-            let link = classifier(ebpf, name)?
+            let program = classifier(ebpf, name)?;
+            let link = program
                 .attach_with_options(&iface.name, direction, options)
+                .and_then(|link| program.take_link(link))
                 .map_err(|error| refusal(&error))?;
-            links.tc.push((name, link));
+            links.tc.push(link);
         }
+        links.witness = links.tc.first().and_then(witness);
         Ok(())
     }
 
@@ -283,6 +321,7 @@ impl Interfaces {
                 slot: _,
                 netns: _,
                 iface,
+                attachment: _,
                 xdp: _,
                 xdp_refused: _,
                 links,
@@ -299,13 +338,12 @@ impl Interfaces {
         let Links {
             tc,
             xdp: xdp_link,
+            witness: _,
             made_qdisc,
         } = links;
         let done = inside(&self.options.home, || {
-            for (name, link) in tc {
-                if let Ok(program) = classifier(ebpf, name) {
-                    let _already_gone = program.detach(link);
-                }
+            for link in tc {
+                let _already_gone = link.detach();
             }
             if let (Some(link), Ok(program)) = (xdp_link, xdp(ebpf)) {
                 let _already_gone = program.detach(link);
@@ -318,6 +356,12 @@ impl Interfaces {
             log::debug!("{}: {why}", iface.name);
         }
     }
+}
+
+/// The descriptor of a link; filters have none.
+fn witness(link: &SchedClassifierLink) -> Option<RawFd> {
+    let link: &FdLink = link.try_into().ok()?;
+    own::link_descriptor(link.info().ok()?.id())
 }
 
 /// Runs work on a thread in a network namespace; the calling thread stays where it is.

@@ -1,6 +1,6 @@
 //! What the agent costs and what it lost.
 
-use std::os::fd::{AsRawFd as _, BorrowedFd};
+use std::os::fd::{AsRawFd as _, BorrowedFd, RawFd};
 
 use serde::{Deserialize, Serialize};
 
@@ -157,22 +157,42 @@ pub(crate) fn resident(statm: &str) -> u64 {
 
 /// Memory of our maps, as the kernel accounts it (`memlock` in `/proc/self/fdinfo`). It does not change after loading.
 pub fn map_bytes() -> u64 {
-    let Ok(entries) = std::fs::read_dir("/proc/self/fdinfo") else {
-        return 0;
-    };
-    let infos = entries
-        .flatten()
-        .filter_map(|entry| std::fs::read_to_string(entry.path()).ok());
-    infos
-        .filter(|info| field(info, "map_type").is_some())
-        .filter_map(|info| field(&info, "memlock"))
+    descriptors()
+        .filter(|(_, info)| field(info, "map_type").is_some())
+        .filter_map(|(_, info)| field(&info, "memlock"))
         .sum()
+}
+
+/// The descriptor of a BPF link of ours, by its id. It stays the same as long as the link is held.
+pub(super) fn link_descriptor(id: u32) -> Option<RawFd> {
+    descriptors()
+        .find(|(_, info)| field(info, "link_id") == Some(id.into()))
+        .map(|(descriptor, _)| descriptor)
+}
+
+/// The interface that a TCX link hangs on: 0 once it is gone, and then for ever, whatever gets its index.
+pub(super) fn link_ifindex(descriptor: RawFd) -> Option<u64> {
+    field(&info(descriptor), "ifindex")
+}
+
+/// Every descriptor of this process, with what the kernel tells of it.
+fn descriptors() -> impl Iterator<Item = (RawFd, String)> {
+    std::fs::read_dir("/proc/self/fdinfo")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .map(|descriptor| (descriptor, info(descriptor)))
+}
+
+/// What the kernel tells of a descriptor; nothing where it is closed.
+fn info(descriptor: RawFd) -> String {
+    std::fs::read_to_string(format!("/proc/self/fdinfo/{descriptor}")).unwrap_or_default()
 }
 
 /// Runs and misses of a program, as the kernel counts them in `fdinfo`. Run counts move only while its statistics are on.
 pub fn runs(name: &str, program: BorrowedFd) -> ProbeRuns {
-    let path = format!("/proc/self/fdinfo/{}", program.as_raw_fd());
-    let info = std::fs::read_to_string(path).unwrap_or_default();
+    let info = info(program.as_raw_fd());
     let (runs, time) = (
         field(&info, "run_cnt").unwrap_or(0),
         field(&info, "run_time_ns").unwrap_or(0),

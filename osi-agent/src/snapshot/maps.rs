@@ -247,6 +247,7 @@ impl Maps {
         InterfaceMaps {
             netns: slot.netns.clone(),
             iface: slot.iface.clone(),
+            attachment: slot.attachment,
             rx: traffic(Direction::Rx),
             tx: traffic(Direction::Tx),
             rx_peak_ms_bytes: self.peak(row(slot.slot, Direction::Rx), now_ns),

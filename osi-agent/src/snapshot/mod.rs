@@ -98,6 +98,8 @@ pub struct InterfaceMaps {
     pub netns: Netns,
     /// Interface.
     pub iface: Iface,
+    /// Which attachment of the programs counted: each begins at zero.
+    pub attachment: u64,
     /// tc ingress.
     pub rx: Traffic,
     /// tc egress.

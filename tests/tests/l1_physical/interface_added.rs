@@ -92,7 +92,7 @@ fn an_interface_is_followed_while_it_is_there() -> Result<()> {
     for (direction, truth) in [("tx", BURST * BURSTS), ("rx", 0)] {
         let said: u64 = maps
             .iter()
-            .map(|map| packets_up_to_2048(map, direction))
+            .map(|map| map.packets_up_to(2048, INTERFACE, direction))
             .sum();
         agent.ensure(said == truth, || {
             format!("{truth} datagrams went {direction} and {said} packets of their size are told")
@@ -135,25 +135,6 @@ fn add(pair: &Pair) -> Result<()> {
         let refused = |error: std::io::Error| error.kind() == std::io::ErrorKind::ConnectionRefused;
         Ok(outcome.is_err_and(refused).then_some(()))
     })
-}
-
-/// Packets of 1,025 to 2,048 bytes on late0 in one direction, as the map tells.
-fn packets_up_to_2048(map: &Line, direction: &str) -> u64 {
-    let rows = map.layer("L2")["packet_sizes"]
-        .as_array()
-        .cloned()
-        .unwrap_or_default();
-    let of_late0 = |row: &&serde_json::Value| {
-        row["scope"]["iface"]["name"] == INTERFACE && row["direction"] == direction
-    };
-    let class = |row: &serde_json::Value| {
-        let at = row["upper_bytes"]
-            .as_array()?
-            .iter()
-            .position(|bound| *bound == 2048)?;
-        row["packets"][at].as_u64()
-    };
-    rows.iter().filter(of_late0).filter_map(class).sum()
 }
 
 fn is_after(line: &Line, time: SystemTime) -> bool {

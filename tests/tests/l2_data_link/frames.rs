@@ -7,7 +7,7 @@ use osi_tests::agent::Agent;
 use osi_tests::link;
 use osi_tests::load::{self, Datagrams};
 use osi_tests::skip;
-use osi_tests::stream::{self, Line, rows, sum};
+use osi_tests::stream::{self, counted};
 use osi_tests::topology::{Family, Pair};
 
 const DATAGRAMS: u64 = 1000;
@@ -53,8 +53,8 @@ fn scenario(test: &str, options: &[&str], xdp: bool) -> Result<()> {
     let lines = agent.stop()?;
     let device = link::received_packets(&pair.client, ETH0)? - device_before;
 
-    let packets = counted(&lines, "packets_rx");
-    let bytes = counted(&lines, "bytes_rx");
+    let packets = counted(&lines, "packets_rx", ETH0);
+    let bytes = counted(&lines, "bytes_rx", ETH0);
     let sent_bytes = DATAGRAMS * (PAYLOAD as u64 + HEADERS);
     stream::ensure(
         &lines,
@@ -66,23 +66,13 @@ fn scenario(test: &str, options: &[&str], xdp: bool) -> Result<()> {
         },
     )?;
     if xdp {
-        let frames = counted(&lines, "xdp_frames");
+        let frames = counted(&lines, "xdp_frames", ETH0);
         stream::ensure(&lines, frames == packets, || {
             format!("tc counts {packets} packets and XDP {frames} frames")
         })?;
     }
-    let malformed = counted(&lines, "xdp_malformed");
+    let malformed = counted(&lines, "xdp_malformed", ETH0);
     stream::ensure(&lines, malformed == 0, || {
         format!("{malformed} of them are called malformed")
-    })
-}
-
-/// The growth of a counter on the client's interface, all windows together.
-fn counted(lines: &[Line], id: &str) -> u64 {
-    sum(lines, |map| {
-        rows(map.layer("L2"), "counters")
-            .filter(|row| row["id"] == id && row["scope"]["iface"]["name"] == ETH0)
-            .filter_map(|row| row["delta"].as_u64())
-            .sum()
     })
 }

@@ -9,5 +9,6 @@ mod leftovers;
 mod paused;
 mod privileges;
 mod read_only;
+mod reborn;
 mod stream;
 mod usage;
