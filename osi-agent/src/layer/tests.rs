@@ -5,11 +5,12 @@ use std::collections::BTreeSet;
 use super::{Read, signals};
 
 /// Readers and probes that exist.
-const FEEDERS: [&str; 19] = [
+const FEEDERS: [&str; 20] = [
     "links",
     "qdiscs",
     "routes",
     "neighbours",
+    "neighbour_limits",
     "mibs",
     "listeners",
     "ports",

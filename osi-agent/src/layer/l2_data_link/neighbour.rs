@@ -12,7 +12,7 @@ rows! { Layer::L2;
         unit: Unit::Entries,
         source: Source::Netlink,
         scope: ScopeKind::Host,
-        fed_by: &["neighbours"],
+        fed_by: &["neighbours", "neighbour_limits"],
         since: "2.6",
         read: Read::Capacity(entries),
     }
@@ -21,7 +21,7 @@ rows! { Layer::L2;
         unit: Unit::Entries,
         source: Source::Netlink,
         scope: ScopeKind::Host,
-        fed_by: &["neighbours"],
+        fed_by: &["neighbours", "neighbour_limits"],
         since: "2.6",
         read: Read::Capacity(entries_v6),
     }

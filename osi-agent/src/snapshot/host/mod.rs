@@ -49,8 +49,10 @@ pub const LINKS: &str = "links";
 pub const QDISCS: &str = "qdiscs";
 /// Routes of the main table.
 pub const ROUTES: &str = "routes";
-/// Neighbour entries, and the host's limit for them.
+/// Neighbour entries.
 pub const NEIGHBOURS: &str = "neighbours";
+/// The host's limits for them, which only the initial network namespace shows.
+pub const NEIGHBOUR_LIMITS: &str = "neighbour_limits";
 /// SNMP counters.
 pub const MIBS: &str = "mibs";
 /// Listening TCP sockets.

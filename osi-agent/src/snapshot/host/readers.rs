@@ -7,8 +7,8 @@ use osi_common::layer::Layer;
 use super::gauges::{self, NamespaceGauges};
 use super::sockets::{self, PortUse};
 use super::{
-    CONNTRACK, Kept, LINKS, LISTENERS, MIBS, NEIGHBOURS, PORTS, QDISCS, ROUTES, SOCKSTAT, SOFTNET,
-    Scratch, link, mibs, neighbour, qdisc, route, softnet,
+    CONNTRACK, Kept, LINKS, LISTENERS, MIBS, NEIGHBOUR_LIMITS, NEIGHBOURS, PORTS, QDISCS, ROUTES,
+    SOCKSTAT, SOFTNET, Scratch, link, mibs, neighbour, qdisc, route, softnet,
 };
 use crate::scope::Netns;
 use crate::snapshot::{
@@ -131,7 +131,7 @@ pub(crate) static READERS: &[Reader] = &[
         read: Read::Host(|scratch| Ok(HostReading::Memory(gauges::host(scratch)?))),
     },
     Reader {
-        id: NEIGHBOURS,
+        id: NEIGHBOUR_LIMITS,
         layers: &[Layer::L2],
         group: Group::Counters,
         read: Read::Host(|scratch| {
@@ -199,7 +199,7 @@ pub(in crate::snapshot) enum HostReading {
     Softnet(Vec<Softnet>, Option<u64>),
     /// Of [`SOCKSTAT`].
     Memory(gauges::Memory),
-    /// Of [`NEIGHBOURS`].
+    /// Of [`NEIGHBOUR_LIMITS`].
     NeighbourLimits(Option<u64>, Option<u64>),
 }
 
