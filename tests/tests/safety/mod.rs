@@ -10,5 +10,6 @@ mod paused;
 mod privileges;
 mod read_only;
 mod reborn;
+mod startup;
 mod stream;
 mod usage;
