@@ -115,6 +115,14 @@ impl Agent {
         Self::watch_namespaces(host.name(), "1s", options)
     }
 
+    /// The same, started by a command that changes something and then becomes the agent.
+    pub fn watch_through(starter: &[&str], host: &Namespace) -> Result<Self> {
+        let (program, words) = starter.split_first().context("no command to start it by")?;
+        let mut starter = Command::new(program);
+        starter.args(words).arg(binary()?);
+        Self::watch_by(starter, host.name(), "1s", &[])
+    }
+
     /// Watches every namespace of the machine, as without options.
     pub fn watch_all() -> Result<Self> {
         Self::watch_namespaces("all", "1s", &[])

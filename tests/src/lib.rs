@@ -1,7 +1,7 @@
 //! The lab: hosts and routers made of network namespaces, real servers and clients, faults, and the agent under test.
 //!
 //! Reading order: a host (`netns`), hosts wired together (`topology`), what breaks them (`link`, `tc`, `nft`, `delay`),
-//! what runs on them (`server`, `daemon`, `load`), what the kernel itself counted and holds (`counters`, `bpf`, `processes`), who else is there (`foreign`), a program on its own (`program`),
+//! what runs on them (`server`, `daemon`, `load`), what the kernel itself counted and holds (`counters`, `bpf`, `processes`), what limits it (`cgroup`), who else is there (`foreign`), a program on its own (`program`),
 //! and the agent with what it said (`agent`, `stream`, `expect`).
 //!
 //! Everything the lab makes carries the id of the process that made it, is removed when its owner is dropped,
@@ -20,6 +20,7 @@ pub mod load;
 pub mod server;
 
 pub mod bpf;
+pub mod cgroup;
 pub mod counters;
 pub mod foreign;
 pub mod processes;

@@ -18,7 +18,7 @@ use crate::layer::Window;
 use crate::output::text::{from_kernel, safe};
 use crate::probe::btf::Btf;
 use crate::probe::kernel::{Symbols, reasons_of_format};
-use crate::probe::{clsact, own, preflight};
+use crate::probe::{clsact, memory, own, preflight};
 use crate::snapshot::host::{
     decode, diag, link, mibs, neighbour, netlink, ports, procfs, qdisc, queue, route, sockets,
     softnet,
@@ -235,6 +235,7 @@ fn own_files(bytes: &[u8]) {
     let _ = own::resident(&text);
     let _ = preflight::parse_capabilities(&text);
     let _ = preflight::parse_cgroup2_root(&text);
+    assert!(memory::hierarchies(&text, &text).len() <= text.lines().count());
     if let Some(mode) = preflight::parse_lockdown(&text) {
         assert!(mode.len() < text.len());
     }

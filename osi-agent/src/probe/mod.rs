@@ -13,6 +13,8 @@ pub mod interfaces;
 
 pub mod kernel;
 
+pub mod memory;
+
 pub mod own;
 
 pub mod preflight;

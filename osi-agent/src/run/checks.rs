@@ -1,7 +1,7 @@
 //! What must hold before anything is measured; each failure has its exit code and a sentence that says what to do.
 
 use crate::config::{Exit, Failure, Settings};
-use crate::probe::{Kernel, ProbeState, ProbeStatus, preflight};
+use crate::probe::{Kernel, ProbeState, ProbeStatus, memory, preflight};
 use crate::snapshot::NetnsState;
 
 /// The capabilities that `osi-agent COMMAND` can not do without.
@@ -21,6 +21,22 @@ pub(super) fn privileges(command: &str) -> Result<(), Failure> {
             "{} missing: run `sudo {program} {command}`, or grant it once with `sudo setcap {grants}+ep {program}` (other network namespaces stay blind without CAP_SYS_PTRACE and CAP_SYS_ADMIN)",
             missing.join(", "),
             program = program.display(),
+        ),
+    ))
+}
+
+/// Enough memory to start: the kernel would kill the agent half way, and nobody would know why.
+pub(super) fn memory() -> Result<(), Failure> {
+    let Some(memory::Tight { limit, needed }) = memory::tight() else {
+        return Ok(());
+    };
+    let mib = |bytes: u64| bytes.div_ceil(1 << 20);
+    Err(Failure::new(
+        Exit::Failed,
+        format!(
+            "the memory limit of this process's cgroup is {} MiB, and starting takes {} MiB for a moment: raise it (`MemoryMax=` of the unit, `--memory` of the container)",
+            limit >> 20,
+            mib(needed),
         ),
     ))
 }

@@ -73,6 +73,7 @@ impl Session {
         let scope = namespaces::resolve(&settings.netns.to_string())
             .map_err(|error| Failure::usage(format!("--netns: {error:#}")))?;
         checks::privileges(command)?;
+        checks::memory()?;
         let mut kernel = Kernel::read();
         checks::types(&kernel)?;
         let mut helper = Helper::start(&scope)?;

@@ -6,6 +6,7 @@ mod foreign;
 mod frames;
 mod kernel_memory;
 mod leftovers;
+mod limits;
 mod paused;
 mod privileges;
 mod read_only;

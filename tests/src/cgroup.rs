@@ -1,0 +1,75 @@
+//! A memory cgroup with a limit, of either version; it goes with this value.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+
+use crate::wait;
+
+/// Where systems mount the hierarchies that limit memory, with the file of the limit and that of the most ever used.
+const HIERARCHIES: [(&str, &str, &str); 2] = [
+    ("/sys/fs/cgroup", "memory.max", "memory.peak"),
+    (
+        "/sys/fs/cgroup/memory",
+        "memory.limit_in_bytes",
+        "memory.max_usage_in_bytes",
+    ),
+];
+/// The kernel lets go of an ended process a little later.
+const EMPTY: Duration = Duration::from_secs(10);
+
+/// A group without processes.
+#[derive(Debug)]
+pub struct MemoryGroup {
+    path: PathBuf,
+    peak: &'static str,
+}
+
+impl MemoryGroup {
+    /// Makes a group; `None` where no hierarchy lets one limit memory.
+    pub fn create(role: &str, limit: u64) -> Result<Option<Self>> {
+        for (root, file, peak) in HIERARCHIES {
+            let path = Path::new(root).join(format!("osi-{}-{role}", std::process::id()));
+            if !can_limit(Path::new(root), file) {
+                continue;
+            }
+            fs::create_dir(&path).with_context(|| format!("cannot make {}", path.display()))?;
+            let group = Self { path, peak };
+            fs::write(group.path.join(file), limit.to_string()).context("cannot limit memory")?;
+            return Ok(Some(group));
+        }
+        Ok(None)
+    }
+
+    /// The command that enters the group and then becomes what follows.
+    pub fn starter(&self) -> Result<[&str; 4]> {
+        let path = self.path.to_str().context("the path is no text")?;
+        let enter = r#"echo $$ > "$0/cgroup.procs" && exec "$@""#;
+        Ok(["sh", "-c", enter, path])
+    }
+
+    /// The most memory that it ever held at once; `None` where the kernel does not keep it (cgroup2 before 5.19).
+    pub fn peak(&self) -> Option<u64> {
+        let text = fs::read_to_string(self.path.join(self.peak)).ok()?;
+        text.trim().parse().ok()
+    }
+}
+
+impl Drop for MemoryGroup {
+    fn drop(&mut self) {
+        let removed = wait::until("the group is empty", EMPTY, || {
+            Ok(fs::remove_dir(&self.path).is_ok().then_some(()))
+        });
+        if let Err(error) = removed {
+            eprintln!("{} stays behind: {error:#}", self.path.display());
+        }
+    }
+}
+
+/// The root of the first version has the limit's file itself; that of the second must hand the controller to its children.
+fn can_limit(root: &Path, file: &str) -> bool {
+    let handed_on = fs::read_to_string(root.join("cgroup.subtree_control")).unwrap_or_default();
+    root.join(file).exists() || handed_on.split_whitespace().any(|name| name == "memory")
+}
