@@ -2,6 +2,8 @@
 
 use jiff::Timestamp;
 
+use crate::host::boot;
+
 /// The offset between the two clocks. Taken anew for each window: the wall clock may be set, boot time never is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Clock {
@@ -13,7 +15,7 @@ impl Clock {
     /// The offset right now.
     pub fn now() -> Self {
         Self {
-            offset_ns: Timestamp::now().as_nanosecond() - i128::from(boot_ns()),
+            offset_ns: Timestamp::now().as_nanosecond() - i128::from(boot::now_ns()),
         }
     }
 
@@ -30,16 +32,9 @@ impl Clock {
     }
 }
 
-/// `CLOCK_BOOTTIME`.
-fn boot_ns() -> u64 {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
-    u64::try_from(now.tv_sec).unwrap_or_default() * 1_000_000_000
-        + u64::try_from(now.tv_nsec).unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{Clock, boot_ns};
+    use super::{Clock, boot};
 
     #[test]
     fn nanoseconds_are_always_written_out() {
@@ -53,9 +48,32 @@ mod tests {
         );
     }
 
+    /// Set by an hour, the wall clock shows everything an hour later, and no two moments further apart than they are.
+    #[test]
+    fn a_step_of_the_wall_clock_moves_moments_and_no_distance() {
+        let clock = Clock::now();
+        let stepped = Clock {
+            offset_ns: clock.offset_ns + 3_600_000_000_000,
+        };
+        let read = |clock: Clock, boot_ns| -> jiff::Timestamp {
+            clock.rfc3339(boot_ns).parse().expect("RFC 3339")
+        };
+        let (begun, ended) = (boot::now_ns(), boot::now_ns() + 1_000_000_000);
+        let seconds =
+            |from: jiff::Timestamp, to: jiff::Timestamp| to.duration_since(from).as_secs();
+        assert_eq!(seconds(read(clock, begun), read(stepped, begun)), 3600);
+        assert_eq!(
+            read(stepped, ended).duration_since(read(stepped, begun)),
+            read(clock, ended).duration_since(read(clock, begun))
+        );
+    }
+
     #[test]
     fn now_is_now() {
-        let shown: jiff::Timestamp = Clock::now().rfc3339(boot_ns()).parse().expect("RFC 3339");
+        let shown: jiff::Timestamp = Clock::now()
+            .rfc3339(boot::now_ns())
+            .parse()
+            .expect("RFC 3339");
         assert!(jiff::Timestamp::now().duration_since(shown).as_secs().abs() < 2);
     }
 }

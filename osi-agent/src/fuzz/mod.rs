@@ -13,7 +13,7 @@ use crate::config::file;
 use crate::event::{self, Clock, Names};
 use crate::helper::wire::{self, Reply};
 use crate::host::text::clean;
-use crate::host::{namespaces, processes};
+use crate::host::{boot, namespaces, processes};
 use crate::layer::Window;
 use crate::output::text::{from_kernel, safe};
 use crate::probe::btf::Btf;
@@ -235,6 +235,7 @@ fn own_files(bytes: &[u8]) {
     let _ = own::resident(&text);
     let _ = preflight::parse_capabilities(&text);
     let _ = preflight::parse_cgroup2_root(&text);
+    let _ = boot::parse_offset(&text);
     assert!(memory::hierarchies(&text, &text).len() <= text.lines().count());
     if let Some(mode) = preflight::parse_lockdown(&text) {
         assert!(mode.len() < text.len());

@@ -214,6 +214,7 @@ pub(super) fn own_files() -> Vec<Vec<u8>> {
         "18446744073709551615 18446744073709551615 7\n",
         "30 24 0:26 / /sys/fs/cgroup rw shared:9 - cgroup2 cgroup2 rw\n",
         "none [integrity] confidentiality\n",
+        "monotonic           0         0\nboottime       -3         5\n",
         "31 24 0:27 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n4:memory:/jobs/a\n0::/c\n",
     ])
 }

@@ -1,5 +1,7 @@
 //! Registries of what the host has: network namespaces, interfaces, processes.
 
+pub mod boot;
+
 pub mod namespaces;
 
 pub mod processes;

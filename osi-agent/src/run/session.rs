@@ -10,6 +10,7 @@ use super::{checks, missed};
 use crate::config::{Failure, Settings};
 use crate::event::{self, Clock, Event};
 use crate::helper::Helper;
+use crate::host::boot;
 use crate::host::cgroups::Cgroups;
 use crate::host::namespaces::{self, NetnsScope};
 use crate::host::text::clean;
@@ -243,7 +244,7 @@ impl Session {
     fn snapshot(&mut self) -> Snapshot {
         let host = self.helper.sample(readers_deadline(self.settings.interval));
         self.probes.follow(&host.namespaces, &mut self.maps);
-        let boot_ns = boot_ns();
+        let boot_ns = boot::now_ns();
         let kernel = self
             .maps
             .read(&self.kernel.names, self.probes.slots(), boot_ns);
@@ -312,10 +313,4 @@ pub(super) fn readers_deadline(interval: Duration) -> Duration {
     interval
         .mul_f64(READERS_SHARE)
         .clamp(READERS_AT_LEAST, READERS_AT_MOST)
-}
-
-/// `CLOCK_BOOTTIME`, the clock of the programs.
-fn boot_ns() -> u64 {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
-    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }

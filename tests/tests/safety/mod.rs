@@ -1,6 +1,7 @@
 //! What the agent must not leave behind, and how it answers bad input.
 
 mod bounded;
+mod clocks;
 mod doctor;
 mod foreign;
 mod frames;
