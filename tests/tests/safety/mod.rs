@@ -12,6 +12,7 @@ mod paused;
 mod privileges;
 mod read_only;
 mod reborn;
+mod reused;
 mod startup;
 mod stream;
 mod usage;
