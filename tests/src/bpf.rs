@@ -1,4 +1,4 @@
-//! eBPF programs and links: which of them a process holds, and which the kernel has.
+//! eBPF programs, links and maps: which of them a process holds, and which the kernel has.
 //!
 //! What a process holds is read from its descriptors: bpftool tells it only where it was built with a loader of its own.
 
@@ -9,15 +9,17 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::processes;
+use crate::{command, processes};
 
-/// Ids of programs and of links.
+/// Ids of programs, links and maps.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Objects {
     /// Programs.
     pub programs: BTreeSet<u64>,
     /// Links.
     pub links: BTreeSet<u64>,
+    /// Maps.
+    pub maps: BTreeSet<u64>,
 }
 
 impl Objects {
@@ -38,12 +40,27 @@ impl Objects {
         Ok(Self {
             programs: shown("prog", &self.programs)?,
             links: shown("link", &self.links)?,
+            maps: shown("map", &self.maps)?,
         })
     }
 
-    /// Whether there is neither a program nor a link.
+    /// Whether there is none of anything.
     pub fn is_empty(&self) -> bool {
-        self.programs.is_empty() && self.links.is_empty()
+        self.programs.is_empty() && self.links.is_empty() && self.maps.is_empty()
+    }
+
+    /// Memory of the maps, by bpftool.
+    pub fn map_bytes(&self) -> Result<u64> {
+        let mut total = 0;
+        for id in &self.maps {
+            let id = id.to_string();
+            let map =
+                command::json(Command::new("bpftool").args(["-j", "map", "show", "id", &id]))?;
+            total += map["bytes_memlock"]
+                .as_u64()
+                .with_context(|| format!("bpftool prints no bytes_memlock: {map}"))?;
+        }
+        Ok(total)
     }
 
     fn add_descriptors(&mut self, pid: u32) -> Result<()> {
@@ -64,6 +81,7 @@ impl Objects {
             };
             self.programs.extend(field("prog_id"));
             self.links.extend(field("link_id"));
+            self.maps.extend(field("map_id"));
         }
         Ok(())
     }

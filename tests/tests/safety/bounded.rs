@@ -5,8 +5,9 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Result, ensure};
 use osi_tests::agent::Agent;
+use osi_tests::bpf::Objects;
 use osi_tests::netns::Namespace;
-use osi_tests::skip;
+use osi_tests::skip::{self, Need};
 use osi_tests::stream::{self, event_count, rows, stats};
 use osi_tests::{link, processes, wait};
 
@@ -64,6 +65,33 @@ fn a_hundred_thousand_peers_take_no_more_memory() -> Result<()> {
         );
     }
     Ok(())
+}
+
+#[test]
+fn the_memory_of_the_maps_is_what_bpftool_says() -> Result<()> {
+    let test = "safety::bounded::the_memory_of_the_maps_is_what_bpftool_says";
+    let Some(_turn) = skip::ready(test, &[Need::Program("bpftool")])? else {
+        return Ok(());
+    };
+    let host = Namespace::create("client")?;
+    let agent = Agent::watch(&host)?;
+    let held = Objects::held_by(agent.pid())?;
+    let truth = held.map_bytes()?;
+    let lines = agent.stop()?;
+    let told = stats(&lines)
+        .next_back()
+        .and_then(|line| line.value()["map_bytes"].as_u64())
+        .context("stats tell no map_bytes")?;
+    stream::ensure(
+        &lines,
+        truth > 0 && told.abs_diff(truth) <= truth / 100,
+        || {
+            format!(
+                "bpftool adds {} maps up to {truth} bytes, and the agent tells {told}",
+                held.maps.len()
+            )
+        },
+    )
 }
 
 #[test]
