@@ -13,6 +13,7 @@ mod privileges;
 mod read_only;
 mod reborn;
 mod reused;
+mod ring;
 mod startup;
 mod stream;
 mod usage;
