@@ -8,6 +8,7 @@ mod frames;
 mod kernel_memory;
 mod leftovers;
 mod limits;
+mod missed;
 mod paused;
 mod privileges;
 mod read_only;

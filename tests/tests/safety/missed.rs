@@ -1,0 +1,119 @@
+//! A program that is interrupted by an occasion of its own: the kernel does not run it then, counts that, and the agent says so.
+//!
+//! A process whose datagrams the firewall drops spends much of its time in the program on drops. Packets that another CPU
+//! hands over interrupt it there, and are dropped, too, because nobody listens.
+
+use std::io::ErrorKind;
+use std::net::{SocketAddr, UdpSocket};
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context as _, Result, bail};
+use osi_tests::agent::Agent;
+use osi_tests::load::{self, Datagrams};
+use osi_tests::netns::Namespace;
+use osi_tests::nft::DropRule;
+use osi_tests::skip::{self, Need};
+use osi_tests::stream::{self, rows, stats, sum};
+use osi_tests::topology::{Family, Pair};
+use osi_tests::{command, counters};
+use rustix::thread::{CpuSet, sched_setaffinity};
+
+/// Datagrams that the client's firewall drops, and datagrams that arrive meanwhile.
+const FILTERED: u64 = 300_000;
+const ARRIVING: u64 = 100_000;
+
+#[test]
+fn what_the_kernel_skips_is_said() -> Result<()> {
+    let test = "safety::missed::what_the_kernel_skips_is_said";
+    let needs = ["nft", "nstat", "unshare"].map(Need::Program);
+    let Some(_turn) = skip::ready_alone(test, &needs)? else {
+        return Ok(());
+    };
+    if std::thread::available_parallelism()?.get() < 2 {
+        return skip::skip(test, "one CPU does not interrupt itself");
+    }
+    let pair = Pair::build()?;
+    if let Err(error) = steer_to_first_cpu(&pair.client) {
+        return skip::skip(
+            test,
+            &format!("packets can not be handed to another CPU: {error:#}"),
+        );
+    }
+    let rule = DropRule::add(&pair.client, "output", "udp dport 9")?;
+    let agent = Agent::watch(&pair.client)?;
+    let unheard_before = counters::snmp(&pair.client, "UdpNoPorts")?;
+    let plan = Datagrams {
+        target: Pair::client_at(Family::V4, 10),
+        count: ARRIVING,
+        size: 1,
+        burst: ARRIVING,
+        every: Duration::ZERO,
+    };
+    std::thread::scope(|scope| {
+        let arriving = scope.spawn(|| on_cpu(1, || load::datagrams(&pair.server, plan)?.join()));
+        let target = Pair::server_at(Family::V4, 9);
+        let filtered = pair.client.run(|| on_cpu(0, || send_filtered(target)));
+        let arrived = arriving.join();
+        filtered.and(arrived.ok().context("the sender panicked")?)
+    })?;
+    let unheard = counters::snmp(&pair.client, "UdpNoPorts")? - unheard_before;
+    let filtered = rule.packets()?;
+    agent.wait_for_window(SystemTime::now(), 2)?;
+    let lines = agent.stop()?;
+
+    let counted = |layer, reason| sum(&lines, |map| map.dropped(layer, reason));
+    let interrupted = counted("L3", "NETFILTER_DROP");
+    stream::ensure(
+        &lines,
+        interrupted == filtered && filtered == FILTERED,
+        || {
+            format!(
+                "{filtered} packets were filtered and {interrupted} are counted: what was interrupted lost some"
+            )
+        },
+    )?;
+    let told = counted("L4", "NO_SOCKET");
+    let stats = stats(&lines).next_back().context("no stats line came")?;
+    let missed: u64 = rows(stats.value(), "probes")
+        .filter_map(|probe| probe["misses"].as_u64())
+        .sum();
+    stream::ensure(&lines, missed > 0 && told + missed <= unheard, || {
+        format!("of {unheard} unheard datagrams {told} are counted and {missed} said to be missed")
+    })?;
+    println!(
+        "{unheard} datagrams arrived unheard: {told} counted, {missed} missed, {} neither",
+        unheard - told - missed
+    );
+    Ok(())
+}
+
+/// Lets the first CPU receive whatever comes to eth0, whichever CPU sent it.
+fn steer_to_first_cpu(host: &Namespace) -> Result<()> {
+    let order = "mount -t sysfs none /sys && echo 1 > /sys/class/net/eth0/queues/rx-0/rps_cpus";
+    // The mount is the command's own: sysfs shows the interfaces of the namespace that it was mounted from.
+    command::output(
+        host.command("unshare")?
+            .args(["--mount", "sh", "-c", order]),
+    )
+    .map(drop)
+}
+
+/// Runs work on one CPU; threads that it starts stay there, too.
+fn on_cpu<T>(cpu: usize, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    let mut only = CpuSet::new();
+    only.set(cpu);
+    sched_setaffinity(None, &only).context("cannot stay on one CPU")?;
+    work()
+}
+
+fn send_filtered(target: SocketAddr) -> Result<()> {
+    let socket = UdpSocket::bind(("0.0.0.0", 0))?;
+    for number in 0..FILTERED {
+        match socket.send_to(b"o", target) {
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => {}
+            Err(error) => return Err(error).context("a datagram failed"),
+            Ok(_) => bail!("datagram {number} passed the firewall"),
+        }
+    }
+    Ok(())
+}
