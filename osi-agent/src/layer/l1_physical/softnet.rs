@@ -70,3 +70,44 @@ fn growth(window: &Window, field: fn(&Softnet) -> u64) -> Amount {
         delta: cpus.sum(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Softnet, growth};
+    use crate::layer::Window;
+    use crate::snapshot::{HostState, Snapshot};
+
+    fn cpus(rows: &[(u32, u64)]) -> Snapshot {
+        let softnet = rows.iter().map(|&(cpu, dropped)| Softnet {
+            cpu,
+            dropped,
+            ..Softnet::default()
+        });
+        Snapshot {
+            host: HostState {
+                softnet: softnet.collect(),
+                ..HostState::default()
+            },
+            ..Snapshot::default()
+        }
+    }
+
+    fn dropped(previous: &Snapshot, now: &Snapshot) -> u64 {
+        let window = Window {
+            previous,
+            now,
+            single_netns: false,
+        };
+        growth(&window, |cpu| cpu.dropped).delta
+    }
+
+    /// Offline CPUs have no row: the others move up, and are still compared with themselves.
+    #[test]
+    fn cpus_that_come_and_go_count_nothing_twice() {
+        let all = cpus(&[(0, 5), (1, 7), (4, 100)]);
+        let without = cpus(&[(0, 6), (4, 100)]);
+        assert_eq!(dropped(&all, &without), 1);
+        assert_eq!(dropped(&without, &all), 0);
+        assert_eq!(dropped(&without, &cpus(&[(0, 6), (1, 9), (4, 102)])), 2);
+    }
+}
