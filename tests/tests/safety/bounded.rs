@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::{Duration, SystemTime};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use osi_tests::agent::Agent;
 use osi_tests::bpf::Objects;
 use osi_tests::netns::Namespace;
