@@ -82,16 +82,12 @@ fn the_memory_of_the_maps_is_what_bpftool_says() -> Result<()> {
         .next_back()
         .and_then(|line| line.value()["map_bytes"].as_u64())
         .context("stats tell no map_bytes")?;
-    stream::ensure(
-        &lines,
-        truth > 0 && told.abs_diff(truth) <= truth / 100,
-        || {
-            format!(
-                "bpftool adds {} maps up to {truth} bytes, and the agent tells {told}",
-                held.maps.len()
-            )
-        },
-    )
+    stream::ensure(&lines, truth > 0 && told == truth, || {
+        format!(
+            "bpftool adds {} maps up to {truth} bytes, and the agent tells {told}",
+            held.maps.len()
+        )
+    })
 }
 
 #[test]
