@@ -217,42 +217,6 @@ fn layers_follow_the_prefix_of_the_caller() {
 }
 
 #[test]
-fn the_device_field_is_not_trusted_in_socket_queues() {
-    for function in [
-        "tcp_rtx_queue_purge",
-        "tcp_write_queue_purge",
-        "tcp_ofo_queue",
-        "tcp_prune_ofo_queue",
-        "tcp_data_queue_ofo",
-        "skb_rbtree_purge",
-        "sk_stream_kill_queues",
-        "__skb_queue_purge_reason",
-        "skb_queue_purge_reason.part.0",
-        "inet_sock_destruct",
-        "__udp_queue_rcv_skb",
-        "udp_queue_rcv_one_skb",
-        "__first_packet_length",
-        "inet_frag_rbtree_purge",
-        "unix_release_sock",
-    ] {
-        assert!(!caller::device_field_is_valid(function), "{function}");
-    }
-    for function in [
-        "tcp_v4_rcv",
-        "tcp_v6_rcv+0x40",
-        "__udp4_lib_rcv",
-        "ip_rcv_finish_core",
-        "nf_hook_slow",
-        "__netif_receive_skb_core.constprop.0",
-        "enqueue_to_backlog",
-        "arp_error_report",
-        "tun_net_xmit",
-    ] {
-        assert!(caller::device_field_is_valid(function), "{function}");
-    }
-}
-
-#[test]
 fn only_rule_evaluation_names_the_ruleset() {
     assert!(caller::names_ruleset("nft_do_chain+0x13b [nf_tables]"));
     assert!(!caller::names_ruleset("nf_hook_slow"));
