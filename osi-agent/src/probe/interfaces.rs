@@ -4,14 +4,14 @@ use std::net::IpAddr;
 use std::os::fd::RawFd;
 
 use aya::Ebpf;
-use aya::programs::links::{FdLink, Link as _};
+use aya::programs::links::Link as _;
 use aya::programs::tc::{NlOptions, SchedClassifierLink, TcAttachOptions};
 use aya::programs::xdp::XdpLinkId;
 use aya::programs::{LinkOrder, SchedClassifier, TcAttachType, Xdp, XdpMode as AyaXdpMode};
 use osi_common::interface::{MAX_IFINDEX, SLOTS};
 
 use super::attach::{ProbeOptions, refusal};
-use super::{clsact, own};
+use super::clsact;
 use crate::config::XdpMode;
 use crate::host::namespaces::Handle;
 use crate::scope::{Iface, Netns};
@@ -19,6 +19,7 @@ use crate::snapshot::host::enter::{Home, Lost, Visit};
 use crate::snapshot::maps::Maps;
 use crate::snapshot::{Link, NetnsState};
 
+mod lost;
 mod report;
 
 /// The two tc programs and their directions.
@@ -181,26 +182,6 @@ impl Interfaces {
         self.release(ebpf, maps, |_| true);
     }
 
-    /// Slots whose programs are gone with their interface, whatever stands there now under the same name and index.
-    fn lost(&self) -> Vec<u32> {
-        let is_lost = |slot: &&Slot| match (self.mode, slot.links.witness) {
-            (TcMode::Tcx, Some(witness)) => own::link_ifindex(witness) == Some(0),
-            (TcMode::Tcx, None) => false,
-            (TcMode::Clsact, _) => clsact::has_own(slot.iface.ifindex).is_ok_and(|has| !has),
-        };
-        let find = || {
-            self.slots
-                .iter()
-                .filter(is_lost)
-                .map(|slot| slot.slot)
-                .collect()
-        };
-        match self.mode {
-            TcMode::Tcx => find(),
-            TcMode::Clsact => inside(&self.options.home, find).unwrap_or_default(),
-        }
-    }
-
     /// lo and every interface that carries a route; never a member of a bond, bridge or team, whose master sees the same packets.
     fn wants(&self, state: &NetnsState, link: &Link) -> bool {
         if !self.options.ifaces.is_empty() {
@@ -282,7 +263,7 @@ impl Interfaces {
                 .map_err(|error| refusal(&error))?;
             links.tc.push(link);
         }
-        links.witness = links.tc.first().and_then(witness);
+        links.witness = links.tc.first().and_then(lost::witness);
         Ok(())
     }
 
@@ -356,12 +337,6 @@ impl Interfaces {
             log::debug!("{}: {why}", iface.name);
         }
     }
-}
-
-/// The descriptor of a link; filters have none.
-fn witness(link: &SchedClassifierLink) -> Option<RawFd> {
-    let link: &FdLink = link.try_into().ok()?;
-    own::link_descriptor(link.info().ok()?.id())
 }
 
 /// Runs work on a thread in a network namespace; the calling thread stays where it is.
