@@ -1,10 +1,9 @@
 //! The agent under test: started from the host, limited to one namespace, its stream read, parsed and validated line by line.
 
-use std::io::{BufRead as _, BufReader, Read};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -14,7 +13,11 @@ use serde_json::Value;
 
 use crate::netns::Namespace;
 use crate::stream::{self, Line};
-use crate::{processes, scale, schema, transcript, wait};
+use crate::{processes, scale, transcript, wait};
+
+use self::heard::{Heard, OUTPUTS};
+
+mod heard;
 
 /// The sampling interval of every scenario.
 pub const INTERVAL: Duration = Duration::from_secs(1);
@@ -23,32 +26,12 @@ const START: Duration = Duration::from_secs(30);
 /// Detaching everything and saying goodbye.
 const STOP: Duration = Duration::from_secs(10);
 
-/// Standard output and standard error.
-const OUTPUTS: usize = 2;
-
 /// A running `osi-agent watch --json`.
 #[derive(Debug)]
 pub struct Agent {
     child: Child,
     heard: Arc<Heard>,
     readers: Vec<JoinHandle<()>>,
-}
-
-/// What the reader threads have heard so far.
-#[derive(Debug, Default)]
-struct Heard {
-    state: Mutex<State>,
-    changed: Condvar,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    lines: Vec<Line>,
-    /// The first line that was no valid line of the contract.
-    broken: Option<String>,
-    stderr: String,
-    /// Its outputs that came to an end; it may still have complained when the first one did.
-    ended: usize,
 }
 
 /// A program that ran to its end.
@@ -374,49 +357,4 @@ impl Drop for Agent {
             }
         }
     }
-}
-
-impl Heard {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn listen(&self, stdout: impl Read) {
-        for line in BufReader::new(stdout).lines() {
-            let parsed = line.map_err(Error::from).and_then(|text| parse(&text));
-            let mut state = self.lock();
-            match parsed {
-                Ok(line) => state.lines.push(line),
-                Err(error) => {
-                    state.broken.get_or_insert_with(|| format!("{error:#}"));
-                }
-            }
-            self.changed.notify_all();
-        }
-        self.end();
-    }
-
-    fn end(&self) {
-        self.lock().ended += 1;
-        self.changed.notify_all();
-    }
-
-    fn overhear(&self, stderr: impl Read) {
-        for line in BufReader::new(stderr)
-            .lines()
-            .map_while(std::result::Result::ok)
-        {
-            let mut state = self.lock();
-            state.stderr.push_str(&line);
-            state.stderr.push('\n');
-        }
-        self.end();
-    }
-}
-
-fn parse(text: &str) -> Result<Line> {
-    let value =
-        serde_json::from_str(text).with_context(|| format!("this line is no JSON: {text}"))?;
-    schema::check(&value).with_context(|| format!("this line breaks the contract: {text}"))?;
-    Ok(Line::new(value))
 }
