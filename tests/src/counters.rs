@@ -28,11 +28,23 @@ pub fn tcp_sockets(host: &Namespace, filter: &str) -> Result<u64> {
 
 /// Whether something listens on a TCP port.
 pub fn is_listening(host: &Namespace, port: u16) -> Result<bool> {
+    Ok(!listeners(host, port)?.trim().is_empty())
+}
+
+/// How many connections wait in the accept queue of the listener on a TCP port: the column `Recv-Q` of `ss`.
+pub fn accept_queue(host: &Namespace, port: u16) -> Result<u64> {
+    let text = listeners(host, port)?;
+    text.split_whitespace()
+        .nth(1)
+        .and_then(|waiting| waiting.parse().ok())
+        .with_context(|| format!("ss names no queue of port {port}: {text:?}"))
+}
+
+fn listeners(host: &Namespace, port: u16) -> Result<String> {
     let filter = format!("sport = :{port}");
-    let text = command::output(
+    command::output(
         host.command("ss")?
             .args(["-H", "-l", "-t", "-n"])
             .args(filter.split(' ')),
-    )?;
-    Ok(!text.trim().is_empty())
+    )
 }
