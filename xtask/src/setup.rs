@@ -35,6 +35,8 @@ pub(crate) enum Purpose {
     Test,
     /// Boot other kernels and run the scenarios on them too
     Vm,
+    /// Do so on the other architecture too
+    Foreign,
 }
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
@@ -108,7 +110,7 @@ fn verdict(purpose: Purpose, problems: &[String]) -> Result<()> {
     if !blocking.is_empty() {
         let aim = match purpose {
             Purpose::Build | Purpose::Test => "build",
-            Purpose::Vm => "boot other kernels",
+            Purpose::Vm | Purpose::Foreign => "boot other kernels",
         };
         bail!("cannot {aim} without {}", blocking.join(", "));
     }

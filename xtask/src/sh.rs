@@ -4,7 +4,7 @@ use std::env;
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, bail};
 
@@ -42,6 +42,12 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
         bail!("`{}` ended with {status}", line(command));
     }
     Ok(())
+}
+
+/// The same, and returns what it printed; its progress is shown.
+pub(crate) fn run_for_output(command: &mut Command) -> Result<String> {
+    eprintln!("$ {}", line(command));
+    output(command.stderr(Stdio::inherit()))
 }
 
 /// The standard output of a command that is expected to succeed.

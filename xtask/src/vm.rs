@@ -6,17 +6,18 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
-use self::guest::Accelerator;
+use self::guest::{Accelerator, How};
 use self::image::Job;
 use self::kernel::Kernel;
 use self::packages::Packages;
 use self::programs::Programs;
 use self::series::{Named, Series};
 use self::table::Column;
+use crate::architecture::{self, Architecture};
 use crate::setup::{self, Purpose};
 use crate::sh;
 
@@ -30,23 +31,29 @@ mod packages;
 mod programs;
 mod series;
 mod table;
+mod tools;
 
 /// Boot other kernels in QEMU and run the scenarios on them: 5.10, 6.1 and the newest 7.x, unless others are named.
 ///
-/// Kernels are Debian's, from the mirror that this machine uses, and are kept in $OSI_VM_CACHE (else below $XDG_CACHE_HOME).
+/// Kernels and tools are Debian's, from the mirror that this machine uses, and are kept in $OSI_VM_CACHE (else below
+/// $XDG_CACHE_HOME).
 /// Needs no root, only what `cargo xtask setup --for vm` installs.
 /// Each guest's console is kept under target/vm.
-/// The last lines are the tables kernel by probe and kernel by scenario; the exit code is 1 when any cell failed.
+/// The last lines are the tables kernel by probe and kernel by scenario.
+/// The exit code is 1 when any cell failed, and 3 when no kernel can be tried on this machine.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Kernel series, such as 6.12
     series: Vec<Named>,
+    /// Which machine they are for; another than this one needs `cargo xtask setup --for foreign`
+    #[arg(long, value_name = "NAME", default_value = std::env::consts::ARCH)]
+    architecture: architecture::Named,
     /// Every series that there is
     #[arg(long, conflicts_with = "series")]
     all: bool,
-    /// Only scenarios whose path contains this
-    #[arg(long)]
-    scenario: Option<String>,
+    /// Only scenarios whose path contains this; may be repeated
+    #[arg(long, value_name = "PART")]
+    scenario: Vec<String>,
     /// Only one scenario of each thing that differs from kernel to kernel
     #[arg(long, conflicts_with = "scenario")]
     quick: bool,
@@ -56,33 +63,35 @@ pub(crate) struct Args {
     /// How many guests run at a time; three on two cores, when they are emulated
     #[arg(long)]
     guests: Option<usize>,
+    /// After how many minutes a guest is ended; what it has not done by then has failed
+    #[arg(long, value_name = "MINUTES", default_value_t = 60)]
+    budget: u64,
+}
+
+/// No kernel can be tried here: no package mirror, no emulator.
+const CANNOT: u8 = 3;
+
+/// What has to be had from elsewhere.
+struct Parts {
+    kernels: Vec<(&'static Series, Result<Kernel>)>,
+    tools: PathBuf,
 }
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
-    setup::ensure(Purpose::Vm)?;
-    let series = series::chosen(&args.series, args.all);
-    let cache = cache()?;
+    let architecture = args.architecture.0;
+    let Parts { kernels, tools } = match parts(args) {
+        Ok(parts) => parts,
+        Err(error) => {
+            eprintln!("vm: no kernel can be tried here: {error:#}");
+            return Ok(ExitCode::from(CANNOT));
+        }
+    };
     let logs = sh::target_dir().join("vm");
     fs::create_dir_all(&logs).with_context(|| format!("cannot create {}", logs.display()))?;
-    let packages = Packages::open(&cache, &series)?;
-    let kernels: Vec<(&Series, Result<Kernel>)> = series
-        .into_iter()
-        .map(|series| {
-            let kernel = packages
-                .fetch(series)
-                .and_then(|downloaded| Kernel::unpack(&cache, &downloaded));
-            (series, kernel)
-        })
-        .collect();
-    let programs = Programs::build()?;
-    let chosen = chosen::words(args.quick, args.scenario.as_deref());
-    let expected = programs.list(&chosen)?;
-    if expected.is_empty() {
-        bail!("no scenario's path contains that; `cargo xtask vm` without --scenario runs all");
-    }
-    chosen::all_there(args.quick, &expected)?;
-    let base = image::build(&programs)?;
-    let accelerator = accelerator(&kernels, &base, &logs)?;
+    let programs = Programs::build(architecture)?;
+    let chosen = chosen::words(args.quick, &args.scenario);
+    let base = image::build(&programs, &tools)?;
+    let accelerator = accelerator(architecture, &kernels, &base, &logs)?;
     let instructions = image::instructions(&Job {
         scenarios: &chosen,
         threads: args.threads,
@@ -94,14 +103,20 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let began = Instant::now();
     let columns = guests(args, accelerator, kernels, |series, kernel| {
         let file_system = guest::file_system(&logs, &[&base, &instructions], kernel)?;
-        let log = logs.join(format!("{}.log", series.name));
-        let ended = guest::run(accelerator, kernel, &file_system, &log, |line| {
+        let log = logs.join(format!("{}-{}.log", series.name, architecture.name));
+        let how = How {
+            architecture,
+            accelerator,
+        };
+        let budget = Duration::from_mins(args.budget);
+        let ended = guest::run(how, kernel, &file_system, &log, budget, |line| {
             if line.starts_with("test ") && !line.contains("has been running") {
                 println!("{:<6} {line}", series.name);
             }
         })?;
         fs::remove_file(&file_system)?;
-        Ok(column(series, accelerator, &expected, &ended, &log))
+        let expected = chosen::expected(args.quick);
+        Ok(column(series, accelerator, expected, &ended, &log))
     });
     println!(
         "\n{}\nvm: {} kernels in {} s",
@@ -114,6 +129,39 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     } else {
         ExitCode::SUCCESS
     })
+}
+
+/// Downloads and unpacks what is not there yet.
+fn parts(args: &Args) -> Result<Parts> {
+    let architecture = args.architecture.0;
+    setup::ensure(if architecture.is_native() {
+        Purpose::Vm
+    } else {
+        Purpose::Foreign
+    })?;
+    let series = series::chosen(&args.series, args.all);
+    let cache = cache()?.join(architecture.debian);
+    let packages = Packages::open(&cache, architecture, &series)?;
+    let kernels: Vec<(&Series, Result<Kernel>)> = series
+        .into_iter()
+        .map(|series| {
+            let kernel = packages
+                .fetch(series)
+                .and_then(|downloaded| Kernel::unpack(&cache, &downloaded));
+            (series, kernel)
+        })
+        .collect();
+    if kernels.iter().all(|(_, kernel)| kernel.is_err()) {
+        let reasons: Vec<_> = kernels
+            .iter()
+            .filter_map(|(series, kernel)| {
+                Some(format!("{}: {:#}", series.name, kernel.as_ref().err()?))
+            })
+            .collect();
+        bail!("{}", reasons.join("; "));
+    }
+    let tools = tools::unpack(&cache, &packages.tools()?)?;
+    Ok(Parts { kernels, tools })
 }
 
 /// How many times longer than on a machine things may take when they are emulated on a busy one.
@@ -133,21 +181,17 @@ fn cache() -> Result<PathBuf> {
 }
 
 fn accelerator(
+    architecture: &'static Architecture,
     kernels: &[(&Series, Result<Kernel>)],
     base: &[u8],
     logs: &Path,
 ) -> Result<Accelerator> {
-    let Some(kernel) = kernels.iter().find_map(|(_, kernel)| kernel.as_ref().ok()) else {
-        let reasons: Vec<_> = kernels
-            .iter()
-            .filter_map(|(series, kernel)| {
-                Some(format!("{}: {:#}", series.name, kernel.as_ref().err()?))
-            })
-            .collect();
-        bail!("no kernel can be had: {}", reasons.join("; "));
-    };
+    let kernel = kernels
+        .iter()
+        .find_map(|(_, kernel)| kernel.as_ref().ok())
+        .context("there is no kernel to try")?;
     let file_system = guest::file_system(logs, &[base], kernel)?;
-    let accelerator = guest::accelerator(kernel, &file_system, &logs.join("kvm.log"));
+    let accelerator = guest::accelerator(architecture, kernel, &file_system, &logs.join("kvm.log"));
     fs::remove_file(&file_system)?;
     Ok(accelerator)
 }
@@ -200,7 +244,7 @@ fn guests(
 fn column(
     series: &Series,
     accelerator: Accelerator,
-    expected: &[String],
+    expected: &[&str],
     ended: &guest::Ended,
     log: &Path,
 ) -> Column {
@@ -209,6 +253,9 @@ fn column(
         .clone()
         .unwrap_or_else(|| "the guest stopped".to_owned());
     let outcome = outcome::read(&ended.lines, expected, &how);
+    if outcome.finished && outcome.scenarios.is_empty() {
+        eprintln!("vm: no scenario's path contains that; without --scenario all run");
+    }
     if !outcome.finished {
         let from = ended.lines.len().saturating_sub(LAST_LINES);
         eprintln!(

@@ -77,11 +77,11 @@ pub(super) const NEEDS: &[Need] = &[
     package("iperf3", &["iperf3"], "bulk transfers"),
     package("nginx-light", &["nginx"], "a real web server to break"),
     Need {
-        name: "musl target",
+        name: "x86_64 musl",
         why: "static programs run on any kernel, without this machine's libraries",
         purpose: Purpose::Vm,
-        install: Install::Target(MUSL),
-        met: Met::By(has_musl),
+        install: Install::Target(X86_64),
+        met: Met::By(|| has_target(X86_64)),
     },
     for_vm(
         "qemu-system-x86",
@@ -102,12 +102,27 @@ pub(super) const NEEDS: &[Need] = &[
         install: Install::Package("debian-archive-keyring"),
         met: Met::By(has_keyring),
     },
+    Need {
+        name: "aarch64 musl",
+        why: "static programs of the other architecture",
+        purpose: Purpose::Foreign,
+        install: Install::Target(AARCH64),
+        met: Met::By(|| has_target(AARCH64)),
+    },
+    Need {
+        purpose: Purpose::Foreign,
+        ..package(
+            "qemu-system-arm",
+            &["qemu-system-aarch64"],
+            "boots the other architecture's kernels",
+        )
+    },
 ];
 
 /// Keys of the Debian archive.
 pub(crate) const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
-/// The target of what runs on other kernels.
-pub(crate) const MUSL: &str = "x86_64-unknown-linux-musl";
+const X86_64: &str = "x86_64-unknown-linux-musl";
+const AARCH64: &str = "aarch64-unknown-linux-musl";
 
 const fn package(name: &'static str, programs: &'static [&'static str], why: &'static str) -> Need {
     Need {
@@ -147,8 +162,14 @@ fn has_keyring() -> bool {
     Path::new(KEYRING).is_file()
 }
 
-fn has_musl() -> bool {
-    sh::sysroot().is_ok_and(|sysroot| sysroot.join("lib/rustlib").join(MUSL).join("lib").is_dir())
+fn has_target(target: &str) -> bool {
+    sh::sysroot().is_ok_and(|sysroot| {
+        sysroot
+            .join("lib/rustlib")
+            .join(target)
+            .join("lib")
+            .is_dir()
+    })
 }
 
 fn has_rust_src() -> bool {

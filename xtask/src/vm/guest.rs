@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 
 use super::kernel::Kernel;
+use crate::architecture::Architecture;
 use crate::sh;
 
 /// How a guest's instructions are carried out.
@@ -21,12 +22,17 @@ pub(super) enum Accelerator {
     Tcg,
 }
 
+/// What carries a guest.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct How {
+    pub(super) architecture: &'static Architecture,
+    pub(super) accelerator: Accelerator,
+}
+
 /// A working KVM prints the first line within two seconds.
 const FIRST_LINE: Duration = Duration::from_secs(20);
 /// No scenario is silent for so long.
 const SILENCE: Duration = Duration::from_mins(5);
-/// A guest that takes longer is broken, whatever it prints.
-const LIMIT: Duration = Duration::from_hours(1);
 const MEMORY: &str = "1024";
 
 /// What a guest said, and how it ended.
@@ -38,17 +44,25 @@ pub(super) struct Ended {
 }
 
 /// Finds out by trying: a device file says nothing about whether guests run, least of all inside a guest.
-pub(super) fn accelerator(kernel: &Kernel, file_system: &Path, log: &Path) -> Accelerator {
+pub(super) fn accelerator(
+    architecture: &'static Architecture,
+    kernel: &Kernel,
+    file_system: &Path,
+    log: &Path,
+) -> Accelerator {
     let device = OpenOptions::new().read(true).write(true).open("/dev/kvm");
-    if device.is_err() {
+    if device.is_err() || !architecture.is_native() {
         return Accelerator::Tcg;
     }
-    let attempt =
-        Console::start(Accelerator::Kvm, kernel, file_system, log).and_then(|mut guest| {
-            let first = guest.lines.recv_timeout(FIRST_LINE);
-            guest.end()?;
-            Ok(first.is_ok())
-        });
+    let how = How {
+        architecture,
+        accelerator: Accelerator::Kvm,
+    };
+    let attempt = Console::start(how, kernel, file_system, log).and_then(|mut guest| {
+        let first = guest.lines.recv_timeout(FIRST_LINE);
+        guest.end()?;
+        Ok(first.is_ok())
+    });
     if attempt.unwrap_or(false) {
         Accelerator::Kvm
     } else {
@@ -57,26 +71,22 @@ pub(super) fn accelerator(kernel: &Kernel, file_system: &Path, log: &Path) -> Ac
     }
 }
 
-/// Boots a kernel and listens until the machine is off. `hear` is told every line as it comes.
+/// Boots a kernel and listens until the machine is off, for as long as `limit`. `hear` is told every line as it comes.
 pub(super) fn run(
-    accelerator: Accelerator,
+    how: How,
     kernel: &Kernel,
     file_system: &Path,
     log: &Path,
+    limit: Duration,
     hear: impl Fn(&str),
 ) -> Result<Ended> {
     let began = Instant::now();
     let mut transcript =
         File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
-    let mut guest = Console::start(
-        accelerator,
-        kernel,
-        file_system,
-        &log.with_extension("qemu"),
-    )?;
+    let mut guest = Console::start(how, kernel, file_system, &log.with_extension("qemu"))?;
     let mut lines = Vec::new();
     let cut = loop {
-        let left = LIMIT.saturating_sub(began.elapsed());
+        let left = limit.saturating_sub(began.elapsed());
         match guest.lines.recv_timeout(left.min(SILENCE)) {
             Ok(line) => {
                 writeln!(transcript, "{line}")?;
@@ -87,7 +97,7 @@ pub(super) fn run(
             Err(RecvTimeoutError::Timeout) if left <= SILENCE => {
                 break Some(format!(
                     "it was still running after {} min",
-                    LIMIT.as_secs() / 60
+                    limit.as_secs() / 60
                 ));
             }
             Err(RecvTimeoutError::Timeout) => {
@@ -110,18 +120,13 @@ struct Console {
 }
 
 impl Console {
-    fn start(
-        accelerator: Accelerator,
-        kernel: &Kernel,
-        file_system: &Path,
-        complaints: &Path,
-    ) -> Result<Self> {
-        let mut qemu = qemu(accelerator, kernel, file_system)
+    fn start(how: How, kernel: &Kernel, file_system: &Path, complaints: &Path) -> Result<Self> {
+        let mut qemu = qemu(how, kernel, file_system)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(File::create(complaints)?)
             .spawn()
-            .context("cannot start qemu-system-x86_64")?;
+            .with_context(|| format!("cannot start {}", how.architecture.machine.program))?;
         let stdout = qemu.stdout.take().context("qemu has no standard output")?;
         let (sender, lines) = channel();
         std::thread::spawn(move || {
@@ -155,22 +160,26 @@ impl Drop for Console {
     }
 }
 
-fn qemu(accelerator: Accelerator, kernel: &Kernel, file_system: &Path) -> Command {
-    let mut command = sh::command("qemu-system-x86_64");
-    match accelerator {
+fn qemu(how: How, kernel: &Kernel, file_system: &Path) -> Command {
+    let machine = &how.architecture.machine;
+    let mut command = sh::command(machine.program);
+    command.args(machine.board);
+    match how.accelerator {
         Accelerator::Kvm => command.args(["-accel", "kvm", "-cpu", "host"]),
         // One thread for both processors: with two, a kernel that patches itself may run what was just replaced (seen
         // with 7.3 and QEMU 7.2: an int3 that nobody expects). It leaves the other core to another guest.
-        Accelerator::Tcg => command.args(["-accel", "tcg,thread=single", "-cpu", "max"]),
+        Accelerator::Tcg => {
+            command.args(["-accel", "tcg,thread=single", "-cpu", machine.processor])
+        }
     };
     command.args(["-m", MEMORY, "-smp", "2", "-nodefaults", "-no-reboot"]);
     command.args(["-display", "none", "-monitor", "none", "-serial", "stdio"]);
     command.arg("-kernel").arg(&kernel.image);
     command.arg("-initrd").arg(file_system);
-    command.args([
-        "-append",
-        "console=ttyS0 loglevel=3 panic=-1 mitigations=off nokaslr rdinit=/init",
-    ]);
+    command.arg("-append").arg(format!(
+        "console={} loglevel=3 panic=-1 mitigations=off nokaslr rdinit=/init",
+        machine.console
+    ));
     command
 }
 

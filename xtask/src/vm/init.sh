@@ -9,6 +9,7 @@ mount -t tmpfs tmpfs /run
 mount -t tracefs tracefs /sys/kernel/tracing
 mount -t bpf bpf /sys/fs/bpf
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
+echo +memory >/sys/fs/cgroup/cgroup.subtree_control
 echo "@@up $(cat /proc/uptime)"
 
 while read -r module; do
@@ -21,6 +22,9 @@ export OSI_AGENT=/osi/osi-agent OSI_SKIP_LOG=/run/skipped
 : >"$OSI_SKIP_LOG"
 echo "@@kernel $(cat /proc/sys/kernel/osrelease)"
 
+/osi/scenarios --list --format terse $SCENARIOS | while read -r line; do
+  echo "@@listed $line"
+done
 echo "@@doctor $($OSI_AGENT doctor --json)"
 # The harness tells times only where it may be unstable.
 RUSTC_BOOTSTRAP=1 /osi/scenarios -Z unstable-options --report-time --test-threads="$THREADS" $SCENARIOS

@@ -1,4 +1,4 @@
-//! Kernel packages: which ones the machine's own mirror offers now, and their files.
+//! Packages of kernels and tools: which ones the machine's own mirror offers now, and their files.
 //!
 //! Mirrors drop superseded versions, so none is written down. Lists and packages are kept in a private apt directory;
 //! the system's apt is asked where its mirror is and otherwise left alone.
@@ -10,8 +10,10 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result, bail};
 
-use self::index::{Kernel, Package};
+use self::index::{Index, Kernel, Package};
 use super::series::Series;
+use super::tools;
+use crate::architecture::Architecture;
 use crate::setup::needs::KEYRING;
 use crate::sh;
 
@@ -22,9 +24,10 @@ const FRESH: Duration = Duration::from_hours(12);
 /// An index may name packages that its pool no longer holds; so many kernels are tried, newest first.
 const TRIES: usize = 4;
 
-/// The private apt directory.
+/// The private apt directory of an architecture.
 pub(super) struct Packages {
     directory: PathBuf,
+    architecture: &'static Architecture,
 }
 
 /// A kernel's packages, downloaded and checked.
@@ -36,16 +39,23 @@ pub(super) struct Downloaded {
 
 impl Packages {
     /// Opens the directory, and brings the lists of what `series` need up to date.
-    pub(super) fn open(cache: &Path, series: &[&Series]) -> Result<Self> {
+    pub(super) fn open(
+        cache: &Path,
+        architecture: &'static Architecture,
+        series: &[&Series],
+    ) -> Result<Self> {
         let packages = Self {
             directory: cache.join("apt"),
+            architecture,
         };
         for part in ["lists/partial", "archives/partial", "sources.d", "debs"] {
             let path = packages.directory.join(part);
             fs::create_dir_all(&path)
                 .with_context(|| format!("cannot create {}", path.display()))?;
         }
-        let sources = sources(series)?;
+        // apt is told that nothing is installed.
+        fs::write(packages.directory.join("status"), "")?;
+        let sources = sources(architecture, series)?;
         let file = packages.directory.join("sources.d/kernels.sources");
         let stamp = packages.directory.join("updated");
         let age = fs::metadata(&stamp)
@@ -66,9 +76,35 @@ impl Packages {
         Ok(packages)
     }
 
+    /// The tools with everything that they depend on.
+    pub(super) fn tools(&self) -> Result<Vec<PathBuf>> {
+        let mut install = self.apt("apt-get");
+        install.args(["--quiet=2", "--yes", "--no-install-recommends"]);
+        install.args(["--target-release", tools::SUITE]);
+        sh::output(
+            install
+                .args(["--download-only", "install"])
+                .args(tools::PACKAGES),
+        )?;
+        // What has been superseded since goes.
+        sh::output(self.apt("apt-get").args(["--quiet=2", "autoclean"]))?;
+        let archives = self.directory.join("archives");
+        let mut files = Vec::new();
+        for entry in fs::read_dir(&archives)
+            .with_context(|| format!("cannot list {}", archives.display()))?
+        {
+            let path = entry?.path();
+            if path.extension().is_some_and(|extension| extension == "deb") {
+                files.push(path);
+            }
+        }
+        files.sort();
+        Ok(files)
+    }
+
     /// The newest kernel of a series whose packages can be had.
     pub(super) fn fetch(&self, series: &Series) -> Result<Downloaded> {
-        let kernels = index::kernels(&self.index()?, series.version);
+        let kernels = self.index()?.kernels(series.version);
         if kernels.is_empty() {
             bail!("the mirror offers no kernel of the series {}", series.name);
         }
@@ -87,17 +123,14 @@ impl Packages {
         bail!("no kernel can be downloaded: {}", refusals.join("; "))
     }
 
-    fn index(&self) -> Result<Vec<Package>> {
+    fn index(&self) -> Result<Index> {
+        let mut index = Index::of(self.architecture.debian);
         let names = sh::output(self.apt("apt-cache").args(["pkgnames", "linux-"]))?;
-        let names: Vec<_> = names
-            .lines()
-            .filter(|name| index::is_kernel(name))
-            .collect();
-        if names.is_empty() {
-            return Ok(Vec::new());
+        let names: Vec<_> = names.lines().filter(|name| index.is_kernel(name)).collect();
+        if !names.is_empty() {
+            index.read(&sh::output(self.apt("apt-cache").arg("show").args(names))?);
         }
-        let text = sh::output(self.apt("apt-cache").arg("show").args(names))?;
-        Ok(index::parse(&text))
+        Ok(index)
     }
 
     fn download(&self, kernel: &Kernel) -> Result<Vec<PathBuf>> {
@@ -127,13 +160,17 @@ impl Packages {
         for option in [
             "Dir::Etc::SourceList=/dev/null".to_owned(),
             format!("Dir::Etc::SourceParts={}", at("sources.d")),
+            "Dir::Etc::Preferences=/dev/null".to_owned(),
+            "Dir::Etc::PreferencesParts=/dev/null".to_owned(),
             format!("Dir::State::Lists={}", at("lists")),
+            format!("Dir::State::Status={}", at("status")),
+            "Debug::NoLocking=true".to_owned(),
             format!("Dir::Cache={}", self.directory.display()),
             format!("Dir::Cache::Archives={}", at("archives")),
             // Its own user could not write here.
             "APT::Sandbox::User=".to_owned(),
-            "APT::Architecture=amd64".to_owned(),
-            "APT::Architectures::=amd64".to_owned(),
+            format!("APT::Architecture={}", self.architecture.debian),
+            format!("APT::Architectures::={}", self.architecture.debian),
             // Nothing but the packages' names is wanted.
             "Acquire::Languages=none".to_owned(),
             "Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false".to_owned(),
@@ -153,7 +190,7 @@ fn is_intact(file: &Path, package: &Package) -> bool {
 }
 
 /// apt's own description of where the suites are, from the mirrors that this machine uses.
-fn sources(series: &[&Series]) -> Result<String> {
+fn sources(architecture: &Architecture, series: &[&Series]) -> Result<String> {
     let targets = sh::output(sh::command("apt-get").args([
         "indextargets",
         "--format",
@@ -165,12 +202,9 @@ fn sources(series: &[&Series]) -> Result<String> {
             (words.next()? == label).then(|| words.next())?
         })
     };
-    let suites = |of: fn(&Series) -> &'static [&'static str]| {
-        let mut suites: Vec<_> = series
-            .iter()
-            .flat_map(|series| of(series))
-            .copied()
-            .collect();
+    let suites = |more: &[&'static str], of: fn(&Series) -> &'static [&'static str]| {
+        let mut suites = more.to_vec();
+        suites.extend(series.iter().flat_map(|series| of(series)));
         suites.sort_unstable();
         suites.dedup();
         suites.join(" ")
@@ -181,18 +215,25 @@ fn sources(series: &[&Series]) -> Result<String> {
              add one to /etc/apt/sources.list.d and run `apt-get update`"
         );
     };
-    let mut text = stanza(archive, &suites(|series| series.suites));
-    let security = suites(|series| series.security);
+    let mut text = stanza(
+        architecture,
+        archive,
+        &suites(&[tools::SUITE], |series| series.suites),
+    );
+    let security = suites(&[], |series| series.security);
     match mirror("Debian-Security") {
-        Some(mirror) if !security.is_empty() => text.push_str(&stanza(mirror, &security)),
+        Some(mirror) if !security.is_empty() => {
+            text.push_str(&stanza(architecture, mirror, &security));
+        }
         Some(_) | None => {}
     }
     Ok(text)
 }
 
-fn stanza(mirror: &str, suites: &str) -> String {
+fn stanza(architecture: &Architecture, mirror: &str, suites: &str) -> String {
+    let architecture = architecture.debian;
     format!(
-        "Types: deb\nURIs: {mirror}\nSuites: {suites}\nComponents: main\nArchitectures: amd64\n\
+        "Types: deb\nURIs: {mirror}\nSuites: {suites}\nComponents: main\nArchitectures: {architecture}\n\
          Signed-By: {KEYRING}\n\n"
     )
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 
-use crate::setup::needs::MUSL;
+use crate::architecture::Architecture;
 use crate::sh;
 
 /// The built programs.
@@ -17,18 +17,16 @@ pub(super) struct Programs {
 
 impl Programs {
     /// Builds them.
-    pub(super) fn build() -> Result<Self> {
-        let package = |verb: &[&str], package: &str| {
-            let mut cargo = sh::cargo();
-            cargo.args(verb);
-            cargo.args(["--release", "--target", MUSL, "--package", package]);
-            cargo
-        };
-        sh::run(&mut package(&["build"], "osi-agent"))?;
-        sh::run(&mut package(&["test", "--no-run"], "osi-tests"))?;
-        let mut messages = package(&["test", "--no-run", "--message-format=json"], "osi-tests");
-        let messages = sh::output(&mut messages)?;
-        let built: Vec<serde_json::Value> = messages
+    pub(super) fn build(architecture: &Architecture) -> Result<Self> {
+        sh::run(
+            architecture
+                .cargo(&["build"])
+                .args(["--package", "osi-agent"]),
+        )?;
+        let mut tests = architecture.cargo(&["test", "--no-run"]);
+        tests.args(["--package", "osi-tests"]);
+        tests.arg("--message-format=json-render-diagnostics");
+        let built: Vec<serde_json::Value> = sh::run_for_output(&mut tests)?
             .lines()
             .filter_map(|line| serde_json::from_str(line).ok())
             .collect();
@@ -45,8 +43,9 @@ impl Programs {
                 })
                 .collect()
         };
+        let target = sh::target_dir().join(architecture.target);
         Ok(Self {
-            agent: sh::target_dir().join(MUSL).join("release/osi-agent"),
+            agent: target.join("release/osi-agent"),
             scenarios: executables("test")
                 .into_iter()
                 .find_map(|(name, path)| (name == "scenarios").then_some(path))
@@ -56,16 +55,5 @@ impl Programs {
                 .map(|(_, path)| path)
                 .collect(),
         })
-    }
-
-    /// The scenarios that these words choose: the program runs here as well.
-    pub(super) fn list(&self, chosen: &[&str]) -> Result<Vec<String>> {
-        let mut command = sh::command(&self.scenarios.display().to_string());
-        command.args(["--list", "--format", "terse"]).args(chosen);
-        Ok(sh::output(&mut command)?
-            .lines()
-            .filter_map(|line| line.strip_suffix(": test"))
-            .map(str::to_owned)
-            .collect())
     }
 }

@@ -59,6 +59,7 @@ pub(super) fn has_failed(columns: &[Column]) -> bool {
             let mut cells = probes.chain(outcome.scenarios.values());
             !outcome.finished
                 || outcome.probes.is_empty()
+                || outcome.scenarios.is_empty()
                 || cells.any(|cell| matches!(cell, Cell::Failed(_)))
         })
 }

@@ -4,7 +4,6 @@
 //! Until 6.18 one package `linux-image` holds all; later ones are split into `linux-binary` and `linux-modules`,
 //! and `linux-image` is an empty package that depends on both.
 
-const FLAVOUR: &str = "-cloud-amd64";
 /// Packages below this many bytes hold no kernel.
 const EMPTY: u64 = 1 << 20;
 
@@ -27,74 +26,94 @@ pub(super) struct Kernel {
     pub(super) packages: Vec<Package>,
 }
 
-/// Whether a package of this name belongs to a kernel that we boot.
-pub(super) fn is_kernel(name: &str) -> bool {
-    part(name).is_some()
+/// The packages that belong to kernels of an architecture.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Index {
+    /// How the names of our kernels end.
+    flavour: String,
+    packages: Vec<Package>,
 }
 
-/// Which part of a kernel it is, and of which release.
-fn part(name: &str) -> Option<(&'static str, &str)> {
-    let name = name.strip_prefix("linux-")?;
-    let name = name.strip_suffix("-unsigned").unwrap_or(name);
-    let name = name.strip_suffix(FLAVOUR)?;
-    let (part, release) = ["image", "binary", "modules"]
-        .into_iter()
-        .find_map(|part| Some((part, name.strip_prefix(part)?.strip_prefix('-')?)))?;
-    let release = release.strip_prefix("unsigned-").unwrap_or(release);
-    release
-        .starts_with(|first: char| first.is_ascii_digit())
-        .then_some((part, release))
-}
+impl Index {
+    /// An empty one.
+    pub(super) fn of(architecture: &str) -> Self {
+        Self {
+            flavour: format!("-cloud-{architecture}"),
+            packages: Vec::new(),
+        }
+    }
 
-/// Reads what `apt-cache show` prints.
-pub(super) fn parse(text: &str) -> Vec<Package> {
-    text.split("\n\n")
-        .filter_map(|paragraph| {
-            let field = |name: &str| {
-                paragraph
-                    .lines()
-                    .find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
-            };
-            Some(Package {
-                name: field("Package")?.to_owned(),
-                version: field("Version")?.to_owned(),
-                file: field("Filename")?.rsplit('/').next()?.to_owned(),
-                sha256: field("SHA256")?.to_owned(),
-                size: field("Size")?.parse().ok()?,
+    /// Whether a package of this name belongs to a kernel that we boot.
+    pub(super) fn is_kernel(&self, name: &str) -> bool {
+        self.part(name).is_some()
+    }
+
+    /// Which part of a kernel it is, and of which release.
+    fn part<'a>(&self, name: &'a str) -> Option<(&'static str, &'a str)> {
+        let name = name.strip_prefix("linux-")?;
+        let name = name.strip_suffix("-unsigned").unwrap_or(name);
+        let name = name.strip_suffix(&self.flavour)?;
+        let (part, release) = ["image", "binary", "modules"]
+            .into_iter()
+            .find_map(|part| Some((part, name.strip_prefix(part)?.strip_prefix('-')?)))?;
+        let release = release.strip_prefix("unsigned-").unwrap_or(release);
+        release
+            .starts_with(|first: char| first.is_ascii_digit())
+            .then_some((part, release))
+    }
+
+    /// Adds what `apt-cache show` prints.
+    pub(super) fn read(&mut self, text: &str) {
+        self.packages.extend(text.split("\n\n").filter_map(package));
+    }
+
+    /// The kernels of a series, newest first.
+    pub(super) fn kernels(&self, series: &[u64]) -> Vec<Kernel> {
+        let mut found: Vec<(Vec<u64>, Kernel)> = self
+            .packages
+            .iter()
+            .filter(|package| numbers(&package.version).starts_with(series))
+            .filter_map(|package| {
+                let (part, release) = self.part(&package.name)?;
+                let packages = match part {
+                    "image" if package.size > EMPTY => vec![package.clone()],
+                    "binary" => vec![package.clone(), self.modules(release)?.clone()],
+                    _ => return None,
+                };
+                let kernel = Kernel {
+                    release: release.to_owned(),
+                    packages,
+                };
+                Some((numbers(&package.version), kernel))
             })
-        })
-        .collect()
+            .collect();
+        found.sort_by(|(a, _), (b, _)| b.cmp(a));
+        // Signed and unsigned packages hold the same kernel.
+        found.dedup_by(|(_, a), (_, b)| a.release == b.release);
+        found.into_iter().map(|(_, kernel)| kernel).collect()
+    }
+
+    fn modules(&self, release: &str) -> Option<&Package> {
+        self.packages
+            .iter()
+            .find(|package| self.part(&package.name) == Some(("modules", release)))
+    }
 }
 
-/// The kernels of a series, newest first.
-pub(super) fn kernels(packages: &[Package], series: &[u64]) -> Vec<Kernel> {
-    let mut found: Vec<(Vec<u64>, Kernel)> = packages
-        .iter()
-        .filter(|package| numbers(&package.version).starts_with(series))
-        .filter_map(|package| {
-            let (part, release) = part(&package.name)?;
-            let packages = match part {
-                "image" if package.size > EMPTY => vec![package.clone()],
-                "binary" => vec![package.clone(), modules(packages, release)?.clone()],
-                _ => return None,
-            };
-            let kernel = Kernel {
-                release: release.to_owned(),
-                packages,
-            };
-            Some((numbers(&package.version), kernel))
-        })
-        .collect();
-    found.sort_by(|(a, _), (b, _)| b.cmp(a));
-    // Signed and unsigned packages hold the same kernel.
-    found.dedup_by(|(_, a), (_, b)| a.release == b.release);
-    found.into_iter().map(|(_, kernel)| kernel).collect()
-}
-
-fn modules<'a>(packages: &'a [Package], release: &str) -> Option<&'a Package> {
-    packages
-        .iter()
-        .find(|package| part(&package.name) == Some(("modules", release)))
+/// One paragraph of `apt-cache show`.
+fn package(paragraph: &str) -> Option<Package> {
+    let field = |name: &str| {
+        paragraph
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+    };
+    Some(Package {
+        name: field("Package")?.to_owned(),
+        version: field("Version")?.to_owned(),
+        file: field("Filename")?.rsplit('/').next()?.to_owned(),
+        sha256: field("SHA256")?.to_owned(),
+        size: field("Size")?.parse().ok()?,
+    })
 }
 
 /// The numbers in a version, in order: close enough to Debian's own order among versions of one package.
@@ -107,7 +126,7 @@ fn numbers(version: &str) -> Vec<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::{is_kernel, kernels, parse};
+    use super::Index;
 
     const INDEX: &str = "\
 Package: linux-image-6.1.0-9-cloud-amd64
@@ -149,23 +168,27 @@ SHA256: 05
 
     #[test]
     fn names_of_kernels() {
-        assert!(is_kernel("linux-image-6.1.0-9-cloud-amd64"));
-        assert!(is_kernel("linux-binary-unsigned-7.3.4+deb13-cloud-amd64"));
+        let index = Index::of("amd64");
+        assert!(index.is_kernel("linux-image-6.1.0-9-cloud-amd64"));
+        assert!(index.is_kernel("linux-binary-unsigned-7.3.4+deb13-cloud-amd64"));
         for other in [
             "linux-image-cloud-amd64",
             "linux-image-6.1.0-9-cloud-amd64-dbg",
             "linux-image-6.1.0-9-amd64",
+            "linux-image-6.1.0-9-cloud-arm64",
             "linux-headers-6.1.0-9-cloud-amd64",
         ] {
-            assert!(!is_kernel(other), "{other}");
+            assert!(!index.is_kernel(other), "{other}");
         }
     }
 
     #[test]
     fn newest_first_and_only_whole_ones() {
-        let index = parse(INDEX);
+        let mut index = Index::of("amd64");
+        index.read(INDEX);
         let files = |series: &[u64]| -> Vec<Vec<String>> {
-            kernels(&index, series)
+            index
+                .kernels(series)
                 .into_iter()
                 .map(|kernel| {
                     kernel
