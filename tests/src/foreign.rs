@@ -16,6 +16,7 @@ use crate::netns::Namespace;
 const PROG_LOAD: libc::c_int = 5;
 const PROG_ATTACH: libc::c_int = 8;
 const PROG_DETACH: libc::c_int = 9;
+const PROG_QUERY: libc::c_int = 16;
 const LINK_CREATE: libc::c_int = 28;
 /// `BPF_F_ALLOW_OVERRIDE`: the mode of a cgroup program that suffers no other beside it.
 const ALLOW_OVERRIDE: u32 = 1;
@@ -130,6 +131,30 @@ impl Foreign {
         id.and_then(|id| id.trim().parse().ok())
             .context("the kernel tells no id of a program")
     }
+}
+
+/// The ids of the programs on a cgroup's hook.
+///
+/// bpftool asks for every hook that it knows, and fails where the kernel does not know one of them.
+pub fn on(directory: &Path, hook: Hook) -> Result<Vec<u64>> {
+    let cgroup =
+        File::open(directory).with_context(|| format!("there is no {}", directory.display()))?;
+    let mut ids = [0_u32; 64];
+    let [low, high] = halves(ids.as_mut_ptr() as u64);
+    // `query` of `union bpf_attr`: target, type, query flags, attach flags, ids, their number.
+    let mut words = [
+        cgroup.as_raw_fd() as u32,
+        hook.attach_type(),
+        0,
+        0,
+        low,
+        high,
+        ids.len() as u32,
+        0,
+    ];
+    call(PROG_QUERY, &mut words).context("cannot list the programs of a cgroup")?;
+    let found = ids.iter().take(words[6] as usize);
+    Ok(found.map(|id| u64::from(*id)).collect())
 }
 
 impl Drop for Foreign {

@@ -11,6 +11,7 @@ pub mod netns;
 pub mod topology;
 
 pub mod delay;
+pub mod kernel;
 pub mod link;
 pub mod nft;
 pub mod tc;

@@ -47,7 +47,8 @@ fn reload() -> Result<()> {
 
 #[test]
 fn restart() -> Result<()> {
-    let Some(_turn) = skip::ready("controls::restart::restart", &[Need::Program("nginx")])? else {
+    let needs = [Need::Program("nginx")];
+    let Some(_turn) = skip::ready_to_time("controls::restart::restart", &needs)? else {
         return Ok(());
     };
     let pair = Pair::build()?;

@@ -27,7 +27,7 @@ const COMPARED: usize = 3;
 
 #[test]
 fn link_saturated() -> Result<()> {
-    let Some(_turn) = skip::ready(
+    let Some(_turn) = skip::ready_to_time(
         "l1_physical::link_saturated::link_saturated",
         &[Need::Program("tc")],
     )?

@@ -24,7 +24,7 @@ const EXPECTED: Expected = Expected {
 
 #[test]
 fn egress_queue_overflow() -> Result<()> {
-    let Some(_turn) = skip::ready(
+    let Some(_turn) = skip::ready_to_time(
         "l2_data_link::egress_queue_overflow::egress_queue_overflow",
         &[Need::Program("tc")],
     )?
@@ -58,7 +58,7 @@ fn egress_queue_overflow() -> Result<()> {
     let dropped = shaper.counts()?.drops;
     EXPECTED.resolves(&agent, &map)?;
     let lines = EXPECTED.stop(agent)?;
-    let said = sum(&lines, |map| map.dropped("L2", "QDISC_DROP"));
+    let said = sum(&lines, |map| map.layer("L2")["drops"].as_u64().unwrap_or(0));
     stream::ensure(&lines, said == dropped, || {
         format!("the queue dropped {dropped} packets and the agent says {said}")
     })?;

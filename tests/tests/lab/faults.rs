@@ -50,7 +50,7 @@ fn a_peer_that_is_down_takes_the_carrier() -> Result<()> {
 
 #[test]
 fn a_shaper_holds_its_rate() -> Result<()> {
-    let Some(_turn) = skip::ready(
+    let Some(_turn) = skip::ready_to_time(
         "lab::faults::a_shaper_holds_its_rate",
         &[Need::Program("tc")],
     )?
@@ -75,7 +75,7 @@ fn a_shaper_holds_its_rate() -> Result<()> {
 
 #[test]
 fn a_short_queue_drops_what_does_not_fit() -> Result<()> {
-    let Some(_turn) = skip::ready(
+    let Some(_turn) = skip::ready_to_time(
         "lab::faults::a_short_queue_drops_what_does_not_fit",
         &[Need::Program("tc")],
     )?

@@ -45,7 +45,7 @@ fn a_handshake_takes_twice_the_delay() -> Result<()> {
         );
         let median = Duration::from_nanos(report.connect_ns.value_at_quantile(0.5));
         ensure!(
-            (delay * 2..delay * 2 + scale::patience(Duration::from_millis(10))).contains(&median),
+            (delay * 2..delay * 3).contains(&median),
             "a handshake over {delay:?} each way took {median:?}"
         );
     }

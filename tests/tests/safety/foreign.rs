@@ -1,19 +1,18 @@
 //! What others have attached is still there, and still the same, however the agent starts and ends.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result, ensure};
 use osi_tests::agent::Agent;
 use osi_tests::expect::{Expected, HARD};
-use osi_tests::foreign::{Foreign, Hook};
+use osi_tests::foreign::{self, Foreign, Hook};
 use osi_tests::load::{self, Plan};
 use osi_tests::netns::Namespace;
 use osi_tests::skip::{self, Need};
 use osi_tests::stream::{Line, event_count, rows};
 use osi_tests::topology::{Family, Pair};
-use osi_tests::{command, link, tc};
+use osi_tests::{link, tc};
 
 const ETH0: &str = "eth0";
 
@@ -135,7 +134,7 @@ fn a_program_before_ours_is_told_as_blindness() -> Result<()> {
 fn a_cgroup_program_of_others_stays() -> Result<()> {
     let test = "safety::foreign::a_cgroup_program_of_others_stays";
     // The program stands at the root, where every agent of another test would meet it.
-    let Some(_turn) = skip::ready_alone(test, &[Need::Program("bpftool")])? else {
+    let Some(_turn) = skip::ready_alone(test, &[])? else {
         return Ok(());
     };
     let Some(root) = cgroup2_root()? else {
@@ -149,7 +148,9 @@ fn a_cgroup_program_of_others_stays() -> Result<()> {
             return skip::skip(test, &reason);
         }
     };
-    let is_there = || Ok::<_, anyhow::Error>(shown(&root)?.contains(&foreign.id()?));
+    let is_there = || {
+        Ok::<_, anyhow::Error>(foreign::on(&root, Hook::SockOpsOverride)?.contains(&foreign.id()?))
+    };
     for end in [stop, Agent::kill] {
         let agent = Agent::watch(&pair.client)?;
         agent.ensure(is_there()?, || {
@@ -169,7 +170,7 @@ fn a_cgroup_program_of_others_stays() -> Result<()> {
     let theirs = foreign.id()?;
     drop(foreign);
     ensure!(
-        !shown(&root)?.contains(&theirs),
+        !foreign::on(&root, Hook::SockOpsOverride)?.contains(&theirs),
         "the test's own program {theirs} stays on the root cgroup"
     );
     Ok(())
@@ -228,14 +229,6 @@ fn filters(host: &Namespace) -> Result<Vec<String>> {
 }
 
 /// Ids of a cgroup's programs. As text: where there are none, bpftool prints no JSON but nothing.
-fn shown(cgroup: &Path) -> Result<Vec<u64>> {
-    let text = command::output(Command::new("bpftool").args(["cgroup", "show"]).arg(cgroup))?;
-    let ids = text
-        .lines()
-        .filter_map(|line| line.split_whitespace().next()?.parse().ok());
-    Ok(ids.collect())
-}
-
 fn cgroup2_root() -> Result<Option<PathBuf>> {
     let mounts = std::fs::read_to_string("/proc/self/mountinfo")?;
     let mount = mounts

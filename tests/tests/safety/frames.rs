@@ -5,11 +5,11 @@ use std::time::Instant;
 use anyhow::{Result, ensure};
 use osi_tests::agent::Agent;
 use osi_tests::program::Program;
-use osi_tests::skip;
 use osi_tests::topology::Pair;
+use osi_tests::{scale, skip};
 
 /// Frames, each through every program.
-const FRAMES: u32 = 1_000_000;
+const FRAMES: u64 = 1_000_000;
 /// The seed of what is random here: a failure comes again.
 const SEED: u64 = 0x6f73_692d_6167_656e;
 /// The shortest frame that the kernel takes, and the longest that is sent.
@@ -39,11 +39,12 @@ fn no_frame_has_its_fate_changed() -> Result<()> {
         .map(|row| Ok((Program::held_by(agent.pid(), row.0)?, row)))
         .collect::<Result<Vec<_>>>()?;
     let started = Instant::now();
+    let frames = scale::rate(FRAMES);
     let runs = pair.client.run(|| {
         let mut runs = 0_u64;
         let mut random = Random(SEED);
         let (mut frame, mut after) = (Vec::with_capacity(LONGEST), vec![0; LONGEST + 64]);
-        for number in 0..FRAMES {
+        for number in 0..frames {
             make(&mut random, &mut frame);
             for (program, (name, verdict)) in &programs {
                 let ran = match program.run(&frame, &mut after) {
@@ -63,7 +64,7 @@ fn no_frame_has_its_fate_changed() -> Result<()> {
         Ok(runs)
     })?;
     println!(
-        "{FRAMES} frames, {runs} runs of {} programs in {:?}",
+        "{frames} frames, {runs} runs of {} programs in {:?}",
         programs.len(),
         started.elapsed()
     );

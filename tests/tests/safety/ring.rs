@@ -7,16 +7,16 @@ use anyhow::{Context as _, Result, ensure};
 use osi_tests::agent::Agent;
 use osi_tests::load::{self, Plan};
 use osi_tests::netns::Namespace;
-use osi_tests::skip;
 use osi_tests::stream::{self, event_count, rows, stats};
+use osi_tests::{kernel, scale, skip};
 
 const NAMESPACES: u64 = 200;
 /// As many connects as a window wants examples of, whichever CPU they come by.
 const CONNECTS: u64 = 4;
-/// What a refused connect on one host is: a packet dropped, a reset sent, a reset received, a connect failed.
-const KINDS: [&str; 4] = ["drop", "reset_sent", "reset_received", "connect_failed"];
+/// What a refused connect on one host is: a packet dropped, a reset received, a connect failed, a reset sent.
+///
 /// The ring has room for 2,340 examples of 104 bytes and 8 of its own.
-const WANTED: u64 = NAMESPACES * CONNECTS * KINDS.len() as u64;
+const KINDS: [&str; 4] = ["drop", "reset_received", "connect_failed", "reset_sent"];
 /// Examples that the machine itself may ask for meanwhile.
 const OTHERS: u64 = 16;
 
@@ -48,15 +48,23 @@ fn a_full_ring_loses_examples_and_says_how_many() -> Result<()> {
         let name = event["netns"]["name"].as_str();
         name.is_some_and(|name| hosts.iter().any(|host| host.name() == name))
     };
-    for kind in KINDS {
+    // Before 6.10 the kernel tells of the resets of sockets only, and a closed port has none.
+    let kinds = if kernel::is_at_least(6, 10)? {
+        &KINDS[..]
+    } else {
+        &KINDS[..3]
+    };
+    let refused = NAMESPACES * CONNECTS;
+    for kind in kinds {
         let told = event_count(&lines, kind, ours);
-        stream::ensure(&lines, told == NAMESPACES * CONNECTS, || {
-            format!(
-                "{} connects were refused and the events count {told} of {kind}",
-                NAMESPACES * CONNECTS
-            )
-        })?;
+        stream::ensure_counted(
+            &lines,
+            &format!("{kind} of refused connects"),
+            refused,
+            told,
+        )?;
     }
+    let wanted = refused * kinds.len() as u64;
     let shown = lines
         .iter()
         .filter(|line| ours(line.value()) && line.value()["flow"].is_object())
@@ -65,17 +73,18 @@ fn a_full_ring_loses_examples_and_says_how_many() -> Result<()> {
     let lost = stats.value()["lost_samples"]
         .as_u64()
         .context("stats tell no lost samples")?;
-    stream::ensure(
-        &lines,
-        lost > 0 && (WANTED..=WANTED + OTHERS).contains(&(shown + lost)),
-        || format!("{WANTED} examples were wanted, {shown} came and {lost} are said to be lost"),
-    )?;
     let misses: u64 = rows(stats.value(), "probes")
         .filter_map(|probe| probe["misses"].as_u64())
         .sum();
     stream::ensure(
         &lines,
-        misses == 0 && stats.lost_events() == Some(0),
+        lost > 0 && (wanted - misses..=wanted + OTHERS).contains(&(shown + lost)),
+        || format!("{wanted} examples were wanted, {shown} came and {lost} are said to be lost"),
+    )?;
+    // An emulated kernel skips calls by itself.
+    stream::ensure(
+        &lines,
+        (misses == 0 || scale::is_slow()) && stats.lost_events() == Some(0),
         || format!("a full ring costs no occurrence: {stats}"),
     )
 }
