@@ -68,7 +68,8 @@ pub fn idle_thread(name: &str, work: impl FnOnce() + Send + 'static) -> io::Resu
             if confined.send(done).is_ok() && goes_on {
                 work();
             }
-        })?;
+        })
+        .map_err(|error| io::Error::new(error.kind(), format!("cannot start a thread: {error}")))?;
     outcome
         .recv()
         .unwrap_or_else(|_| Err(io::Error::other("the thread ended at once")))

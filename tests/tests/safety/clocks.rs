@@ -5,13 +5,13 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Result;
 use osi_tests::agent::Agent;
-use osi_tests::command;
 use osi_tests::load::{self, Exchange, Plan};
 use osi_tests::nft::DropRule;
 use osi_tests::server::{Behaviour, Server};
 use osi_tests::skip::{self, Need};
 use osi_tests::stream::{self, Line, event_count, handshakes};
 use osi_tests::topology::{Family, Pair};
+use osi_tests::{command, kernel};
 
 const CONNECTIONS: u64 = 50;
 const REFUSED: u64 = 4;
@@ -34,6 +34,12 @@ fn scenario(test: &str, offset: &str) -> Result<()> {
     let Some(_turn) = skip::ready(test, &[Need::Program("unshare"), Need::Program("nft")])? else {
         return Ok(());
     };
+    if !kernel::is_at_least(6, 3)? {
+        return skip::skip(
+            test,
+            "before Linux 6.3 a program that was started into a time namespace without a fork cannot have threads",
+        );
+    }
     let starter = ["unshare", "--time", "--boottime", offset];
     let mut attempt = Command::new(starter[0]);
     if let Err(error) = command::output(attempt.args(&starter[1..]).arg("true")) {

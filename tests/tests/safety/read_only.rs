@@ -140,8 +140,13 @@ fn a_run_writes_nothing_but_its_output() -> Result<()> {
 
 /// Whether a netlink message makes or removes a clsact or a filter.
 fn is_own_filter(arguments: &str) -> bool {
-    // "clsact" as strace writes it, in letters or in bytes.
-    let clsact = ["clsact", r"\x63\x6c\x73\x61\x63\x74"];
+    // "clsact" as strace writes it, in letters or in bytes; what removes one names its place only, `TC_H_CLSACT`.
+    let clsact = [
+        "clsact",
+        r"\x63\x6c\x73\x61\x63\x74",
+        "TC_H_CLSACT",
+        r"\xf1\xff\xff\xff",
+    ];
     let is = |names: [&str; 4]| {
         names
             .iter()
