@@ -18,6 +18,8 @@ pub enum Need {
     Program(&'static str),
     /// A device file.
     Device(&'static str),
+    /// A machine of its own: the test changes this, which belongs to the whole machine.
+    OwnMachine(&'static str),
 }
 
 static SWEPT: LazyLock<std::result::Result<(), String>> =
@@ -98,6 +100,9 @@ fn missing(needs: &[Need]) -> Option<String> {
             Need::Device(path) => {
                 (!Path::new(path).exists()).then(|| format!("there is no {path}"))
             }
+            Need::OwnMachine(changed) => std::env::var_os("OSI_GUEST").is_none().then(|| {
+                format!("{changed} is the whole machine's, so it runs in guests (`cargo xtask vm`)")
+            }),
         })
 }
 

@@ -192,8 +192,10 @@ impl Maps {
         for (key, total) in &keys {
             if is_drop(key) {
                 let row = name(key);
-                maps.reasons
-                    .insert((key.code, key.location), row.reason.clone());
+                maps.reasons.insert(
+                    (key.code, key.location),
+                    (row.reason.clone(), row.function.clone()),
+                );
                 maps.drops.entry(row).or_default().merge(total);
             } else {
                 maps.occurrences.insert(*key, *total);

@@ -47,8 +47,14 @@ mibs! {
     IpForwDatagrams = "snmp" "Ip" "ForwDatagrams",
     /// IPv4 header errors.
     IpInHdrErrors = "snmp" "Ip" "InHdrErrors",
+    /// IPv6 header errors.
+    Ip6InHdrErrors = "snmp6" "" "Ip6InHdrErrors",
+    /// IPv6 datagrams forwarded.
+    Ip6OutForwDatagrams = "snmp6" "" "Ip6OutForwDatagrams",
     /// IPv4 packets received that no route leads on.
     IpInNoRoutes = "netstat" "IpExt" "InNoRoutes",
+    /// IPv4 packets that the reverse-path filter dropped.
+    IpReversePathFilter = "netstat" "TcpExt" "IPReversePathFilter",
     /// IPv6 packets with no route on the way out.
     Ip6OutNoRoutes = "snmp6" "" "Ip6OutNoRoutes",
     /// IPv6 packets received that no route leads on.

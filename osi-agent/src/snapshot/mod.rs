@@ -62,8 +62,8 @@ pub struct KernelMaps {
     pub occurrences: HashMap<Key, Count>,
     /// Drops, with reason and function by name.
     pub drops: HashMap<DropKey, Count>,
-    /// Names of the drop reasons that samples carry as their code and location; the same names as in `drops`.
-    pub reasons: HashMap<(u32, u64), Arc<str>>,
+    /// Reason and function that samples of drops carry as their code and location, by the same names as in `drops`.
+    pub reasons: HashMap<(u32, u64), (Arc<str>, Arc<str>)>,
     /// Connect outcomes by peer.
     pub peers: HashMap<PeerKey, Peer>,
     /// Latency histograms, indexed by `osi_common::handshake::Latency`.
@@ -246,6 +246,8 @@ pub struct Route {
     pub prefix: u8,
     /// Outgoing interface.
     pub ifindex: Option<u32>,
+    /// The router that it leads to; `None` where the destination is on the link.
+    pub gateway: Option<IpAddr>,
     /// IPv6.
     pub v6: bool,
 }

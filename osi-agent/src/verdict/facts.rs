@@ -1,12 +1,14 @@
 //! What a condition looks at, and what it says when it holds.
 
 use core::net::IpAddr;
+use std::sync::Arc;
 
 use osi_common::occurrence::{Kind, Sample};
 
 use super::{Confidence, Evidence, History, Impact, Onset, Severity, text};
-use crate::layer::{LayerMap, Meter, Signal, Window, address};
-use crate::scope::{Netns, Scope};
+use crate::layer::{DropRow, LayerMap, Meter, Signal, Window, address};
+use crate::scope::{Iface, Netns, Scope};
+use crate::snapshot::{Link, NetnsState};
 
 /// What a condition looks at: the window's values, its rates, and what earlier windows left.
 #[derive(Clone, Copy)]
@@ -59,6 +61,10 @@ pub struct Seen {
     pub ifindex: u32,
     /// `name (pid N)`, where the process is certain.
     pub process: Option<String>,
+    /// Why a dropped packet was; empty for what is no drop.
+    pub reason: Arc<str>,
+    /// The kernel function that dropped it; empty for what is no drop, and where symbols can not be read.
+    pub function: Arc<str>,
 }
 
 impl<'a> Facts<'a> {
@@ -84,23 +90,50 @@ impl<'a> Facts<'a> {
         dropped(self.window, reason, netns)
     }
 
+    /// Packets dropped in the window for these reasons, in all namespaces in scope.
+    pub fn packets_dropped(&self, reasons: &[&str]) -> u64 {
+        self.drop_rows(reasons).map(|row| row.packets).sum()
+    }
+
+    /// The rows of drops for these reasons.
+    pub fn drop_rows(&self, reasons: &[&str]) -> impl Iterator<Item = &'a DropRow> {
+        let layers = self.map.layers.iter();
+        layers
+            .flat_map(|layer| &layer.drops)
+            .filter(move |row| reasons.contains(&&*row.reason))
+    }
+
     /// The window's samples of one kind in a namespace, oldest first.
     pub fn samples(&self, kind: Kind, netns: &Netns) -> impl Iterator<Item = Seen> + use<'a> {
         samples(self.window, kind, netns)
     }
 }
 
+/// The interface that most of these packets were on, where they tell.
+pub(super) fn interface_of<'a>(state: &'a NetnsState, samples: &[Seen]) -> Option<&'a Iface> {
+    let on = |link: &Link| {
+        samples
+            .iter()
+            .filter(|seen| seen.ifindex == link.iface.ifindex)
+            .count()
+    };
+    let links = state.links.iter().filter(|link| on(link) > 0);
+    links.max_by_key(|link| on(link)).map(|link| &link.iface)
+}
+
 /// [`Facts::dropped`] for who has no facts yet.
 pub(super) fn dropped(window: &Window, reason: &str, netns: &Netns) -> Vec<Seen> {
-    let reasons = &window.now.kernel.reasons;
-    let meant = |sample: &&Sample| {
-        reasons
-            .get(&(sample.key.code, sample.key.location))
-            .is_some_and(|name| name.starts_with(reason))
+    let names = &window.now.kernel.reasons;
+    let meant = |sample: &Sample| {
+        let (name, function) = names.get(&(sample.key.code, sample.key.location))?;
+        name.starts_with(reason).then(|| Seen {
+            reason: name.clone(),
+            function: function.clone(),
+            ..seen(sample)
+        })
     };
     of_kind(window, Kind::Drop, netns)
-        .filter(meant)
-        .map(seen)
+        .filter_map(meant)
         .collect()
 }
 
@@ -136,5 +169,7 @@ fn seen(sample: &Sample) -> Seen {
         protocol: sample.protocol,
         ifindex: sample.key.ifindex,
         process,
+        reason: Arc::default(),
+        function: Arc::default(),
     }
 }

@@ -3,3 +3,4 @@
 mod interface_added;
 mod link_down;
 mod link_saturated;
+mod rx_backlog_overflow;

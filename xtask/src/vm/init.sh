@@ -18,7 +18,7 @@ done </osi/modules/order
 mkdir -p /run/netns
 ip link set lo up
 . /osi/job
-export OSI_AGENT=/osi/osi-agent OSI_SKIP_LOG=/run/skipped
+export OSI_AGENT=/osi/osi-agent OSI_SKIP_LOG=/run/skipped OSI_GUEST=1
 : >"$OSI_SKIP_LOG"
 echo "@@kernel $(cat /proc/sys/kernel/osrelease)"
 

@@ -25,6 +25,15 @@ rows! { Layer::L1;
         since: "2.6",
         read: Read::Drops(dropped),
     }
+    SOFTNET_PROCESSED: "Packets that the CPUs took off their backlogs or off the devices." {
+        id: "softnet_processed",
+        unit: Unit::Packets,
+        source: Source::Proc,
+        scope: ScopeKind::Host,
+        fed_by: &["softnet"],
+        since: "2.6",
+        read: Read::Traffic(processed),
+    }
     SOFTNET_SQUEEZED: "Times a CPU's packet processing ran out of its budget with work left." {
         id: "softnet_squeezed",
         unit: Unit::Events,
@@ -59,16 +68,27 @@ fn squeezed(window: &Window, rows: &mut Vec<Amount>) {
     rows.push(growth(window, |cpu| cpu.squeezed));
 }
 
+fn processed(window: &Window, rows: &mut Vec<Amount>) {
+    rows.push(growth(window, |cpu| cpu.processed));
+}
+
 fn growth(window: &Window, field: fn(&Softnet) -> u64) -> Amount {
-    let before = &window.previous.host.softnet;
-    let cpus = window.host().softnet.iter().filter_map(|now| {
-        let old = before.iter().find(|old| old.cpu == now.cpu)?;
-        Some(field(now).saturating_sub(field(old)))
-    });
     Amount {
         scope: Scope::host(),
-        delta: cpus.sum(),
+        delta: by_cpu(window, field).map(|(_, delta)| delta).sum(),
     }
+}
+
+/// Growth of a column per CPU that was online at both ends of the window.
+pub fn by_cpu<'a>(
+    window: &Window<'a>,
+    field: fn(&Softnet) -> u64,
+) -> impl Iterator<Item = (u32, u64)> + use<'a> {
+    let before = &window.previous.host.softnet;
+    window.host().softnet.iter().filter_map(move |now| {
+        let old = before.iter().find(|old| old.cpu == now.cpu)?;
+        Some((now.cpu, field(now).saturating_sub(field(old))))
+    })
 }
 
 #[cfg(test)]

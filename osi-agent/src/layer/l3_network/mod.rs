@@ -1,12 +1,19 @@
-//! L3: packets without a route, packet filters, fragments.
+//! L3: packets without a route or a hop, packet filters, fragments.
 
 use super::Topic;
 
 pub mod fragments;
+
+pub mod hops;
 
 pub mod netfilter;
 
 pub mod routes;
 
 /// This layer's topics.
-pub(super) static TOPICS: &[Topic] = &[routes::SIGNALS, netfilter::SIGNALS, fragments::SIGNALS];
+pub(super) static TOPICS: &[Topic] = &[
+    routes::SIGNALS,
+    hops::SIGNALS,
+    netfilter::SIGNALS,
+    fragments::SIGNALS,
+];

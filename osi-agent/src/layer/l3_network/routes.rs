@@ -54,6 +54,15 @@ rows! { Layer::L3;
         since: "2.6",
         read: Read::Errors(|window, rows| rows.extend(window.mib_rows(Mib::Ip6InNoRoutes))),
     }
+    REVERSE_PATH_FILTERED: "IPv4 packets dropped because no route leads back to their sender through the interface they came in on." {
+        id: "reverse_path_filtered_packets",
+        unit: Unit::Packets,
+        source: Source::Proc,
+        scope: ScopeKind::Netns,
+        fed_by: &["mibs"],
+        since: "2.6",
+        read: Read::Drops(|window, rows| rows.extend(window.mib_rows(Mib::IpReversePathFilter))),
+    }
     IP_HEADER_ERRORS: "IPv4 packets received with a bad header." {
         id: "ip_header_errors",
         unit: Unit::Packets,
@@ -89,6 +98,15 @@ rows! { Layer::L3;
         fed_by: &["mibs"],
         since: "2.6",
         read: Read::Traffic(|window, rows| rows.extend(window.mib_rows(Mib::IpForwDatagrams))),
+    }
+    IP6_FORWARDED: "IPv6 packets forwarded." {
+        id: "ip6_forwarded",
+        unit: Unit::Packets,
+        source: Source::Proc,
+        scope: ScopeKind::Netns,
+        fed_by: &["mibs"],
+        since: "2.6",
+        read: Read::Traffic(|window, rows| rows.extend(window.mib_rows(Mib::Ip6OutForwDatagrams))),
     }
     IP6_RECEIVED: "IPv6 packets received." {
         id: "ip6_received",

@@ -78,6 +78,7 @@ pub(crate) fn parse(payload: &[u8], mut found: impl FnMut(Route)) -> Option<()> 
         destination: None,
         prefix,
         ifindex: None,
+        gateway: None,
         v6,
     };
     let (mut table, mut hops) = (u32::from(table), Vec::new());
@@ -86,6 +87,7 @@ pub(crate) fn parse(payload: &[u8], mut found: impl FnMut(Route)) -> Option<()> 
             libc::RTA_TABLE => table = u32_at(value, 0)?,
             libc::RTA_DST => route.destination = address(value),
             libc::RTA_OIF if forwards => route.ifindex = u32_at(value, 0),
+            libc::RTA_GATEWAY => route.gateway = address(value),
             libc::RTA_MULTIPATH if forwards => hops.extend(next_hops(value)),
             _ => {}
         }

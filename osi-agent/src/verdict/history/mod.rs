@@ -20,7 +20,7 @@ pub(super) use filtered::{Filtered, Inbound, TCP, is_passing};
 pub(super) use links::Links;
 pub(super) use loss::{Loss, Losses};
 pub(super) use peers::Peers;
-pub(super) use routes::{Routes, covers, is_global};
+pub(super) use routes::{Routes, covers, gateway, is_global};
 pub(super) use stopped::Stopped;
 pub(super) use trend::Trends;
 

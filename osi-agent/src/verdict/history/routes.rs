@@ -63,20 +63,27 @@ impl Routes {
     pub(crate) fn egress(&self, state: &NetnsState, address: IpAddr) -> BTreeSet<u32> {
         let now = best(state.routes.iter(), address);
         let lost = best(self.lost(&state.netns), address);
-        now.into_iter().chain(lost).collect()
+        let both = now.into_iter().chain(lost);
+        both.filter_map(|route| route.ifindex).collect()
     }
 }
 
-/// Interfaces of the most exact routes to an address.
-fn best<'a>(routes: impl Iterator<Item = &'a Route>, address: IpAddr) -> BTreeSet<u32> {
-    let (mut prefix, mut found) = (0, BTreeSet::new());
+/// The router that the most exact route to an address leads to, if there is one.
+pub(crate) fn gateway(state: &NetnsState, address: IpAddr) -> Option<IpAddr> {
+    let routes = best(state.routes.iter(), address);
+    routes.iter().find_map(|route| route.gateway)
+}
+
+/// The most exact routes to an address.
+fn best<'a>(routes: impl Iterator<Item = &'a Route>, address: IpAddr) -> Vec<&'a Route> {
+    let (mut prefix, mut found) = (0, Vec::new());
     for route in routes.filter(|route| covers(route, address)) {
         if route.prefix > prefix {
             found.clear();
             prefix = route.prefix;
         }
         if route.prefix == prefix {
-            found.extend(route.ifindex);
+            found.push(route);
         }
     }
     found

@@ -6,5 +6,11 @@ pub(super) mod link_down;
 
 pub(super) mod link_saturated;
 
+pub(super) mod rx_backlog_overflow;
+
 /// This layer's causes.
-pub(super) static CAUSES: &[&Cause] = &[&link_down::LINK_DOWN, &link_saturated::LINK_SATURATED];
+pub(super) static CAUSES: &[&Cause] = &[
+    &link_down::LINK_DOWN,
+    &link_saturated::LINK_SATURATED,
+    &rx_backlog_overflow::RX_BACKLOG_OVERFLOW,
+];

@@ -6,5 +6,14 @@ pub(super) mod no_route;
 
 pub(super) mod packet_filtered;
 
+pub(super) mod reverse_path_filtered;
+
+pub(super) mod routing_loop;
+
 /// This layer's causes.
-pub(super) static CAUSES: &[&Cause] = &[&no_route::NO_ROUTE, &packet_filtered::PACKET_FILTERED];
+pub(super) static CAUSES: &[&Cause] = &[
+    &no_route::NO_ROUTE,
+    &packet_filtered::PACKET_FILTERED,
+    &reverse_path_filtered::REVERSE_PATH_FILTERED,
+    &routing_loop::ROUTING_LOOP,
+];

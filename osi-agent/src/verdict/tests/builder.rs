@@ -155,12 +155,14 @@ pub(super) fn namespace(inode: u32, name: &str) -> NetnsState {
         destination: Some(near(0)),
         prefix: 24,
         ifindex: Some(ETH0),
+        gateway: None,
         v6: false,
     };
     let default = Route {
         destination: None,
         prefix: 0,
         ifindex: Some(ETH0),
+        gateway: None,
         v6: false,
     };
     NetnsState {

@@ -132,6 +132,7 @@ fn a_link_explains_only_what_is_reached_over_it() {
             destination: Some(far(0)),
             prefix: 24,
             ifindex: Some(3),
+            gateway: None,
             v6: false,
         });
     });

@@ -1,7 +1,7 @@
 //! Links: down, full.
 
-use super::builder::{CLIENT, World, finding, open, resolved, root, state, traffic};
-use crate::snapshot::{Link, Snapshot};
+use super::builder::{CLIENT, World, drop_packets, finding, open, resolved, root, state, traffic};
+use crate::snapshot::{Link, Snapshot, Softnet};
 use crate::verdict::{Severity, VerdictState};
 
 fn eth0(snapshot: &mut Snapshot) -> &mut Link {
@@ -146,4 +146,73 @@ fn a_shaper_caps_a_link_without_a_speed() {
         (open(&map).len(), map.layers[6].saturation_ratio),
         (0, None)
     );
+}
+
+fn softnet(snapshot: &mut Snapshot) -> &mut Vec<Softnet> {
+    let cpus = &mut snapshot.host.softnet;
+    if cpus.is_empty() {
+        *cpus = vec![
+            Softnet::default(),
+            Softnet {
+                cpu: 1,
+                ..Softnet::default()
+            },
+        ];
+    }
+    cpus
+}
+
+fn overflow(snapshot: &mut Snapshot, cpu: usize, dropped: u64) {
+    softnet(snapshot)[cpu].dropped += dropped;
+    softnet(snapshot)[cpu].processed += 1000;
+}
+
+#[test]
+fn a_full_backlog_is_a_fault_of_the_cpu_that_has_it() {
+    let mut world = World::new();
+    world.window(|s| overflow(s, 0, 0));
+    let map = world.windows(2, |s| overflow(s, 1, 100));
+    assert_eq!(root(&map), "rx_backlog_overflow");
+    assert!(
+        map.verdict
+            .summary
+            .contains("of CPU 1 is full: 100 packets"),
+        "{}",
+        map.verdict.summary
+    );
+    let map = world.windows(2, |s| {
+        overflow(s, 0, 50);
+        overflow(s, 1, 50);
+    });
+    assert!(
+        map.verdict.summary.contains("of the CPUs is full"),
+        "{}",
+        map.verdict.summary
+    );
+    assert_eq!(world.until_calm(|_| {}), 5);
+}
+
+#[test]
+fn a_few_packets_are_no_overflow() {
+    let mut world = World::new();
+    world.window(|s| overflow(s, 0, 0));
+    assert_eq!(open(&world.windows(3, |s| overflow(s, 0, 10))), [""; 0]);
+    let few = |s: &mut Snapshot| {
+        overflow(s, 0, 20);
+        softnet(s)[0].processed += 50_000;
+    };
+    assert_eq!(open(&world.windows(3, few)), [""; 0]);
+}
+
+#[test]
+fn the_backlog_of_others_is_not_the_fault_of_a_namespace_watched_alone() {
+    let mut world = World::new();
+    world.single_netns = true;
+    world.window(|s| overflow(s, 0, 0));
+    assert_eq!(open(&world.windows(3, |s| overflow(s, 0, 100))), [""; 0]);
+    let map = world.windows(2, |s| {
+        overflow(s, 0, 100);
+        drop_packets(s, CLIENT, "CPU_BACKLOG", "enqueue_to_backlog", 40);
+    });
+    assert_eq!(open(&map), ["rx_backlog_overflow"]);
 }

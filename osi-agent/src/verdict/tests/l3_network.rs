@@ -2,7 +2,11 @@
 
 use core::net::{IpAddr, Ipv6Addr};
 
-use super::builder::{CLIENT, World, finding, mib, open, root, state, traffic};
+use osi_common::occurrence::Kind;
+
+use super::builder::{
+    CLIENT, ETH0, World, drop_packets, far, finding, mib, near, open, root, sample, state, traffic,
+};
 use crate::snapshot::{Mib, Route, Snapshot};
 use crate::verdict::{Confidence, Severity};
 
@@ -56,6 +60,7 @@ fn v6(prefix: u8) -> Route {
         destination: (prefix > 0).then_some(network),
         prefix,
         ifindex: Some(super::builder::ETH0),
+        gateway: None,
         v6: true,
     }
 }
@@ -87,4 +92,94 @@ fn a_lost_ipv6_route_is_a_fault() {
         );
         assert!(map.verdict.advice[0].confirm.contains("ip -6 route"));
     }
+}
+
+fn filtered(snapshot: &mut Snapshot, packets: u64) {
+    mib(snapshot, CLIENT, Mib::IpReversePathFilter, packets);
+    mib(snapshot, CLIENT, Mib::IpInReceives, packets);
+    drop_packets(
+        snapshot,
+        CLIENT,
+        "IP_RPFILTER",
+        "ip_rcv_finish_core",
+        packets,
+    );
+}
+
+#[test]
+fn packets_from_the_wrong_side_are_named_at_once() {
+    let mut world = World::new();
+    let map = world.window(|s| filtered(s, 10));
+    assert_eq!(root(&map), "reverse_path_filtered");
+    let found = finding(&map, "reverse_path_filtered");
+    assert_eq!(
+        (found.confidence, found.severity),
+        (Confidence::Certain, Severity::Critical)
+    );
+    assert!(
+        (found.impact.share_ratio - 1.0).abs() < 1e-9,
+        "nothing else was received"
+    );
+    assert_eq!(world.until_calm(|_| {}), 5);
+}
+
+#[test]
+fn a_forged_sender_now_and_then_is_the_weather() {
+    let mut world = World::new();
+    assert_eq!(open(&world.window(|s| filtered(s, 2))), [""; 0]);
+    world.windows(2, |_| {});
+    let busy = |s: &mut Snapshot| {
+        traffic(s, CLIENT, 50_000);
+        filtered(s, 20);
+    };
+    assert_eq!(open(&world.windows(5, busy)), [""; 0]);
+}
+
+const EXHAUSTED: u32 = 40;
+
+/// So many packets to 192.0.2.9 end here, each of which came by so often before; the examples came in by an interface.
+fn ended(snapshot: &mut Snapshot, ifindex: u32, packets: u64, rounds: u64) {
+    snapshot
+        .kernel
+        .reasons
+        .insert((EXHAUSTED, 0), ("IP_INHDR".into(), "ip_forward".into()));
+    drop_packets(snapshot, CLIENT, "IP_INHDR", "ip_forward", packets);
+    mib(snapshot, CLIENT, Mib::IpInHdrErrors, packets);
+    mib(snapshot, CLIENT, Mib::IpForwDatagrams, packets * rounds);
+    let mut seen = sample(CLIENT, Kind::Drop, EXHAUSTED, (near(7), 5000), (far(9), 9));
+    seen.key.ifindex = ifindex;
+    snapshot.samples.push(seen);
+}
+
+#[test]
+fn packets_that_leave_where_they_came_in_go_round() {
+    let mut world = World::new();
+    world.window(|s| state(s, CLIENT).routes[1].gateway = Some(near(254)));
+    let map = world.window(|s| ended(s, ETH0, 10, 31));
+    assert_eq!(root(&map), "routing_loop");
+    let found = finding(&map, "routing_loop");
+    assert_eq!(
+        (found.confidence, found.severity),
+        (Confidence::Certain, Severity::Critical)
+    );
+    assert_eq!(found.scope.remote, Some(far(9)));
+    assert!(
+        found.summary.contains("with 10.0.0.254"),
+        "{}",
+        found.summary
+    );
+}
+
+#[test]
+fn a_traced_route_is_no_loop() {
+    let mut world = World::new();
+    let map = world.windows(2, |s| ended(s, ETH0 + 1, 3, 5));
+    assert_eq!(open(&map), [""; 0], "three probes that came from elsewhere");
+    world.windows(5, |_| {});
+    let map = world.windows(2, |s| ended(s, ETH0 + 1, 3, 20));
+    let found = finding(&map, "routing_loop");
+    assert_eq!(
+        (found.confidence, found.severity),
+        (Confidence::Likely, Severity::Critical)
+    );
 }

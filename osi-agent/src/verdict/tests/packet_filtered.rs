@@ -24,9 +24,10 @@ fn packet(ifindex: u32, protocol: u32, from: End, to: End) -> Sample {
 }
 
 fn filtered(s: &mut Snapshot, packets: u64, samples: impl IntoIterator<Item = Sample>) {
-    s.kernel
-        .reasons
-        .insert((NETFILTER, 0), "NETFILTER_DROP".into());
+    s.kernel.reasons.insert(
+        (NETFILTER, 0),
+        ("NETFILTER_DROP".into(), "nft_do_chain".into()),
+    );
     drop_packets(s, CLIENT, "NETFILTER_DROP", "nft_do_chain", packets);
     s.samples.extend(samples);
 }
@@ -201,6 +202,7 @@ fn router() -> World {
             destination: Some(behind(0)),
             prefix: 24,
             ifindex: Some(3),
+            gateway: None,
             v6: false,
         });
         mib(s, CLIENT, Mib::IpForwDatagrams, 1000);

@@ -1,0 +1,173 @@
+//! Packets go round between routers until their hop limit runs out.
+
+use core::net::IpAddr;
+use std::collections::BTreeMap;
+
+use osi_common::layer::Layer;
+
+use super::super::text::{inside, place, share};
+use super::super::{
+    Advice, Cause, CauseClass, Confidence, Evidence, Facts, Finding, Impact, Onset, Severity,
+    Sighting, Threshold,
+};
+use crate::layer::l3_network::hops::{HOPS_EXHAUSTED, is_exhausted};
+use crate::layer::l3_network::routes::{IP_FORWARDED, IP6_FORWARDED};
+use crate::scope::Scope;
+use crate::snapshot::NetnsState;
+use crate::verdict::facts::Seen;
+use crate::verdict::history::gateway;
+
+pub(in crate::verdict) static ROUTING_LOOP: Cause = Cause {
+    id: "routing_loop",
+    layer: Layer::L3,
+    class: CauseClass::Config,
+    onset: Onset::Hard,
+    severity: Severity::Critical,
+    help: "Routers send packets for a destination to each other until no hop is left.",
+    explained_by: &[],
+    suspects: &[],
+    reads: &[&HOPS_EXHAUSTED],
+    thresholds: &[
+        Threshold {
+            name: "packets",
+            default: 3.0,
+        },
+        Threshold {
+            name: "rounds",
+            default: 8.0,
+        },
+    ],
+    detect,
+    advise,
+};
+
+fn detect(facts: &Facts, found: &mut Vec<Sighting>) {
+    for state in &facts.window.now.namespaces {
+        found.extend(sighting(facts, state));
+    }
+}
+
+/// The destination that most of the examples were for, and how many of them leave where they came in.
+struct Towards {
+    address: IpAddr,
+    examples: usize,
+    turned_back: usize,
+    through: Option<IpAddr>,
+}
+
+fn sighting(facts: &Facts, state: &NetnsState) -> Option<Sighting> {
+    let expired = facts.count_in(&HOPS_EXHAUSTED, &state.netns);
+    if (expired as f64) < facts.limit("packets") {
+        return None;
+    }
+    let forwarded = [&IP_FORWARDED, &IP6_FORWARDED]
+        .iter()
+        .map(|signal| facts.count_in(signal, &state.netns))
+        .sum::<u64>();
+    let towards = towards(facts, state)?;
+    // What leaves where it came in was sent here by mistake: a loop. What is traced comes from elsewhere, and is forwarded
+    // once; what goes round comes by again and again before it ends.
+    let turns_back = towards.turned_back * 2 > towards.examples;
+    let rounds = forwarded as f64 / expired as f64;
+    let (onset, confidence, severity) = if turns_back {
+        (Onset::Hard, Confidence::Certain, Severity::Critical)
+    } else if rounds >= facts.limit("rounds") {
+        (Onset::Statistical, Confidence::Likely, Severity::Critical)
+    } else {
+        (Onset::Sustained, Confidence::Possible, Severity::Warn)
+    };
+    let mut evidence = vec![
+        Evidence::new(
+            HOPS_EXHAUSTED.id,
+            expired as f64,
+            "packets",
+            HOPS_EXHAUSTED.help,
+        ),
+        Evidence::new(
+            IP_FORWARDED.id,
+            forwarded as f64,
+            "packets",
+            format!("forwarded in the same time, {rounds:.0} for each that ended here"),
+        ),
+    ];
+    if turns_back {
+        let why = format!(
+            "of {} examples leave through the interface they came in by",
+            towards.examples
+        );
+        evidence.push(Evidence::new(
+            "turned_back",
+            towards.turned_back as f64,
+            "packets",
+            why,
+        ));
+    }
+    let with = towards
+        .through
+        .filter(|_| turns_back)
+        .map_or_else(String::new, |router| format!(" with {router}"));
+    let scope = Scope::peer(&state.netns, towards.address, None);
+    Some(Sighting {
+        onset,
+        confidence,
+        severity,
+        evidence,
+        impact: Impact {
+            connections: 0,
+            share_ratio: share(expired, forwarded),
+            peers: 1,
+        },
+        summary: format!(
+            "Packets to {} go round in a loop{with}{}: {expired} ran out of hops.",
+            towards.address,
+            place(&scope)
+        ),
+        scope,
+    })
+}
+
+fn towards(facts: &Facts, state: &NetnsState) -> Option<Towards> {
+    let samples: Vec<Seen> = facts
+        .dropped("", &state.netns)
+        .into_iter()
+        .filter(|seen| is_exhausted(&seen.reason, &seen.function))
+        .collect();
+    let mut by_destination: BTreeMap<IpAddr, Vec<&Seen>> = BTreeMap::new();
+    for seen in &samples {
+        by_destination.entry(seen.remote?).or_default().push(seen);
+    }
+    let (address, seen) = by_destination
+        .into_iter()
+        .max_by_key(|(_, seen)| seen.len())?;
+    let routes = &facts.history.routes;
+    let out = routes.egress(state, address);
+    Some(Towards {
+        address,
+        examples: seen.len(),
+        turned_back: seen
+            .iter()
+            .filter(|seen| out.contains(&seen.ifindex))
+            .count(),
+        through: gateway(state, address),
+    })
+}
+
+fn advise(finding: &Finding) -> Vec<Advice> {
+    let ended = finding.evidence.first().map_or(0.0, |row| row.value);
+    let address = finding
+        .scope
+        .remote
+        .map_or_else(String::new, |address| address.to_string());
+    vec![Advice {
+        text: format!(
+            "{ended} packets a window to {address} come back until no hop is left: this router and the next one send them to each other."
+        ),
+        confirm: inside(&finding.scope, &format!("ip route get {address}")),
+        change: inside(
+            &finding.scope,
+            &format!("ip route add unreachable {address}"),
+        ),
+        trade_off: "A route that refuses ends the loop and tells the senders; the right route of one of the two routers mends it."
+            .to_owned(),
+    }]
+}

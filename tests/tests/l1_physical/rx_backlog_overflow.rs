@@ -1,0 +1,75 @@
+//! The receive backlog holds one packet, and datagrams come in bursts.
+//!
+//! First evidence: the first drop in the CPUs' lines of `/proc/net/softnet_stat`.
+
+use std::fs;
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context as _, Result};
+use osi_tests::agent::Agent;
+use osi_tests::expect::{Expected, STATISTICAL};
+use osi_tests::load::{self, Datagrams};
+use osi_tests::skip::{self, Need};
+use osi_tests::stream::{self, sum};
+use osi_tests::topology::{Family, Pair};
+use osi_tests::wait;
+
+const EXPECTED: Expected = Expected {
+    cause: "rx_backlog_overflow",
+    layer: "L1",
+    within: STATISTICAL,
+    beside: &[],
+};
+
+const SETTING: &str = "/proc/sys/net/core/netdev_max_backlog";
+
+#[test]
+fn rx_backlog_overflow() -> Result<()> {
+    let Some(_turn) = skip::ready_alone(
+        "l1_physical::rx_backlog_overflow::rx_backlog_overflow",
+        &[Need::OwnMachine("net.core.netdev_max_backlog")],
+    )?
+    else {
+        return Ok(());
+    };
+    let pair = Pair::build()?;
+    let before = dropped()?;
+    // A namespace watched alone is concerned only where the kernel says whose packets they were.
+    let agent = Agent::watch_all()?;
+
+    let fault = SystemTime::now();
+    let usual = fs::read_to_string(SETTING)?;
+    fs::write(SETTING, "1")?;
+    let plan = Datagrams {
+        target: Pair::server_at(Family::V4, 9),
+        count: 6000,
+        size: 100,
+        burst: 100,
+        every: Duration::from_millis(100),
+    };
+    let datagrams = load::datagrams(&pair.client, plan)?;
+    let growth = || Ok(dropped()? - before);
+    let evidence = wait::until_above("drops", 0, Duration::from_secs(5), growth)?;
+    let map = EXPECTED.named(&agent, fault, evidence)?;
+
+    datagrams.join()?;
+    fs::write(SETTING, usual)?;
+    let truth = growth()?;
+    EXPECTED.resolves(&agent, &map)?;
+    let lines = EXPECTED.stop(agent)?;
+    let said = sum(&lines, |map| map.layer("L1")["drops"].as_u64().unwrap_or(0));
+    stream::ensure(&lines, said == truth, || {
+        format!("the CPUs dropped {truth} packets and the agent says {said}")
+    })?;
+    Ok(())
+}
+
+/// The second column of all CPUs.
+fn dropped() -> Result<u64> {
+    let text = fs::read_to_string("/proc/net/softnet_stat")?;
+    let column = text.lines().map(|line| {
+        let word = line.split_whitespace().nth(1).context("a column is gone")?;
+        Ok(u64::from_str_radix(word, 16)?)
+    });
+    column.sum()
+}

@@ -1,0 +1,75 @@
+//! Two routers send packets for a network to each other.
+//!
+//! First evidence: the first packet whose hops ran out. With 64 hops, every packet ends at the second router.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::{Duration, SystemTime};
+
+use anyhow::Result;
+use osi_tests::agent::Agent;
+use osi_tests::expect::{Expected, HARD};
+use osi_tests::load::{self, Datagrams};
+use osi_tests::skip::{self, Need};
+use osi_tests::stream::{self, sum};
+use osi_tests::topology::Routed;
+use osi_tests::{counters, wait};
+
+const EXPECTED: Expected = Expected {
+    cause: "routing_loop",
+    layer: "L3",
+    within: HARD,
+    beside: &[],
+};
+
+const DATAGRAMS: u64 = 200;
+/// In a network that the first router looks for behind the second, and the second behind its default route: the first.
+const LOST: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 50, 0, 9));
+
+#[test]
+fn routing_loop() -> Result<()> {
+    let Some(_turn) = skip::ready(
+        "l3_network::routing_loop::routing_loop",
+        &[Need::Program("nstat")],
+    )?
+    else {
+        return Ok(());
+    };
+    let lab = Routed::build()?;
+    lab.server.set_sysctl("net/ipv4/ip_forward", "1")?;
+    let agent = Agent::watch(&lab.server)?;
+
+    let fault = SystemTime::now();
+    let route = ["10.50.0.0/24", "via", "10.2.0.2"];
+    lab.router.ip(&[&["route", "add"][..], &route].concat())?;
+    let plan = Datagrams {
+        target: SocketAddr::new(LOST, 9),
+        count: DATAGRAMS,
+        size: 100,
+        burst: 5,
+        every: Duration::from_millis(100),
+    };
+    let datagrams = load::datagrams(&lab.client, plan)?;
+    let ended = || counters::snmp(&lab.server, "IpInHdrErrors");
+    let evidence = wait::until_above("packets without hops", 0, Duration::from_secs(5), ended)?;
+    let map = EXPECTED.named(&agent, fault, evidence)?;
+    let verdict = map.verdict();
+    agent.ensure(verdict["scope"]["remote"] == LOST.to_string(), || {
+        format!("packets to {LOST} go round, not to {}", verdict["scope"])
+    })?;
+    let summary = verdict["summary"].as_str().unwrap_or_default();
+    agent.ensure(summary.contains("with 10.2.0.1"), || {
+        format!("the other router is 10.2.0.1, and the summary is {summary:?}")
+    })?;
+
+    datagrams.join()?;
+    let truth = ended()?;
+    EXPECTED.resolves(&agent, &map)?;
+    let lines = EXPECTED.stop(agent)?;
+    let said = sum(&lines, |map| map.layer("L3")["drops"].as_u64().unwrap_or(0));
+    stream::ensure(&lines, truth == DATAGRAMS && said == truth, || {
+        format!(
+            "{DATAGRAMS} datagrams went round, nstat counts {truth} and the agent {said} drops on L3"
+        )
+    })?;
+    Ok(())
+}
