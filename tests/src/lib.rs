@@ -23,6 +23,7 @@ pub mod server;
 pub mod bpf;
 pub mod cgroup;
 pub mod counters;
+pub mod cpu;
 pub mod foreign;
 pub mod processes;
 pub mod program;

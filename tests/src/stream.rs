@@ -203,6 +203,16 @@ pub fn counted(lines: &[Line], id: &str, iface: &str) -> u64 {
     })
 }
 
+/// The growth of a counter of a layer in all its scopes, all windows together.
+pub fn growth(lines: &[Line], layer: &str, id: &str) -> u64 {
+    sum(lines, |map| {
+        rows(map.layer(layer), "counters")
+            .filter(|row| row["id"] == id)
+            .filter_map(|row| row["delta"].as_u64())
+            .sum()
+    })
+}
+
 /// The lines in which the agent tells of itself; the last one holds for the whole run.
 pub fn stats(lines: &[Line]) -> impl DoubleEndedIterator<Item = &Line> {
     lines.iter().filter(|line| line.kind() == "stats")

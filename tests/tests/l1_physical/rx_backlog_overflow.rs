@@ -1,4 +1,4 @@
-//! The receive backlog holds one packet, and datagrams come in bursts.
+//! The receive backlog of the first CPU holds one packet, and datagrams come in bursts from another one.
 //!
 //! First evidence: the first drop in the CPUs' lines of `/proc/net/softnet_stat`.
 
@@ -10,9 +10,9 @@ use osi_tests::agent::Agent;
 use osi_tests::expect::{Expected, STATISTICAL};
 use osi_tests::load::{self, Datagrams};
 use osi_tests::skip::{self, Need};
-use osi_tests::stream::{self, sum};
+use osi_tests::stream::{self, growth};
 use osi_tests::topology::{Family, Pair};
-use osi_tests::wait;
+use osi_tests::{cpu, wait};
 
 const EXPECTED: Expected = Expected {
     cause: "rx_backlog_overflow",
@@ -27,12 +27,16 @@ const SETTING: &str = "/proc/sys/net/core/netdev_max_backlog";
 fn rx_backlog_overflow() -> Result<()> {
     let Some(_turn) = skip::ready_alone(
         "l1_physical::rx_backlog_overflow::rx_backlog_overflow",
-        &[Need::OwnMachine("net.core.netdev_max_backlog")],
+        &[
+            Need::OwnMachine("net.core.netdev_max_backlog"),
+            Need::Program("unshare"),
+        ],
     )?
     else {
         return Ok(());
     };
     let pair = Pair::build()?;
+    cpu::receive_on_first(&pair.server)?;
     let before = dropped()?;
     // A namespace watched alone is concerned only where the kernel says whose packets they were.
     let agent = Agent::watch_all()?;
@@ -47,17 +51,20 @@ fn rx_backlog_overflow() -> Result<()> {
         burst: 100,
         every: Duration::from_millis(100),
     };
-    let datagrams = load::datagrams(&pair.client, plan)?;
-    let growth = || Ok(dropped()? - before);
-    let evidence = wait::until_above("drops", 0, Duration::from_secs(5), growth)?;
+    let datagrams = std::thread::scope(|scope| {
+        let sender = scope.spawn(|| cpu::on(1, || load::datagrams(&pair.client, plan)));
+        sender.join().ok().context("the sender panicked")?
+    })?;
+    let lost = || Ok(dropped()? - before);
+    let evidence = wait::until_above("drops", 0, Duration::from_secs(5), lost)?;
     let map = EXPECTED.named(&agent, fault, evidence)?;
 
     datagrams.join()?;
     fs::write(SETTING, usual)?;
-    let truth = growth()?;
+    let truth = lost()?;
     EXPECTED.resolves(&agent, &map)?;
     let lines = EXPECTED.stop(agent)?;
-    let said = sum(&lines, |map| map.layer("L1")["drops"].as_u64().unwrap_or(0));
+    let said = growth(&lines, "L1", "softnet_dropped");
     stream::ensure(&lines, said == truth, || {
         format!("the CPUs dropped {truth} packets and the agent says {said}")
     })?;

@@ -9,7 +9,7 @@ use osi_tests::agent::Agent;
 use osi_tests::expect::{Expected, HARD};
 use osi_tests::load::{self, Datagrams};
 use osi_tests::skip::{self, Need};
-use osi_tests::stream::{self, sum};
+use osi_tests::stream::{self, growth};
 use osi_tests::topology::{Family, Routed};
 use osi_tests::{counters, wait};
 
@@ -20,6 +20,7 @@ const EXPECTED: Expected = Expected {
     beside: &[],
 };
 
+const DATAGRAMS: u64 = 400;
 /// The client's network, and an interface of the server that does not lead there.
 const ELSEWHERE: [&str; 4] = ["route", "10.1.0.0/24", "dev", "lo"];
 
@@ -41,7 +42,7 @@ fn reverse_path_filtered() -> Result<()> {
     lab.server.ip(&[route, "add", network, dev, other])?;
     let plan = Datagrams {
         target: Routed::server_at(Family::V4, 9),
-        count: 400,
+        count: DATAGRAMS,
         size: 100,
         burst: 10,
         every: Duration::from_millis(100),
@@ -58,13 +59,19 @@ fn reverse_path_filtered() -> Result<()> {
     })?;
 
     datagrams.join()?;
+    wait::until_above(
+        "filtered packets",
+        DATAGRAMS - 1,
+        Duration::from_secs(5),
+        filtered,
+    )?;
     lab.server.ip(&[route, "del", network, dev, other])?;
     let dropped = filtered()?;
     EXPECTED.resolves(&agent, &map)?;
     let lines = EXPECTED.stop(agent)?;
-    let said = sum(&lines, |map| map.layer("L3")["drops"].as_u64().unwrap_or(0));
-    stream::ensure(&lines, dropped == 400 && said == dropped, || {
-        format!("400 datagrams were sent, nstat counts {dropped} and the agent {said} drops on L3")
+    let said = growth(&lines, "L3", "reverse_path_filtered_packets");
+    stream::ensure(&lines, dropped == DATAGRAMS && said == dropped, || {
+        format!("{DATAGRAMS} datagrams were sent, nstat counts {dropped} and the agent {said}")
     })?;
     Ok(())
 }

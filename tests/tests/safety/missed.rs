@@ -10,13 +10,11 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context as _, Result, bail};
 use osi_tests::agent::Agent;
 use osi_tests::load::{self, Datagrams};
-use osi_tests::netns::Namespace;
 use osi_tests::nft::DropRule;
 use osi_tests::skip::{self, Need};
 use osi_tests::stream::{self, rows, stats, sum};
 use osi_tests::topology::{Family, Pair};
-use osi_tests::{command, counters, kernel};
-use rustix::thread::{CpuSet, sched_setaffinity};
+use osi_tests::{counters, cpu, kernel};
 
 /// Datagrams that the client's firewall drops, and datagrams that arrive meanwhile.
 const FILTERED: u64 = 300_000;
@@ -39,7 +37,7 @@ fn what_the_kernel_skips_is_said() -> Result<()> {
         return skip::skip(test, "one CPU does not interrupt itself");
     }
     let pair = Pair::build()?;
-    if let Err(error) = steer_to_first_cpu(&pair.client) {
+    if let Err(error) = cpu::receive_on_first(&pair.client) {
         return skip::skip(
             test,
             &format!("packets can not be handed to another CPU: {error:#}"),
@@ -56,9 +54,9 @@ fn what_the_kernel_skips_is_said() -> Result<()> {
         every: Duration::ZERO,
     };
     std::thread::scope(|scope| {
-        let arriving = scope.spawn(|| on_cpu(1, || load::datagrams(&pair.server, plan)?.join()));
+        let arriving = scope.spawn(|| cpu::on(1, || load::datagrams(&pair.server, plan)?.join()));
         let target = Pair::server_at(Family::V4, 9);
-        let filtered = pair.client.run(|| on_cpu(0, || send_filtered(target)));
+        let filtered = pair.client.run(|| cpu::on(0, || send_filtered(target)));
         let arrived = arriving.join();
         filtered.and(arrived.ok().context("the sender panicked")?)
     })?;
@@ -91,25 +89,6 @@ fn what_the_kernel_skips_is_said() -> Result<()> {
         unheard - told - missed
     );
     Ok(())
-}
-
-/// Lets the first CPU receive whatever comes to eth0, whichever CPU sent it.
-fn steer_to_first_cpu(host: &Namespace) -> Result<()> {
-    let order = "mount -t sysfs none /sys && echo 1 > /sys/class/net/eth0/queues/rx-0/rps_cpus";
-    // The mount is the command's own: sysfs shows the interfaces of the namespace that it was mounted from.
-    command::output(
-        host.command("unshare")?
-            .args(["--mount", "sh", "-c", order]),
-    )
-    .map(drop)
-}
-
-/// Runs work on one CPU; threads that it starts stay there, too.
-fn on_cpu<T>(cpu: usize, work: impl FnOnce() -> Result<T>) -> Result<T> {
-    let mut only = CpuSet::new();
-    only.set(cpu);
-    sched_setaffinity(None, &only).context("cannot stay on one CPU")?;
-    work()
 }
 
 fn send_filtered(target: SocketAddr) -> Result<()> {
