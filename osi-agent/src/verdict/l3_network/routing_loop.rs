@@ -134,7 +134,9 @@ fn towards(facts: &Facts, state: &NetnsState) -> Option<Towards> {
         .collect();
     let mut by_destination: BTreeMap<IpAddr, Vec<&Seen>> = BTreeMap::new();
     for seen in &samples {
-        by_destination.entry(seen.remote?).or_default().push(seen);
+        if let Some(destination) = seen.remote {
+            by_destination.entry(destination).or_default().push(seen);
+        }
     }
     let (address, seen) = by_destination
         .into_iter()
