@@ -110,21 +110,19 @@ fn measured(test: &str, variant: Option<&str>) -> Result<()> {
         });
         stream::ensure_counted(&lines, signal, CONNECTIONS, count)?;
         let expected = (delay * 2).as_nanos() as f64;
-        let medians: Vec<_> = lines
+        let mut medians: Vec<_> = lines
             .iter()
             .filter_map(|line| median(line, signal))
             .map(|median| median as f64)
             .collect();
-        // No window measures less than the wire takes. Where the machine itself is slow, one that measures the wire is enough.
-        let near = |median: &f64| *median < expected * tolerance;
-        let right = if scale::is_slow() {
-            medians.iter().any(near)
-        } else {
-            medians.iter().all(near)
-        };
+        medians.sort_by(f64::total_cmp);
+        // No window measures less than the wire takes, and the usual one measures the wire; on a slow machine, the best one.
+        let best = medians.first().copied().unwrap_or_default();
+        let usual = medians.get(medians.len() / 2).copied().unwrap_or_default();
+        let told = if scale::is_slow() { best } else { usual };
         stream::ensure(
             &lines,
-            right && !medians.is_empty() && medians.iter().all(|median| *median >= expected),
+            best >= expected && told < expected * tolerance,
             || format!("{signal}: round trips of {expected} ns were measured as {medians:?} ns"),
         )?;
     }
