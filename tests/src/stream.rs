@@ -96,6 +96,13 @@ impl Line {
         self.value["lost_events"].as_u64()
     }
 
+    /// Calls of all programs that the kernel says it did not make, as a `stats` line tells.
+    pub fn misses(&self) -> u64 {
+        rows(&self.value, "probes")
+            .filter_map(|probe| probe["misses"].as_u64())
+            .sum()
+    }
+
     /// Whether a fault map lists a finding as open.
     pub fn has_open(&self, finding: &str) -> bool {
         rows(&self.value, "open_findings").any(|id| id == finding)
@@ -181,11 +188,7 @@ pub fn sum(lines: &[Line], figure: impl Fn(&Line) -> u64) -> u64 {
 /// Fails unless `counted` is what was `offered`, but for calls that the kernel says it did not make: a program that is
 /// interrupted is not run again on that CPU meanwhile. On a machine at full speed there are none.
 pub fn ensure_counted(lines: &[Line], what: &str, offered: u64, counted: u64) -> Result<()> {
-    let missed = stats(lines).next_back().map_or(0, |stats| {
-        rows(stats.value(), "probes")
-            .filter_map(|probe| probe["misses"].as_u64())
-            .sum()
-    });
+    let missed = stats(lines).next_back().map_or(0, Line::misses);
     ensure(
         lines,
         counted <= offered && offered - counted <= missed,
@@ -195,19 +198,20 @@ pub fn ensure_counted(lines: &[Line], what: &str, offered: u64, counted: u64) ->
 
 /// The growth of a counter of L2 on an interface, all windows together.
 pub fn counted(lines: &[Line], id: &str, iface: &str) -> u64 {
-    sum(lines, |map| {
-        rows(map.layer("L2"), "counters")
-            .filter(|row| row["id"] == id && row["scope"]["iface"]["name"] == iface)
-            .filter_map(|row| row["delta"].as_u64())
-            .sum()
+    grown(lines, "L2", |row| {
+        row["id"] == id && row["scope"]["iface"]["name"] == iface
     })
 }
 
 /// The growth of a counter of a layer in all its scopes, all windows together.
 pub fn growth(lines: &[Line], layer: &str, id: &str) -> u64 {
+    grown(lines, layer, |row| row["id"] == id)
+}
+
+fn grown(lines: &[Line], layer: &str, matches: impl Fn(&Value) -> bool) -> u64 {
     sum(lines, |map| {
         rows(map.layer(layer), "counters")
-            .filter(|row| row["id"] == id)
+            .filter(|row| matches(row))
             .filter_map(|row| row["delta"].as_u64())
             .sum()
     })

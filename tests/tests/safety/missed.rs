@@ -12,7 +12,7 @@ use osi_tests::agent::Agent;
 use osi_tests::load::{self, Datagrams};
 use osi_tests::nft::DropRule;
 use osi_tests::skip::{self, Need};
-use osi_tests::stream::{self, rows, stats, sum};
+use osi_tests::stream::{self, stats, sum};
 use osi_tests::topology::{Family, Pair};
 use osi_tests::{counters, cpu, kernel};
 
@@ -78,9 +78,7 @@ fn what_the_kernel_skips_is_said() -> Result<()> {
     )?;
     let told = counted("L4", "NO_SOCKET");
     let stats = stats(&lines).next_back().context("no stats line came")?;
-    let missed: u64 = rows(stats.value(), "probes")
-        .filter_map(|probe| probe["misses"].as_u64())
-        .sum();
+    let missed = stats.misses();
     stream::ensure(&lines, missed > 0 && told + missed <= unheard, || {
         format!("of {unheard} unheard datagrams {told} are counted and {missed} said to be missed")
     })?;

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, ensure};
 use osi_tests::agent::Agent;
 use osi_tests::load::{self, Plan};
 use osi_tests::netns::Namespace;
-use osi_tests::stream::{self, event_count, rows, stats};
+use osi_tests::stream::{self, event_count, stats};
 use osi_tests::{kernel, scale, skip};
 
 const NAMESPACES: u64 = 200;
@@ -73,9 +73,7 @@ fn a_full_ring_loses_examples_and_says_how_many() -> Result<()> {
     let lost = stats.value()["lost_samples"]
         .as_u64()
         .context("stats tell no lost samples")?;
-    let misses: u64 = rows(stats.value(), "probes")
-        .filter_map(|probe| probe["misses"].as_u64())
-        .sum();
+    let misses = stats.misses();
     stream::ensure(
         &lines,
         lost > 0 && (wanted - misses..=wanted + OTHERS).contains(&(shown + lost)),
