@@ -1,10 +1,11 @@
 //! The table of architectures that the agent is built for.
 
 use std::env::consts;
+use std::path::PathBuf;
 use std::process::Command;
 use std::str::FromStr;
 
-use anyhow::{Error, bail};
+use anyhow::{Error, Result, bail};
 
 use crate::sh;
 
@@ -33,31 +34,32 @@ pub(crate) struct Machine {
 }
 
 /// Every architecture.
-pub(crate) const ARCHITECTURES: &[Architecture] = &[
-    Architecture {
-        name: "x86_64",
-        debian: "amd64",
-        target: "x86_64-unknown-linux-musl",
-        machine: Machine {
-            program: "qemu-system-x86_64",
-            board: &[],
-            processor: "max",
-            console: "ttyS0",
-        },
+pub(crate) const ARCHITECTURES: &[Architecture] = &[X86_64, AARCH64];
+
+pub(crate) const X86_64: Architecture = Architecture {
+    name: "x86_64",
+    debian: "amd64",
+    target: "x86_64-unknown-linux-musl",
+    machine: Machine {
+        program: "qemu-system-x86_64",
+        board: &[],
+        processor: "max",
+        console: "ttyS0",
     },
-    Architecture {
-        name: "aarch64",
-        debian: "arm64",
-        target: "aarch64-unknown-linux-musl",
-        machine: Machine {
-            program: "qemu-system-aarch64",
-            board: &["-machine", "virt"],
-            // The architecture's own algorithm for signed pointers is slow to emulate.
-            processor: "max,pauth-impdef=on",
-            console: "ttyAMA0",
-        },
+};
+
+pub(crate) const AARCH64: Architecture = Architecture {
+    name: "aarch64",
+    debian: "arm64",
+    target: "aarch64-unknown-linux-musl",
+    machine: Machine {
+        program: "qemu-system-aarch64",
+        board: &["-machine", "virt"],
+        // The architecture's own algorithm for signed pointers is slow to emulate.
+        processor: "max,pauth-impdef=on",
+        console: "ttyAMA0",
     },
-];
+};
 
 impl Architecture {
     /// Whether this machine runs its programs.
@@ -76,6 +78,12 @@ impl Architecture {
         cargo.env(format!("CARGO_TARGET_{target}_LINKER"), "rust-lld");
         cargo
     }
+
+    /// Builds the agent, and tells where it is.
+    pub(crate) fn build_agent(&self) -> Result<PathBuf> {
+        sh::run(self.cargo(&["build"]).args(["--package", "osi-agent"]))?;
+        Ok(sh::target_dir().join(self.target).join("release/osi-agent"))
+    }
 }
 
 /// An architecture by its name, as the command line takes it.
@@ -85,7 +93,7 @@ pub(crate) struct Named(pub(crate) &'static Architecture);
 impl FromStr for Named {
     type Err = Error;
 
-    fn from_str(text: &str) -> Result<Self, Error> {
+    fn from_str(text: &str) -> Result<Self> {
         let found = ARCHITECTURES.iter().find(|row| row.name == text);
         let Some(architecture) = found else {
             let names: Vec<_> = ARCHITECTURES.iter().map(|row| row.name).collect();

@@ -20,13 +20,7 @@ pub(crate) fn run(_: &Args) -> Result<ExitCode> {
     for architecture in ARCHITECTURES {
         sh::run(sh::command("rustup").args(["target", "add", architecture.target]))
             .context("the toolchain must come from rustup: https://rustup.rs")?;
-        sh::run(
-            architecture
-                .cargo(&["build"])
-                .args(["--package", "osi-agent"]),
-        )?;
-        let built = sh::target_dir().join(architecture.target);
-        let built = built.join("release/osi-agent");
+        let built = architecture.build_agent()?;
         let dist = folder.join(format!("osi-agent-{}", architecture.name));
         let bytes = fs::copy(&built, &dist)
             .with_context(|| format!("cannot copy {} to {}", built.display(), dist.display()))?;

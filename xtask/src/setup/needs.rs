@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::{Purpose, bpf_linker};
+use crate::architecture::{AARCH64, X86_64};
 use crate::sh;
 
 /// One thing that has to be on the machine.
@@ -80,8 +81,8 @@ pub(super) const NEEDS: &[Need] = &[
         name: "x86_64 musl",
         why: "static programs run on any kernel, without this machine's libraries",
         purpose: Purpose::Vm,
-        install: Install::Target(X86_64),
-        met: Met::By(|| has_target(X86_64)),
+        install: Install::Target(X86_64.target),
+        met: Met::By(|| has_target(X86_64.target)),
     },
     for_vm(
         "qemu-system-x86",
@@ -106,8 +107,8 @@ pub(super) const NEEDS: &[Need] = &[
         name: "aarch64 musl",
         why: "static programs of the other architecture",
         purpose: Purpose::Foreign,
-        install: Install::Target(AARCH64),
-        met: Met::By(|| has_target(AARCH64)),
+        install: Install::Target(AARCH64.target),
+        met: Met::By(|| has_target(AARCH64.target)),
     },
     Need {
         purpose: Purpose::Foreign,
@@ -121,8 +122,6 @@ pub(super) const NEEDS: &[Need] = &[
 
 /// Keys of the Debian archive.
 pub(crate) const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
-const X86_64: &str = "x86_64-unknown-linux-musl";
-const AARCH64: &str = "aarch64-unknown-linux-musl";
 
 const fn package(name: &'static str, programs: &'static [&'static str], why: &'static str) -> Need {
     Need {

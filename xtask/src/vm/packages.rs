@@ -28,6 +28,7 @@ const TRIES: usize = 4;
 pub(super) struct Packages {
     directory: PathBuf,
     architecture: &'static Architecture,
+    index: Index,
 }
 
 /// A kernel's packages, downloaded and checked.
@@ -44,9 +45,10 @@ impl Packages {
         architecture: &'static Architecture,
         series: &[&Series],
     ) -> Result<Self> {
-        let packages = Self {
+        let mut packages = Self {
             directory: cache.join("apt"),
             architecture,
+            index: Index::of(architecture.debian),
         };
         for part in ["lists/partial", "archives/partial", "sources.d", "debs"] {
             let path = packages.directory.join(part);
@@ -55,25 +57,31 @@ impl Packages {
         }
         // apt is told that nothing is installed.
         fs::write(packages.directory.join("status"), "")?;
-        let sources = sources(architecture, series)?;
-        let file = packages.directory.join("sources.d/kernels.sources");
-        let stamp = packages.directory.join("updated");
+        packages.update(&sources(architecture, series)?)?;
+        packages.index = packages.read_index()?;
+        Ok(packages)
+    }
+
+    /// Brings the lists up to date, unless they are.
+    fn update(&self, sources: &str) -> Result<()> {
+        let file = self.directory.join("sources.d/kernels.sources");
+        let stamp = self.directory.join("updated");
         let age = fs::metadata(&stamp)
             .and_then(|file| file.modified())
             .ok()
             .and_then(|time| SystemTime::now().duration_since(time).ok());
         let same = fs::read_to_string(&file).is_ok_and(|text| text == sources);
         if same && age.is_some_and(|age| age < FRESH) {
-            return Ok(packages);
+            return Ok(());
         }
-        fs::write(&file, &sources).with_context(|| format!("cannot write {}", file.display()))?;
+        fs::write(&file, sources).with_context(|| format!("cannot write {}", file.display()))?;
         // A suite that has left the mirror is an error of the whole update; the lists of the others are there then.
         eprintln!("vm: bringing the lists of kernel packages up to date");
-        match sh::output(packages.apt("apt-get").args(["--quiet=2", "update"])) {
+        match sh::output(self.apt("apt-get").args(["--quiet=2", "update"])) {
             Ok(_) => fs::write(&stamp, "")?,
             Err(error) => eprintln!("vm: {error:#}; going on with the lists that are there"),
         }
-        Ok(packages)
+        Ok(())
     }
 
     /// The tools with everything that they depend on.
@@ -104,7 +112,7 @@ impl Packages {
 
     /// The newest kernel of a series whose packages can be had.
     pub(super) fn fetch(&self, series: &Series) -> Result<Downloaded> {
-        let kernels = self.index()?.kernels(series.version);
+        let kernels = self.index.kernels(series.version);
         if kernels.is_empty() {
             bail!("the mirror offers no kernel of the series {}", series.name);
         }
@@ -123,7 +131,8 @@ impl Packages {
         bail!("no kernel can be downloaded: {}", refusals.join("; "))
     }
 
-    fn index(&self) -> Result<Index> {
+    /// Which kernels the lists name.
+    fn read_index(&self) -> Result<Index> {
         let mut index = Index::of(self.architecture.debian);
         let names = sh::output(self.apt("apt-cache").args(["pkgnames", "linux-"]))?;
         let names: Vec<_> = names.lines().filter(|name| index.is_kernel(name)).collect();

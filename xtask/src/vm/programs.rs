@@ -18,11 +18,7 @@ pub(super) struct Programs {
 impl Programs {
     /// Builds them.
     pub(super) fn build(architecture: &Architecture) -> Result<Self> {
-        sh::run(
-            architecture
-                .cargo(&["build"])
-                .args(["--package", "osi-agent"]),
-        )?;
+        let agent = architecture.build_agent()?;
         let mut tests = architecture.cargo(&["test", "--no-run"]);
         tests.args(["--package", "osi-tests"]);
         tests.arg("--message-format=json-render-diagnostics");
@@ -43,9 +39,8 @@ impl Programs {
                 })
                 .collect()
         };
-        let target = sh::target_dir().join(architecture.target);
         Ok(Self {
-            agent: target.join("release/osi-agent"),
+            agent,
             scenarios: executables("test")
                 .into_iter()
                 .find_map(|(name, path)| (name == "scenarios").then_some(path))
