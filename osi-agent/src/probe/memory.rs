@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::btf::VMLINUX;
+use super::preflight::{mount_of, parse_cgroup2_root};
 
 /// What starting takes for a moment beside the kernel's types: maps, programs, the list of the kernel's functions.
 const BASE: u64 = 16 << 20;
@@ -45,22 +46,16 @@ fn limit() -> Option<u64> {
 
 /// Where the hierarchies that may limit memory are mounted, and this process's group in each, relative to that.
 pub(crate) fn hierarchies<'a>(mountinfo: &str, groups: &'a str) -> Vec<(PathBuf, &'a Path)> {
-    let mount = |wanted: &dyn Fn(&str, &str) -> bool| {
-        mountinfo.lines().find_map(|line| {
-            let (head, tail) = line.split_once(" - ")?;
-            let mut tail = tail.split(' ');
-            let (kind, options) = (tail.next()?, tail.nth(1)?);
-            wanted(kind, options).then(|| head.split(' ').nth(4).map(PathBuf::from))?
-        })
-    };
     let has_memory = |list: &str| list.split(',').any(|name| name == "memory");
     let find = |line: &'a str| {
         let mut fields = line.splitn(3, ':').skip(1);
         let (controllers, path) = (fields.next()?, fields.next()?);
         let mount = if controllers.is_empty() {
-            mount(&|kind, _| kind == "cgroup2")?
+            parse_cgroup2_root(mountinfo)?
         } else if has_memory(controllers) {
-            mount(&|kind, options| kind == "cgroup" && has_memory(options))?
+            mount_of(mountinfo, |kind, options| {
+                kind == "cgroup" && has_memory(options)
+            })?
         } else {
             return None;
         };

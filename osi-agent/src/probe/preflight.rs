@@ -128,9 +128,16 @@ pub fn cgroup2_root() -> Option<PathBuf> {
 }
 
 pub(crate) fn parse_cgroup2_root(mountinfo: &str) -> Option<PathBuf> {
+    mount_of(mountinfo, |kind, _| kind == "cgroup2")
+}
+
+/// Where the first file system is mounted whose type and own options are the wanted ones.
+pub(super) fn mount_of(mountinfo: &str, wanted: impl Fn(&str, &str) -> bool) -> Option<PathBuf> {
     mountinfo.lines().find_map(|line| {
         let (head, tail) = line.split_once(" - ")?;
-        (tail.split(' ').next()? == "cgroup2").then(|| head.split(' ').nth(4).map(PathBuf::from))?
+        let mut tail = tail.split(' ');
+        let (kind, options) = (tail.next()?, tail.nth(1)?);
+        wanted(kind, options).then(|| head.split(' ').nth(4).map(PathBuf::from))?
     })
 }
 
