@@ -18,6 +18,9 @@ pub mod caller;
 
 use crate::layer::Layer;
 
+/// The reason of kernels, or of their functions, that name none.
+pub const UNNAMED: &str = "NOT_SPECIFIED";
+
 /// What kind of fault a freed packet is evidence of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Class {

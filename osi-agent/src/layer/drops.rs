@@ -6,8 +6,9 @@ use std::sync::Arc;
 use osi_common::drop::{self, Class};
 use osi_common::layer::Layer;
 
-use super::Window;
+use super::{LayerMap, Window};
 use crate::scope::Scope;
+use crate::snapshot::DropKey;
 
 /// Drops of one reason in one namespace in the window.
 #[derive(Clone, Debug)]
@@ -36,12 +37,13 @@ const FRAGMENT_FUNCTION: &str = "skb_release_data";
 /// Reason, namespace where it is known, layer and class.
 type Place = (Arc<str>, Option<u32>, Layer, &'static str);
 
-/// Drops of the window, one row per reason, namespace, layer and class, most packets first.
+/// The wanted drops of the window, one row per reason, namespace, layer and class, most packets first.
 ///
 /// Where only one namespace is watched, drops of others and of no known one are left out.
-pub(super) fn drops(window: &Window) -> Vec<DropRow> {
+pub(super) fn drops(window: &Window, wanted: impl Fn(&DropKey) -> bool) -> Vec<DropRow> {
     let mut rows: BTreeMap<Place, DropRow> = BTreeMap::new();
-    for (key, now) in &window.now.kernel.drops {
+    let all = window.now.kernel.drops.iter();
+    for (key, now) in all.filter(|(key, _)| wanted(key)) {
         let before = window
             .previous
             .kernel
@@ -93,4 +95,11 @@ pub(super) fn drops(window: &Window) -> Vec<DropRow> {
     }
     rows.sort_by_key(|row| std::cmp::Reverse(row.packets));
     rows
+}
+
+impl LayerMap {
+    /// The rows of drops on all layers.
+    pub fn drops(&self) -> impl Iterator<Item = &DropRow> {
+        self.layers.iter().flat_map(|layer| &layer.drops)
+    }
 }

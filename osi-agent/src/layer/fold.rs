@@ -29,7 +29,7 @@ pub fn fold(window: &Window, unavailable: &dyn Fn(&str) -> Option<String>) -> La
         reading.sighted |= !matches!(signal.read, Read::Traffic(_));
         read(signal, window, reading);
     }
-    for row in drops(window) {
+    for row in drops(window, |_| true) {
         layers[row.layer.index()].drops.push(row);
     }
     // A reader that is blind as a whole was told signal by signal.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use osi_common::drop::{caller, short_name};
+use osi_common::drop::{UNNAMED, caller, short_name};
 use osi_common::occurrence::Key;
 use osi_common::offsets::Offsets;
 
@@ -104,9 +104,7 @@ impl Names {
             return "other".into();
         }
         if self.drop_reasons.is_empty() {
-            return caller::only_reason(function)
-                .unwrap_or("NOT_SPECIFIED")
-                .into();
+            return caller::only_reason(function).unwrap_or(UNNAMED).into();
         }
         self.drop_reasons
             .get(&code)

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use osi_common::occurrence::{Kind, Sample};
 
 use super::{Confidence, Evidence, History, Impact, Onset, Severity, text};
-use crate::layer::{DropRow, LayerMap, Meter, Signal, Window, address};
+use crate::layer::{LayerMap, Meter, Signal, Window, address};
 use crate::scope::{Iface, Netns, Scope};
 use crate::snapshot::{Link, NetnsState};
 
@@ -92,15 +92,11 @@ impl<'a> Facts<'a> {
 
     /// Packets dropped in the window for these reasons, in all namespaces in scope.
     pub fn packets_dropped(&self, reasons: &[&str]) -> u64 {
-        self.drop_rows(reasons).map(|row| row.packets).sum()
-    }
-
-    /// The rows of drops for these reasons.
-    pub fn drop_rows(&self, reasons: &[&str]) -> impl Iterator<Item = &'a DropRow> {
-        let layers = self.map.layers.iter();
-        layers
-            .flat_map(|layer| &layer.drops)
-            .filter(move |row| reasons.contains(&&*row.reason))
+        self.map
+            .drops()
+            .filter(|row| reasons.contains(&&*row.reason))
+            .map(|row| row.packets)
+            .sum()
     }
 
     /// The window's samples of one kind in a namespace, oldest first.

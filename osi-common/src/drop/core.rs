@@ -6,7 +6,7 @@
 //! where later kernels mean trouble they have names of their own. `IP_INHDR` hides exhausted hops of forwarded packets.
 //! A shortage of the machine itself (memory, receive backlog) counts as L1.
 
-use super::{Class, Reason};
+use super::{Class, Reason, UNNAMED};
 use crate::layer::Layer;
 
 /// Sorted by name.
@@ -397,7 +397,7 @@ pub(super) const REASONS: &[Reason] = &[
         advice: "Nothing to do.",
     },
     Reason {
-        name: "NOT_SPECIFIED",
+        name: UNNAMED,
         layer: Layer::L3,
         class: Class::Unclassified,
         meaning: "The kernel freed the packet without naming a reason.",

@@ -1,9 +1,10 @@
 //! Packets whose hop limit ran out on the way.
 
+use osi_common::drop::UNNAMED;
 use osi_common::layer::Layer;
 
 use crate::layer::drops::drops;
-use crate::layer::{Amount, DropRow, Read, Source, Unit, Window, rows};
+use crate::layer::{Amount, Read, Source, Unit, Window, rows};
 use crate::scope::ScopeKind;
 use crate::snapshot::Mib;
 
@@ -23,25 +24,22 @@ rows! { Layer::L3;
 const FORWARDERS: [&str; 2] = ["ip_forward", "ip6_forward"];
 /// The reason that they give when no hop is left.
 const REASON: &str = "IP_INHDR";
-/// What kernels before 5.18 give.
-const NO_REASON: &str = "NOT_SPECIFIED";
 
-/// Whether a packet that a function dropped for a reason may have been out of hops.
+/// Whether a packet that a function dropped for a reason may have been out of hops. Kernels before 5.18 name none.
 pub fn is_exhausted(reason: &str, function: &str) -> bool {
-    FORWARDERS.contains(&function) && [REASON, NO_REASON].contains(&reason)
+    FORWARDERS.contains(&function) && [REASON, UNNAMED].contains(&reason)
 }
 
 fn exhausted(window: &Window, rows: &mut Vec<Amount>) {
-    for row in drops(window) {
-        let packets = by_forwarders(&row);
+    for row in drops(window, |key| is_exhausted(&key.reason, &key.function)) {
         let delta = match &row.scope.netns {
             // Without a reason, the counter of bad headers tells which of them had no hop left.
-            Some(netns) if &*row.reason == NO_REASON => {
+            Some(netns) if &*row.reason == UNNAMED => {
                 let counters = [Mib::IpInHdrErrors, Mib::Ip6InHdrErrors];
                 let headers = counters.map(|mib| window.mib_in(netns, mib));
-                packets.min(headers.iter().sum())
+                row.packets.min(headers.iter().sum())
             }
-            Some(_) => packets,
+            Some(_) => row.packets,
             None => 0,
         };
         rows.push(Amount {
@@ -49,12 +47,4 @@ fn exhausted(window: &Window, rows: &mut Vec<Amount>) {
             delta,
         });
     }
-}
-
-fn by_forwarders(row: &DropRow) -> u64 {
-    row.functions
-        .iter()
-        .filter(|(function, _)| is_exhausted(&row.reason, function))
-        .map(|(_, packets)| packets)
-        .sum()
 }

@@ -22,8 +22,8 @@ rows! { Layer::L3;
 pub const REASON: &str = "NETFILTER";
 
 fn dropped(window: &Window, rows: &mut Vec<Amount>) {
-    let by_rules = drops(window).into_iter().filter(by_rule);
-    rows.extend(by_rules.map(|row| Amount {
+    let by_rules = drops(window, |key| is_verdict(&key.reason));
+    rows.extend(by_rules.into_iter().map(|row| Amount {
         scope: row.scope,
         delta: row.packets,
     }));
@@ -31,11 +31,10 @@ fn dropped(window: &Window, rows: &mut Vec<Amount>) {
 
 /// The rows that stand for verdicts of packet filters.
 pub fn by_rules(map: &LayerMap) -> impl Iterator<Item = &DropRow> {
-    let rows = map.layers.iter().flat_map(|layer| &layer.drops);
-    rows.filter(|row| by_rule(row))
+    map.drops().filter(|row| is_verdict(&row.reason))
 }
 
-/// Whether the row stands for a verdict of a packet filter.
-fn by_rule(row: &DropRow) -> bool {
-    row.reason.starts_with(REASON)
+/// Whether the reason stands for a verdict of a packet filter.
+fn is_verdict(reason: &str) -> bool {
+    reason.starts_with(REASON)
 }

@@ -222,15 +222,10 @@ fn victims(facts: &Facts, netns: &Netns) -> BTreeMap<IpAddr, u64> {
 }
 
 fn dropped(facts: &Facts, netns: &Netns) -> u64 {
-    let here = |row: &&crate::layer::DropRow| {
-        &*row.reason == REASON && row.scope.netns.as_ref() == Some(netns)
-    };
     facts
         .map
-        .layers
-        .iter()
-        .flat_map(|layer| &layer.drops)
-        .filter(here)
+        .drops()
+        .filter(|row| &*row.reason == REASON && row.scope.netns.as_ref() == Some(netns))
         .map(|row| row.packets)
         .sum()
 }
