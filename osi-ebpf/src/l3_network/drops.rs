@@ -45,7 +45,11 @@ pub(crate) fn dropped<C: EbpfContext>(
     }
 }
 
-/// Whose packet it is: the receiving socket's namespace, else its own socket's, else its device's, else its route's.
+/// Whose packet it is: the receiving socket's namespace, else that of the device it arrived on, else its own socket's, else its
+/// device's, else its route's.
+///
+/// A packet that crosses a veth pair keeps its sender's socket until the IP layer takes it: before that, only the device
+/// tells whose host refuses it.
 ///
 /// `skb->dev` shares its memory with queue links, so that what lies there may be no device; the check of the inode number
 /// in `netns_of` and the registry in user space reject what is misread.
@@ -57,19 +61,29 @@ pub(crate) fn owner(skb: Object, receiver: Option<Sock>) -> (u32, u32) {
             return (netns, 0);
         }
     }
+    let device = device_of(skb);
+    let arrived_on: u32 = skb.field(offset!(skb_iif)).unwrap_or(0);
+    if let Some((netns, ifindex)) = device
+        && ifindex == arrived_on
+    {
+        return (netns, ifindex);
+    }
     if let Some(sock) = skb.pointer(offset!(skb_sk)).map(Sock) {
         let netns = sock.netns();
         if netns != 0 {
             return (netns, 0);
         }
     }
-    if let Some(device) = skb.pointer(offset!(skb_dev)) {
-        let netns = device.pointer(offset!(dev_net)).map_or(0, netns_of);
-        if netns != 0 {
-            return (netns, device.field(offset!(dev_ifindex)).unwrap_or(0));
-        }
-    }
-    (route_netns(skb).unwrap_or(0), 0)
+    device.unwrap_or_else(|| (route_netns(skb).unwrap_or(0), 0))
+}
+
+/// Namespace and index of the packet's device, where it has one.
+#[inline(always)]
+fn device_of(skb: Object) -> Option<(u32, u32)> {
+    let device = skb.pointer(offset!(skb_dev))?;
+    let netns = netns_of(device.pointer(offset!(dev_net))?);
+    let ifindex = device.field(offset!(dev_ifindex)).unwrap_or(0);
+    (netns != 0).then_some((netns, ifindex))
 }
 
 #[inline(always)]
