@@ -34,6 +34,19 @@ pub fn has_carrier(host: &Namespace, interface: &str) -> Result<bool> {
     Ok(!flags.iter().any(|flag| flag == "NO-CARRIER"))
 }
 
+/// The interface's hardware address.
+pub fn address(host: &Namespace, interface: &str) -> Result<[u8; 6]> {
+    let link = show(host, interface)?;
+    let text = link["address"].as_str().context("ip prints no address")?;
+    let bytes: Vec<u8> = text
+        .split(':')
+        .map(|byte| u8::from_str_radix(byte, 16))
+        .collect::<std::result::Result<_, _>>()?;
+    <[u8; 6]>::try_from(bytes)
+        .ok()
+        .context("an address has six bytes")
+}
+
 /// Bytes that the device counted as sent.
 pub fn sent_bytes(host: &Namespace, interface: &str) -> Result<u64> {
     counter(host, interface, "tx", "bytes")
@@ -47,6 +60,11 @@ pub fn received_bytes(host: &Namespace, interface: &str) -> Result<u64> {
 /// Packets that the device counted as received.
 pub fn received_packets(host: &Namespace, interface: &str) -> Result<u64> {
     counter(host, interface, "rx", "packets")
+}
+
+/// Packets that were received and dropped before anything on the host took them.
+pub fn dropped_packets(host: &Namespace, interface: &str) -> Result<u64> {
+    counter(host, interface, "rx", "dropped")
 }
 
 /// Packets that the device counted as sent.

@@ -1,4 +1,4 @@
-//! The token bucket that gives a link of the lab a rate, and what it counted.
+//! The shapers that give a link of the lab a rate, and what they counted.
 
 use std::process::Command;
 
@@ -9,11 +9,12 @@ use crate::command;
 use crate::netns::Namespace;
 use crate::scale;
 
-/// A tbf at the root of an interface, removed with [`Shaper::remove`] or with the namespace.
+/// A shaper at the root of an interface, removed with [`Shaper::remove`] or with the namespace.
 #[derive(Debug)]
 pub struct Shaper<'a> {
     host: &'a Namespace,
     interface: &'a str,
+    kind: &'static str,
 }
 
 /// What a shaper counted since it was made.
@@ -41,18 +42,51 @@ impl<'a> Shaper<'a> {
             "qdisc", "add", "dev", interface, "root", "tbf", "rate", &rate, "burst", burst,
             "limit", limit,
         ]))?;
-        Ok(Self { host, interface })
+        Ok(Self {
+            host,
+            interface,
+            kind: "tbf",
+        })
+    }
+
+    /// Lets an interface be, but puts all that it sends into a class of `bits_per_s`, whose queue takes `packets`.
+    pub fn class(
+        host: &'a Namespace,
+        interface: &'a str,
+        bits_per_s: u64,
+        packets: u32,
+    ) -> Result<Self> {
+        let rate = format!("{}bit", scale::rate(bits_per_s));
+        let limit = packets.to_string();
+        for what in [
+            "qdisc add dev IFACE root handle 1: htb default 10",
+            "class add dev IFACE parent 1: classid 1:1 htb rate 10gbit quantum 1514",
+            "class add dev IFACE parent 1:1 classid 1:10 htb rate RATE ceil RATE quantum 1514",
+            "qdisc add dev IFACE parent 1:10 handle 10: pfifo limit LIMIT",
+        ] {
+            command::output(tc(host).args(what.split(' ').map(|word| match word {
+                "IFACE" => interface,
+                "RATE" => &rate,
+                "LIMIT" => &limit,
+                word => word,
+            })))?;
+        }
+        Ok(Self {
+            host,
+            interface,
+            kind: "htb",
+        })
     }
 
     /// What it counted so far.
     pub fn counts(&self) -> Result<ShaperCounts> {
         let all = qdiscs(self.host, self.interface)?;
-        let tbf = all
+        let root = all
             .as_array()
-            .and_then(|list| list.iter().find(|qdisc| qdisc["kind"] == "tbf"))
+            .and_then(|list| list.iter().find(|qdisc| qdisc["kind"] == self.kind))
             .context("the shaper is gone")?;
         let count = |key: &str| {
-            tbf[key]
+            root[key]
                 .as_u64()
                 .with_context(|| format!("tc prints no {key}"))
         };

@@ -70,6 +70,11 @@ pub struct Pair {
 }
 
 impl Pair {
+    /// IPv4 address of the client.
+    pub const CLIENT: Ipv4Addr = v4(1, 1);
+    /// IPv4 address of the server.
+    pub const SERVER: Ipv4Addr = v4(1, 2);
+
     /// Makes both hosts and the link.
     pub fn build() -> Result<Self> {
         let pair = Self {

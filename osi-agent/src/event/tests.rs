@@ -23,6 +23,7 @@ fn link(carrier: bool, carrier_changes: u64) -> Link {
         admin_up: true,
         carrier,
         loopback: false,
+        promiscuity: 0,
         master: None,
         carrier_changes,
         speed_bits_per_s: None,

@@ -20,8 +20,8 @@ use crate::probe::btf::Btf;
 use crate::probe::kernel::{Symbols, reasons_of_format};
 use crate::probe::{clsact, memory, own, preflight};
 use crate::snapshot::host::{
-    decode, diag, link, mibs, neighbour, netlink, ports, procfs, qdisc, queue, route, sockets,
-    softnet,
+    decode, diag, gauges, link, mibs, neighbour, netlink, ports, procfs, qdisc, queue, route,
+    sockets, softnet,
 };
 use crate::snapshot::maps::sample;
 use crate::snapshot::{Mib, Mibs, Neighbours, Snapshot};
@@ -188,6 +188,9 @@ fn softnets(bytes: &[u8]) {
     let text = procfs::text(bytes.to_vec());
     let lines = softnet::parse(&text);
     assert!(lines.len() <= text.lines().count());
+    let lines = text.lines().count() as u64;
+    let column = gauges::column(&text, "table_fulls");
+    assert!(column.is_none_or(|sum| sum <= lines * u64::from(u32::MAX)));
 }
 
 fn setting(bytes: &[u8]) {

@@ -10,7 +10,7 @@ const FEEDERS: [&str; 20] = [
     "qdiscs",
     "routes",
     "neighbours",
-    "neighbour_limits",
+    "neighbour_tables",
     "mibs",
     "listeners",
     "ports",

@@ -49,6 +49,22 @@ mibs! {
     IpInHdrErrors = "snmp" "Ip" "InHdrErrors",
     /// IPv6 header errors.
     Ip6InHdrErrors = "snmp6" "" "Ip6InHdrErrors",
+    /// IPv4 packets shorter than their header says.
+    IpInTruncatedPkts = "netstat" "IpExt" "InTruncatedPkts",
+    /// IPv6 packets shorter than their header says.
+    Ip6InTruncatedPkts = "snmp6" "" "Ip6InTruncatedPkts",
+    /// IPv4 fragments that were given up, those of datagrams that did not become whole in time among them.
+    IpReasmFails = "snmp" "Ip" "ReasmFails",
+    /// IPv4 datagrams that did not become whole in time.
+    IpReasmTimeout = "snmp" "Ip" "ReasmTimeout",
+    /// IPv4 datagrams that became whole.
+    IpReasmOks = "snmp" "Ip" "ReasmOKs",
+    /// The same as `ReasmFails`, IPv6.
+    Ip6ReasmFails = "snmp6" "" "Ip6ReasmFails",
+    /// The same as `ReasmTimeout`, IPv6.
+    Ip6ReasmTimeout = "snmp6" "" "Ip6ReasmTimeout",
+    /// The same as `ReasmOKs`, IPv6.
+    Ip6ReasmOks = "snmp6" "" "Ip6ReasmOKs",
     /// IPv6 datagrams forwarded.
     Ip6OutForwDatagrams = "snmp6" "" "Ip6OutForwDatagrams",
     /// IPv4 packets received that no route leads on.

@@ -165,6 +165,8 @@ pub struct Link {
     pub carrier: bool,
     /// Loopback device.
     pub loopback: bool,
+    /// How many want frames that are not for it, too, such as captures and bridges (`IFLA_PROMISCUITY`).
+    pub promiscuity: u32,
     /// Index of the bond, bridge or team it belongs to.
     pub master: Option<u32>,
     /// Times the carrier came or went (`IFLA_CARRIER_CHANGES`).
@@ -328,10 +330,19 @@ pub struct HostState {
     pub udp_memory: Option<Gauge>,
     /// Orphaned TCP sockets and `tcp_max_orphans`.
     pub orphans: Option<Gauge>,
-    /// `net.ipv4.neigh.default.gc_thresh3`.
-    pub neighbour_limit_v4: Option<u64>,
-    /// `net.ipv6.neigh.default.gc_thresh3`.
-    pub neighbour_limit_v6: Option<u64>,
+    /// The neighbour table of IPv4.
+    pub neighbour_table_v4: NeighbourTable,
+    /// The neighbour table of IPv6.
+    pub neighbour_table_v6: NeighbourTable,
+}
+
+/// The neighbour table of a family: one for all namespaces. Only the initial one shows both.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NeighbourTable {
+    /// `neigh.default.gc_thresh3`.
+    pub limit: Option<u64>,
+    /// Entries that could not be made because the table was full (`table_fulls` of `/proc/net/stat`).
+    pub overflows: Option<u64>,
 }
 
 /// One CPU's line of `/proc/net/softnet_stat`.

@@ -57,6 +57,8 @@ pub struct Seen {
     pub remote_port: u16,
     /// IP protocol number, 0 when not known.
     pub protocol: u32,
+    /// `ETH_P_*` of a dropped packet; 0 for what is no drop.
+    pub ethertype: u16,
     /// Interface that the packet was on; 0 where it was told from a socket, its sender's or its receiver's.
     pub ifindex: u32,
     /// `name (pid N)`, where the process is certain.
@@ -97,6 +99,16 @@ impl<'a> Facts<'a> {
             .filter(|row| reasons.contains(&&*row.reason))
             .map(|row| row.packets)
             .sum()
+    }
+
+    /// Where a fault of a host-wide resource is: a namespace that is watched alone is concerned only where so many of its own
+    /// packets, not none, were hit.
+    pub fn host_or_watched(&self, hit: u64) -> Option<Scope> {
+        match self.window.now.namespaces.as_slice() {
+            [only] if self.window.single_netns && hit > 0 => Some(Scope::netns(&only.netns)),
+            _ if self.window.single_netns => None,
+            _ => Some(Scope::host()),
+        }
     }
 
     /// The window's samples of one kind in a namespace, oldest first.
@@ -163,6 +175,7 @@ fn seen(sample: &Sample) -> Seen {
         local_port: sample.local_port,
         remote_port: sample.remote_port,
         protocol: sample.protocol,
+        ethertype: sample.ethertype,
         ifindex: sample.key.ifindex,
         process,
         reason: Arc::default(),

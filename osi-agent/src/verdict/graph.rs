@@ -22,8 +22,7 @@ pub(super) fn explain(ledger: &mut Ledger, reach: &Reach, window: u64) {
     for felt in ledger.open.values() {
         let faults = felt
             .cause
-            .explained_by
-            .iter()
+            .explanations()
             .filter_map(|cause| by_cause.get(cause.id))
             .flatten();
         let covering =
@@ -129,8 +128,8 @@ pub(super) fn ancestors(cause: &'static Cause) -> BTreeMap<&'static str, &'stati
     let mut found = BTreeMap::new();
     let mut open = vec![cause];
     while let Some(next) = open.pop() {
-        for above in next.explained_by {
-            if found.insert(above.id, *above).is_none() {
+        for above in next.explanations() {
+            if found.insert(above.id, above).is_none() {
                 open.push(above);
             }
         }

@@ -24,6 +24,10 @@ mod layers;
 
 mod map;
 
+mod on_the_way;
+
+mod origin;
+
 mod reach;
 
 mod rule;
@@ -66,8 +70,8 @@ pub struct Cause {
     pub severity: Severity,
     /// One sentence for people: what it means.
     pub help: &'static str,
-    /// Causes that may explain this one away, when their scope covers this one's.
-    pub explained_by: &'static [&'static Cause],
+    /// Causes that may explain this one away, when their scope covers this one's: lists, of which some are shared.
+    pub explained_by: &'static [&'static [&'static Cause]],
     /// Layers above that may press back on this one and that this version does not measure.
     pub suspects: &'static [Layer],
     /// Signals of its condition; when all of them are blind, so is the cause.
@@ -78,6 +82,13 @@ pub struct Cause {
     pub detect: fn(&Facts, &mut Vec<Sighting>),
     /// What to do about it, read-only, with current values.
     pub advise: fn(&Finding) -> Vec<Advice>,
+}
+
+impl Cause {
+    /// Causes that may explain this one away.
+    pub fn explanations(&self) -> impl Iterator<Item = &'static Self> {
+        self.explained_by.iter().copied().flatten().copied()
+    }
 }
 
 /// A named limit of a cause's condition.

@@ -296,11 +296,11 @@ fn gauges_and_host_wide_limits() {
         read("/proc/sys/net/ipv4/tcp_max_orphans", 0)
     );
     assert_eq!(
-        host.neighbour_limit_v4,
+        host.neighbour_table_v4.limit,
         read("/proc/sys/net/ipv4/neigh/default/gc_thresh3", 0)
     );
     assert_eq!(
-        host.neighbour_limit_v6,
+        host.neighbour_table_v6.limit,
         read("/proc/sys/net/ipv6/neigh/default/gc_thresh3", 0)
     );
     assert_eq!(

@@ -2,5 +2,6 @@
 
 mod interface_added;
 mod link_down;
+mod link_microburst;
 mod link_saturated;
 mod rx_backlog_overflow;

@@ -1,6 +1,7 @@
-//! Bursts of datagrams meet a short queue on a link that is mostly idle.
+//! Bursts of datagrams meet the short queue of a class on a link that could carry them.
 //!
-//! A burst of 100 kB every 100 ms fills a sixth of the 50 Mbit/s, and the queue holds 20 kB.
+//! A burst of 100 kB every 100 ms is nothing to the 10 Gbit/s of the root and a sixth of the class's 50 Mbit/s, whose queue
+//! holds 20 packets.
 //! First evidence: the shaper's first drop.
 
 use std::time::{Duration, SystemTime};
@@ -32,7 +33,7 @@ fn egress_queue_overflow() -> Result<()> {
         return Ok(());
     };
     let lab = Routed::build()?;
-    let shaper = Shaper::cap(&lab.router, Routed::EAST, 50_000_000, "16kb", "20kb")?;
+    let shaper = Shaper::class(&lab.router, Routed::EAST, 50_000_000, 20)?;
     let agent = Agent::watch(&lab.router)?;
 
     let fault = SystemTime::now();

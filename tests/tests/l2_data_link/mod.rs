@@ -2,4 +2,6 @@
 
 mod egress_queue_overflow;
 mod frames;
+mod frames_rejected;
+mod neighbor_table_full;
 mod neighbor_unreachable;

@@ -1,7 +1,9 @@
 //! Faults of routing and filtering.
 
 mod exact_drops;
+mod ip_header_errors;
 mod no_route;
 mod packet_filtered;
+mod reassembly_failed;
 mod reverse_path_filtered;
 mod routing_loop;

@@ -8,7 +8,14 @@ pub mod neighbour;
 
 pub mod qdisc;
 
+pub mod rejected;
+
 pub mod sizes;
 
 /// This layer's topics.
-pub(super) static TOPICS: &[Topic] = &[qdisc::SIGNALS, neighbour::SIGNALS, frames::SIGNALS];
+pub(super) static TOPICS: &[Topic] = &[
+    qdisc::SIGNALS,
+    neighbour::SIGNALS,
+    frames::SIGNALS,
+    rejected::SIGNALS,
+];

@@ -4,7 +4,7 @@ use osi_common::layer::Layer;
 
 use crate::layer::{Amount, Read, Source, Unit, Use, Window, rows};
 use crate::scope::{Scope, ScopeKind};
-use crate::snapshot::{Neighbour, Neighbours};
+use crate::snapshot::{HostState, Neighbour, Neighbours};
 
 rows! { Layer::L2;
     NEIGHBOUR_ENTRIES: "IPv4 neighbours known in all namespaces; at gc_thresh3 no new one can be reached." {
@@ -12,7 +12,7 @@ rows! { Layer::L2;
         unit: Unit::Entries,
         source: Source::Netlink,
         scope: ScopeKind::Host,
-        fed_by: &["neighbours", "neighbour_limits"],
+        fed_by: &["neighbours", "neighbour_tables"],
         since: "2.6",
         read: Read::Capacity(entries),
     }
@@ -21,9 +21,18 @@ rows! { Layer::L2;
         unit: Unit::Entries,
         source: Source::Netlink,
         scope: ScopeKind::Host,
-        fed_by: &["neighbours", "neighbour_limits"],
+        fed_by: &["neighbours", "neighbour_tables"],
         since: "2.6",
         read: Read::Capacity(entries_v6),
+    }
+    NEIGHBOUR_OVERFLOWS: "Neighbours of all namespaces that could not be asked for because the table was full." {
+        id: "neighbour_overflows",
+        unit: Unit::Events,
+        source: Source::Proc,
+        scope: ScopeKind::Host,
+        fed_by: &["neighbour_tables"],
+        since: "2.6",
+        read: Read::Errors(overflows),
     }
     NEIGHBOURS_INCOMPLETE: "Neighbours that have been asked for their link address and have not answered yet." {
         id: "neighbours_incomplete",
@@ -50,7 +59,7 @@ fn entries(window: &Window, rows: &mut Vec<Use>) {
         window,
         rows,
         |table| table.entries_v4,
-        window.host().neighbour_limit_v4,
+        window.host().neighbour_table_v4.limit,
     );
 }
 
@@ -59,7 +68,7 @@ fn entries_v6(window: &Window, rows: &mut Vec<Use>) {
         window,
         rows,
         |table| table.entries_v6,
-        window.host().neighbour_limit_v6,
+        window.host().neighbour_table_v6.limit,
     );
 }
 
@@ -82,6 +91,20 @@ fn table(
         capacity: limit.map(|limit| limit as f64),
         lower_bound: window.single_netns,
     });
+}
+
+fn overflows(window: &Window, rows: &mut Vec<Amount>) {
+    for table in [
+        |host: &HostState| host.neighbour_table_v4,
+        |host: &HostState| host.neighbour_table_v6,
+    ] {
+        let [before, now] =
+            [&window.previous.host, window.host()].map(|host| table(host).overflows);
+        rows.extend(before.zip(now).map(|(before, now)| Amount {
+            scope: Scope::host(),
+            delta: now.saturating_sub(before),
+        }));
+    }
 }
 
 fn incomplete(window: &Window, rows: &mut Vec<Use>) {

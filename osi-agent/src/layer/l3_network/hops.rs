@@ -30,7 +30,8 @@ pub fn is_exhausted(reason: &str, function: &str) -> bool {
     FORWARDERS.contains(&function) && [REASON, UNNAMED].contains(&reason)
 }
 
-fn exhausted(window: &Window, rows: &mut Vec<Amount>) {
+/// Packets that ended for want of a hop, by namespace.
+pub(super) fn exhausted(window: &Window, rows: &mut Vec<Amount>) {
     for row in drops(window, |key| is_exhausted(&key.reason, &key.function)) {
         let delta = match &row.scope.netns {
             // Without a reason, the counter of bad headers tells which of them had no hop left.

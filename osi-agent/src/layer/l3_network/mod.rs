@@ -1,8 +1,10 @@
-//! L3: packets without a route or a hop, packet filters, fragments.
+//! L3: packets without a route or a hop, packet filters, headers, fragments.
 
 use super::Topic;
 
 pub mod fragments;
+
+pub mod headers;
 
 pub mod hops;
 
@@ -14,6 +16,7 @@ pub mod routes;
 pub(super) static TOPICS: &[Topic] = &[
     routes::SIGNALS,
     hops::SIGNALS,
+    headers::SIGNALS,
     netfilter::SIGNALS,
     fragments::SIGNALS,
 ];

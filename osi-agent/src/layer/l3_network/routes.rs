@@ -63,15 +63,6 @@ rows! { Layer::L3;
         since: "2.6",
         read: Read::Drops(|window, rows| rows.extend(window.mib_rows(Mib::IpReversePathFilter))),
     }
-    IP_HEADER_ERRORS: "IPv4 packets received with a bad header." {
-        id: "ip_header_errors",
-        unit: Unit::Packets,
-        source: Source::Proc,
-        scope: ScopeKind::Netns,
-        fed_by: &["mibs"],
-        since: "2.6",
-        read: Read::Errors(|window, rows| rows.extend(window.mib_rows(Mib::IpInHdrErrors))),
-    }
     IP_RECEIVED: "IPv4 packets received." {
         id: "ip_received",
         unit: Unit::Packets,

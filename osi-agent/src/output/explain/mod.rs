@@ -156,7 +156,7 @@ fn of_cause(cause: &Cause) -> String {
         onset,
         severity,
         help,
-        explained_by,
+        explained_by: _,
         thresholds,
         suspects: _,
         reads: _,
@@ -190,8 +190,8 @@ fn of_cause(cause: &Cause) -> String {
         "  closes    ",
         &format!("after {CLEAR_WINDOWS} windows without it"),
     );
-    if !explained_by.is_empty() {
-        let explaining: Vec<_> = explained_by.iter().map(|cause| cause.id).collect();
+    let explaining: Vec<_> = cause.explanations().map(|cause| cause.id).collect();
+    if !explaining.is_empty() {
         page.row("  caused by ", &explaining.join(", "));
     }
     for threshold in *thresholds {

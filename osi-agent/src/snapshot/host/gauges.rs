@@ -4,7 +4,7 @@ use std::io;
 
 use super::Scratch;
 use super::procfs::{self, keyed, optional_setting, setting};
-use crate::snapshot::Gauge;
+use crate::snapshot::{Gauge, NeighbourTable};
 
 /// Connection tracking entries of the thread's namespace and `nf_conntrack_max`, which is one number for the host;
 /// `None` where the kernel has no connection tracking.
@@ -74,13 +74,39 @@ pub(super) fn host(scratch: &mut Scratch) -> io::Result<Memory> {
     })
 }
 
-/// `gc_thresh3` of IPv4 and IPv6; the table and its limit are one for the host.
-pub(super) fn neighbour_limits(scratch: &mut Scratch) -> io::Result<(Option<u64>, Option<u64>)> {
-    let v4 = setting("ipv4/neigh/default/gc_thresh3", 0, &mut scratch.text)?;
-    Ok((
-        Some(v4),
-        optional_setting("ipv6/neigh/default/gc_thresh3", 0, &mut scratch.text)?,
-    ))
+/// The neighbour tables of IPv4 and IPv6: what they hold at most, and how often they were full.
+pub(super) fn neighbour_tables(
+    scratch: &mut Scratch,
+) -> io::Result<(NeighbourTable, NeighbourTable)> {
+    let v4 = NeighbourTable {
+        limit: Some(setting(
+            "ipv4/neigh/default/gc_thresh3",
+            0,
+            &mut scratch.text,
+        )?),
+        overflows: overflows("stat/arp_cache", scratch)?,
+    };
+    let v6 = NeighbourTable {
+        limit: optional_setting("ipv6/neigh/default/gc_thresh3", 0, &mut scratch.text)?,
+        overflows: overflows("stat/ndisc_cache", scratch)?,
+    };
+    Ok((v4, v6))
+}
+
+fn overflows(file: &str, scratch: &mut Scratch) -> io::Result<Option<u64>> {
+    match procfs::net(file, &mut scratch.text) {
+        Ok(text) => Ok(column(text, "table_fulls")),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// A column of hexadecimal numbers, one per CPU below its name, summed (`neigh_stat_seq_show()`).
+pub(crate) fn column(text: &str, name: &str) -> Option<u64> {
+    let mut lines = text.lines().map(str::split_ascii_whitespace);
+    let at = lines.next()?.position(|word| word == name)?;
+    let mut cpus = lines.map(|mut words| u32::from_str_radix(words.nth(at)?, 16).ok());
+    cpus.try_fold(0, |sum, cpu| Some(sum + u64::from(cpu?)))
 }
 
 #[cfg(test)]
@@ -103,6 +129,16 @@ FRAG: inuse 0 memory 4096
         assert_eq!(keyed(SOCKSTAT, "UDP", "mem"), Some(7));
         assert_eq!(keyed(SOCKSTAT, "FRAG", "memory"), Some(4096));
         assert_eq!(keyed(SOCKSTAT, "TCP6", "inuse"), None);
+    }
+
+    #[test]
+    fn columns_are_found_by_their_name_and_summed() {
+        let text =
+            "entries allocs  table_fulls\n00000002 0000187f 0000000a\n00000002 00001822 00000001\n";
+        assert_eq!(column(text, "table_fulls"), Some(11));
+        assert_eq!(column(text, "hits"), None);
+        assert_eq!(column("table_fulls\nx\n", "table_fulls"), None);
+        assert_eq!(column("", ""), None);
     }
 
     proptest! {

@@ -87,6 +87,7 @@ pub(crate) fn parse(payload: &[u8]) -> Option<RawLink> {
         admin_up: flags & libc::IFF_UP as u32 != 0,
         carrier: false,
         loopback: flags & libc::IFF_LOOPBACK as u32 != 0,
+        promiscuity: 0,
         master: None,
         carrier_changes: 0,
         speed_bits_per_s: None,
@@ -98,6 +99,7 @@ pub(crate) fn parse(payload: &[u8]) -> Option<RawLink> {
         match kind {
             libc::IFLA_IFNAME => string(value).clone_into(&mut name),
             libc::IFLA_CARRIER => link.carrier = u8_at(value, 0)? != 0,
+            libc::IFLA_PROMISCUITY => link.promiscuity = u32_at(value, 0)?,
             libc::IFLA_MASTER => link.master = u32_at(value, 0),
             libc::IFLA_CARRIER_CHANGES => link.carrier_changes = u32_at(value, 0)?.into(),
             libc::IFLA_TXQLEN => queue_length = u32_at(value, 0),

@@ -37,7 +37,7 @@ pub(crate) mod ports;
 
 pub(crate) mod sockets;
 
-mod gauges;
+pub(crate) mod gauges;
 
 pub(crate) mod softnet;
 
@@ -52,7 +52,7 @@ pub const ROUTES: &str = "routes";
 /// Neighbour entries.
 pub const NEIGHBOURS: &str = "neighbours";
 /// The host's limits for them, which only the initial network namespace shows.
-pub const NEIGHBOUR_LIMITS: &str = "neighbour_limits";
+pub const NEIGHBOUR_TABLES: &str = "neighbour_tables";
 /// SNMP counters.
 pub const MIBS: &str = "mibs";
 /// Listening TCP sockets.

@@ -7,12 +7,13 @@ use osi_common::layer::Layer;
 use super::gauges::{self, NamespaceGauges};
 use super::sockets::{self, PortUse};
 use super::{
-    CONNTRACK, Kept, LINKS, LISTENERS, MIBS, NEIGHBOUR_LIMITS, NEIGHBOURS, PORTS, QDISCS, ROUTES,
+    CONNTRACK, Kept, LINKS, LISTENERS, MIBS, NEIGHBOUR_TABLES, NEIGHBOURS, PORTS, QDISCS, ROUTES,
     SOCKSTAT, SOFTNET, Scratch, link, mibs, neighbour, qdisc, route, softnet,
 };
 use crate::scope::Netns;
 use crate::snapshot::{
-    Gauge, HostState, Link, Listener, Mibs, Neighbours, NetnsState, Qdisc, Route, Softnet,
+    Gauge, HostState, Link, Listener, Mibs, NeighbourTable, Neighbours, NetnsState, Qdisc, Route,
+    Softnet,
 };
 
 /// Which of the two sampler threads runs a reader. Route netlink may wait for the kernel's rtnl lock while somebody
@@ -131,11 +132,11 @@ pub(crate) static READERS: &[Reader] = &[
         read: Read::Host(|scratch| Ok(HostReading::Memory(gauges::host(scratch)?))),
     },
     Reader {
-        id: NEIGHBOUR_LIMITS,
+        id: NEIGHBOUR_TABLES,
         layers: &[Layer::L2],
         group: Group::Counters,
         read: Read::Host(|scratch| {
-            gauges::neighbour_limits(scratch).map(|(v4, v6)| HostReading::NeighbourLimits(v4, v6))
+            gauges::neighbour_tables(scratch).map(|(v4, v6)| HostReading::NeighbourTables(v4, v6))
         }),
     },
 ];
@@ -199,8 +200,8 @@ pub(in crate::snapshot) enum HostReading {
     Softnet(Vec<Softnet>, Option<u64>),
     /// Of [`SOCKSTAT`].
     Memory(gauges::Memory),
-    /// Of [`NEIGHBOUR_LIMITS`].
-    NeighbourLimits(Option<u64>, Option<u64>),
+    /// Of [`NEIGHBOUR_TABLES`].
+    NeighbourTables(NeighbourTable, NeighbourTable),
 }
 
 impl HostReading {
@@ -211,8 +212,8 @@ impl HostReading {
             Self::Memory(gauges::Memory { tcp, udp, orphans }) => {
                 (host.tcp_memory, host.udp_memory, host.orphans) = (tcp, udp, orphans);
             }
-            Self::NeighbourLimits(v4, v6) => {
-                (host.neighbour_limit_v4, host.neighbour_limit_v6) = (v4, v6);
+            Self::NeighbourTables(v4, v6) => {
+                (host.neighbour_table_v4, host.neighbour_table_v6) = (v4, v6);
             }
         }
     }

@@ -4,6 +4,8 @@ use super::Cause;
 
 pub(super) mod link_down;
 
+pub(super) mod link_microburst;
+
 pub(super) mod link_saturated;
 
 pub(super) mod rx_backlog_overflow;
@@ -12,5 +14,6 @@ pub(super) mod rx_backlog_overflow;
 pub(super) static CAUSES: &[&Cause] = &[
     &link_down::LINK_DOWN,
     &link_saturated::LINK_SATURATED,
+    &link_microburst::LINK_MICROBURST,
     &rx_backlog_overflow::RX_BACKLOG_OVERFLOW,
 ];

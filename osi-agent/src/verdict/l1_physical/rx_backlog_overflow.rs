@@ -51,12 +51,9 @@ fn detect(facts: &Facts, found: &mut Vec<Sighting>) {
     if dropped as f64 <= facts.limit("packets") || lost <= facts.limit("ratio") {
         return;
     }
-    // The counter is the whole host's. A namespace that is watched alone is concerned only where its own packets were hit.
     let own = facts.packets_dropped(&[REASON]);
-    let scope = match facts.window.now.namespaces.as_slice() {
-        [only] if facts.window.single_netns && own > 0 => Scope::netns(&only.netns),
-        _ if facts.window.single_netns => return,
-        _ => host,
+    let Some(scope) = facts.host_or_watched(own) else {
+        return;
     };
     let mut evidence = vec![Evidence::new(
         SOFTNET_DROPPED.id,

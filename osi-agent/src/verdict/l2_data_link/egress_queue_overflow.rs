@@ -2,7 +2,7 @@
 
 use osi_common::layer::Layer;
 
-use super::super::l1_physical::link_saturated::LINK_SATURATED;
+use super::super::l1_physical::{link_microburst::LINK_MICROBURST, link_saturated::LINK_SATURATED};
 use super::super::text::{iface, inside, percent, place, quoted, share};
 use super::super::{
     Advice, Cause, CauseClass, Confidence, Evidence, Facts, Finding, Impact, Onset, Severity,
@@ -19,7 +19,7 @@ pub(in crate::verdict) static EGRESS_QUEUE_OVERFLOW: Cause = Cause {
     onset: Onset::Statistical,
     severity: Severity::Warn,
     help: "The queueing discipline of an interface drops packets that were to be sent.",
-    explained_by: &[&LINK_SATURATED],
+    explained_by: &[&[&LINK_SATURATED, &LINK_MICROBURST]],
     suspects: &[],
     reads: &[&QDISC_DROPS],
     thresholds: &[

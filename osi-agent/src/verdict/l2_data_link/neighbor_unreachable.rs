@@ -23,7 +23,7 @@ pub(in crate::verdict) static NEIGHBOR_UNREACHABLE: Cause = Cause {
     onset: Onset::Hard,
     severity: Severity::Critical,
     help: "An address on the local network does not say who has it, so packets for it are thrown away.",
-    explained_by: &[&LINK_DOWN],
+    explained_by: &[&[&LINK_DOWN]],
     suspects: &[],
     reads: &[&NEIGHBOUR_FAILED, &NEIGHBOURS_INCOMPLETE],
     thresholds: &[

@@ -2,9 +2,13 @@
 
 use super::Cause;
 
+pub(super) mod ip_header_errors;
+
 pub(super) mod no_route;
 
 pub(super) mod packet_filtered;
+
+pub(super) mod reassembly_failed;
 
 pub(super) mod reverse_path_filtered;
 
@@ -16,4 +20,6 @@ pub(super) static CAUSES: &[&Cause] = &[
     &packet_filtered::PACKET_FILTERED,
     &reverse_path_filtered::REVERSE_PATH_FILTERED,
     &routing_loop::ROUTING_LOOP,
+    &reassembly_failed::REASSEMBLY_FAILED,
+    &ip_header_errors::IP_HEADER_ERRORS,
 ];

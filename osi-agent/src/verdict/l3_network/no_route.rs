@@ -27,7 +27,7 @@ pub(in crate::verdict) static NO_ROUTE: Cause = Cause {
     onset: Onset::Hard,
     severity: Severity::Critical,
     help: "Packets are to be sent or forwarded to where no route leads.",
-    explained_by: &[&LINK_DOWN],
+    explained_by: &[&[&LINK_DOWN]],
     suspects: &[],
     reads: &[
         &IP_OUT_NO_ROUTES,

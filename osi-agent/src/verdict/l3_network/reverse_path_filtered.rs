@@ -1,19 +1,15 @@
 //! Packets arrive on an interface that does not lead back to their sender, and the reverse-path filter drops them.
 
-use core::net::IpAddr;
-use std::collections::BTreeSet;
-
 use osi_common::layer::Layer;
 
+use super::super::origin::Origin;
 use super::super::text::{inside, percent, place, share};
 use super::super::{
     Advice, Cause, CauseClass, Confidence, Evidence, Facts, Finding, Impact, Onset, Severity,
     Sighting, Threshold,
 };
 use crate::layer::l3_network::routes::{IP_RECEIVED, REVERSE_PATH_FILTERED as DROPPED};
-use crate::scope::Scope;
 use crate::snapshot::NetnsState;
-use crate::verdict::facts::interface_of;
 
 pub(in crate::verdict) static REVERSE_PATH_FILTERED: Cause = Cause {
     id: "reverse_path_filtered",
@@ -41,8 +37,6 @@ pub(in crate::verdict) static REVERSE_PATH_FILTERED: Cause = Cause {
 
 /// The drop reason, from 6.2 on; the counter is older.
 const REASON: &str = "IP_RPFILTER";
-/// Senders that are named.
-const NAMED: usize = 3;
 
 fn detect(facts: &Facts, found: &mut Vec<Sighting>) {
     for state in &facts.window.now.namespaces {
@@ -58,37 +52,15 @@ fn sighting(facts: &Facts, state: &NetnsState) -> Option<Sighting> {
     if dropped == 0 || lost <= facts.limit("ratio") {
         return None;
     }
-    let samples = facts.dropped(REASON, &state.netns);
-    let iface = interface_of(state, &samples);
-    let scope = iface.map_or_else(
-        || Scope::netns(&state.netns),
-        |iface| Scope::iface(&state.netns, iface.ifindex, &iface.name),
-    );
-    let senders: BTreeSet<IpAddr> = samples.iter().filter_map(|seen| seen.local).collect();
+    let origin = Origin::of(facts, state, &[REASON]);
+    let scope = origin.scope();
     let mut evidence = vec![Evidence::new(
         DROPPED.id,
         dropped as f64,
         "packets",
         DROPPED.help,
     )];
-    if !senders.is_empty() {
-        let named: Vec<_> = senders
-            .iter()
-            .take(NAMED)
-            .map(ToString::to_string)
-            .collect();
-        let why = format!("senders among the examples, such as {}", named.join(", "));
-        evidence.push(Evidence::new(
-            REASON,
-            senders.len() as f64,
-            "addresses",
-            why,
-        ));
-    }
-    let on = iface.map_or_else(String::new, |iface| format!(" on {}", iface.name));
-    let from = senders
-        .first()
-        .map_or_else(String::new, |sender| format!(", for example from {sender}"));
+    evidence.extend(origin.evidence(REASON));
     Some(Sighting {
         // A stray packet with a forged sender is the weather of the Internet.
         onset: if dropped as f64 > facts.limit("packets") {
@@ -106,11 +78,13 @@ fn sighting(facts: &Facts, state: &NetnsState) -> Option<Sighting> {
         impact: Impact {
             connections: 0,
             share_ratio: lost,
-            peers: senders.len() as u64,
+            peers: origin.senders.len() as u64,
         },
         summary: format!(
-            "The reverse-path filter{} dropped {dropped} packets{on}{from}; that is {} of the IPv4 packets received.",
+            "The reverse-path filter{} dropped {dropped} packets{}{}; that is {} of the IPv4 packets received.",
             place(&scope),
+            origin.on(),
+            origin.from(),
             percent(lost)
         ),
         scope,

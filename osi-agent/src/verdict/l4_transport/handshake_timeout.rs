@@ -4,11 +4,7 @@ use osi_common::handshake::Peer;
 use osi_common::layer::Layer;
 
 use super::super::history::Loss;
-use super::super::l1_physical::{link_down::LINK_DOWN, link_saturated::LINK_SATURATED};
-use super::super::l2_data_link::{
-    egress_queue_overflow::EGRESS_QUEUE_OVERFLOW, neighbor_unreachable::NEIGHBOR_UNREACHABLE,
-};
-use super::super::l3_network::{no_route::NO_ROUTE, packet_filtered::PACKET_FILTERED};
+use super::super::on_the_way::ON_THE_WAY;
 use super::super::text::{inside, percent, place, remote, ss_address};
 use super::super::{
     Advice, Cause, CauseClass, Confidence, Evidence, Facts, Finding, Impact, Onset, Severity,
@@ -26,15 +22,7 @@ pub(in crate::verdict) static HANDSHAKE_TIMEOUT: Cause = Cause {
     onset: Onset::Statistical,
     severity: Severity::Critical,
     help: "Connection attempts to a peer get no answer at all, and nothing on this host dropped them.",
-    explained_by: &[
-        &LINK_DOWN,
-        &LINK_SATURATED,
-        &EGRESS_QUEUE_OVERFLOW,
-        &NEIGHBOR_UNREACHABLE,
-        &NO_ROUTE,
-        &PACKET_FILTERED,
-        &ACCEPT_QUEUE_OVERFLOW,
-    ],
+    explained_by: &[ON_THE_WAY, &[&ACCEPT_QUEUE_OVERFLOW]],
     suspects: &[],
     reads: &[&CONNECTS, &RETRANSMITS_HANDSHAKE],
     thresholds: &[

@@ -3,11 +3,7 @@
 use osi_common::layer::Layer;
 
 use super::super::history::Loss;
-use super::super::l1_physical::{link_down::LINK_DOWN, link_saturated::LINK_SATURATED};
-use super::super::l2_data_link::{
-    egress_queue_overflow::EGRESS_QUEUE_OVERFLOW, neighbor_unreachable::NEIGHBOR_UNREACHABLE,
-};
-use super::super::l3_network::{no_route::NO_ROUTE, packet_filtered::PACKET_FILTERED};
+use super::super::on_the_way::ON_THE_WAY;
 use super::super::text::{inside, percent, place};
 use super::super::{
     Advice, Cause, CauseClass, Confidence, Evidence, Facts, Finding, Impact, Onset, Severity,
@@ -25,14 +21,7 @@ pub(in crate::verdict) static PACKET_LOSS: Cause = Cause {
     onset: Onset::Statistical,
     severity: Severity::Warn,
     help: "TCP sends more payload again than is usual here: packets are lost on the path.",
-    explained_by: &[
-        &LINK_DOWN,
-        &LINK_SATURATED,
-        &EGRESS_QUEUE_OVERFLOW,
-        &NEIGHBOR_UNREACHABLE,
-        &NO_ROUTE,
-        &PACKET_FILTERED,
-    ],
+    explained_by: &[ON_THE_WAY],
     suspects: &[],
     reads: &[&SEGMENTS_RETRANSMITTED],
     thresholds: &[

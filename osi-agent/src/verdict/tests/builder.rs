@@ -196,6 +196,7 @@ pub(super) fn link(ifindex: u32, name: &str) -> Link {
         admin_up: true,
         carrier: true,
         loopback: false,
+        promiscuity: 0,
         master: None,
         carrier_changes: 1,
         speed_bits_per_s: Some(1_000_000_000),

@@ -1,7 +1,9 @@
 //! Links: down, full.
 
+use osi_common::interface::Traffic;
+
 use super::builder::{CLIENT, World, drop_packets, finding, open, resolved, root, state, traffic};
-use crate::snapshot::{Link, Snapshot, Softnet};
+use crate::snapshot::{InterfaceMaps, Link, Snapshot, Softnet};
 use crate::verdict::{Severity, VerdictState};
 
 fn eth0(snapshot: &mut Snapshot) -> &mut Link {
@@ -215,4 +217,46 @@ fn the_backlog_of_others_is_not_the_fault_of_a_namespace_watched_alone() {
         drop_packets(s, CLIENT, "CPU_BACKLOG", "enqueue_to_backlog", 40);
     });
     assert_eq!(open(&map), ["rx_backlog_overflow"]);
+}
+
+/// So many packets were handed over in 1 ms, and the queue dropped so many of a thousand; the link carries 1 Gbit/s.
+fn burst(s: &mut Snapshot, milliseconds_worth: f64, dropped: u64) {
+    traffic(s, CLIENT, 1000);
+    let state = state(s, CLIENT);
+    state.qdiscs[0].drops += dropped;
+    let (netns, iface) = (state.netns.clone(), state.links[0].iface.clone());
+    s.kernel.interfaces = vec![InterfaceMaps {
+        netns,
+        iface,
+        attachment: 1,
+        rx: Traffic::default(),
+        tx: Traffic::default(),
+        rx_peak_ms_bytes: 0,
+        tx_peak_ms_bytes: (milliseconds_worth * 125_000.0) as u64,
+        frames: None,
+    }];
+}
+
+#[test]
+fn a_burst_that_the_link_does_not_take_is_the_root_of_its_queues_drops() {
+    let mut world = World::new();
+    world.window(|s| burst(s, 0.0, 0));
+    let map = world.windows(2, |s| burst(s, 3.0, 50));
+    assert_eq!(root(&map), "link_microburst");
+    assert_eq!(open(&map), ["egress_queue_overflow", "link_microburst"]);
+    let summary = &finding(&map, "link_microburst").summary;
+    assert!(
+        summary.contains("3.0 Gbit/s") && summary.contains("50 packets"),
+        "{summary}"
+    );
+    assert_eq!(world.until_calm(|s| burst(s, 0.0, 0)), 5);
+}
+
+#[test]
+fn a_burst_that_the_queue_takes_is_none_and_drops_without_one_are_the_queues() {
+    let mut world = World::new();
+    world.window(|s| burst(s, 0.0, 0));
+    assert_eq!(open(&world.windows(5, |s| burst(s, 3.0, 0))), [""; 0]);
+    let map = world.windows(2, |s| burst(s, 0.5, 50));
+    assert_eq!(open(&map), ["egress_queue_overflow"]);
 }

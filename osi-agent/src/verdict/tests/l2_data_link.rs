@@ -172,3 +172,75 @@ fn a_dead_gateway_explains_what_lies_behind_it_and_nothing_else() {
         );
     }
 }
+
+/// So many frames come in, of which the interface's host drops so many for a reason.
+fn rejected(s: &mut Snapshot, reason: &str, received: u64, dropped: u64) {
+    state(s, CLIENT).links[0].stats.rx_packets += received;
+    drop_packets(s, CLIENT, reason, "__netif_receive_skb_core", dropped);
+}
+
+#[test]
+fn frames_that_nobody_takes_are_named() {
+    for reason in ["UNHANDLED_PROTO", "NOT_SPECIFIED", "OTHERHOST"] {
+        let mut world = World::new();
+        let map = world.windows(2, |s| rejected(s, reason, 1000, 50));
+        assert_eq!(root(&map), "frames_rejected", "{reason}");
+        let summary = &finding(&map, "frames_rejected").summary;
+        assert!(
+            summary.contains("50 frames") && summary.contains("5.0 %"),
+            "{summary}"
+        );
+        assert_eq!(world.until_calm(|s| rejected(s, reason, 1000, 0)), 5);
+    }
+}
+
+#[test]
+fn discovery_protocols_and_captures_are_no_fault() {
+    let mut world = World::new();
+    let discovery = |s: &mut Snapshot| rejected(s, "UNHANDLED_PROTO", 8, 8);
+    assert_eq!(
+        open(&world.windows(5, discovery)),
+        [""; 0],
+        "a quiet network"
+    );
+    let busy = |s: &mut Snapshot| rejected(s, "UNHANDLED_PROTO", 10_000, 50);
+    assert_eq!(open(&world.windows(5, busy)), [""; 0], "a small share");
+    world.window(|s| state(s, CLIENT).links[0].promiscuity = 1);
+    let captured = |s: &mut Snapshot| rejected(s, "OTHERHOST", 1000, 900);
+    assert_eq!(open(&world.windows(5, captured)), [""; 0], "a capture");
+}
+
+fn full_table(s: &mut Snapshot, refused: u64) {
+    let table = &mut s.host.neighbour_table_v4;
+    table.limit = Some(64);
+    *table.overflows.get_or_insert_default() += refused;
+}
+
+#[test]
+fn a_full_neighbour_table_is_named_at_once() {
+    let mut world = World::new();
+    world.window(|s| full_table(s, 7));
+    assert_eq!(open(&world.window(|_| {})), [""; 0], "it was full before");
+    let map = world.window(|s| full_table(s, 3));
+    assert_eq!(root(&map), "neighbor_table_full");
+    let found = finding(&map, "neighbor_table_full");
+    assert_eq!(
+        (found.confidence, found.severity),
+        (Confidence::Certain, Severity::Critical)
+    );
+    assert_eq!(world.until_calm(|_| {}), 5);
+}
+
+#[test]
+fn a_table_that_others_filled_is_not_the_watched_namespaces_fault() {
+    let mut world = World::new();
+    world.single_netns = true;
+    world.window(|s| full_table(s, 0));
+    assert_eq!(open(&world.windows(5, |s| full_table(s, 3))), [""; 0]);
+    let map = world.window(|s| {
+        full_table(s, 3);
+        drop_packets(s, CLIENT, "NEIGH_CREATEFAIL", "ip_finish_output2", 1);
+    });
+    let scope = &finding(&map, "neighbor_table_full").scope;
+    assert_eq!(scope.netns.as_ref().map(|netns| netns.inode), Some(CLIENT));
+}

@@ -7,7 +7,7 @@ use osi_common::occurrence::Kind;
 use super::builder::{
     CLIENT, ETH0, World, drop_packets, far, finding, mib, near, open, root, sample, state, traffic,
 };
-use crate::snapshot::{Mib, Route, Snapshot};
+use crate::snapshot::{Gauge, Mib, Route, Snapshot};
 use crate::verdict::{Confidence, Severity};
 
 #[test]
@@ -182,4 +182,98 @@ fn a_traced_route_is_no_loop() {
         (found.confidence, found.severity),
         (Confidence::Likely, Severity::Critical)
     );
+}
+
+fn malformed(snapshot: &mut Snapshot, packets: u64) {
+    mib(snapshot, CLIENT, Mib::IpInHdrErrors, packets);
+    mib(snapshot, CLIENT, Mib::IpInReceives, packets);
+    drop_packets(snapshot, CLIENT, "IP_CSUM", "ip_rcv_core", packets);
+}
+
+#[test]
+fn damaged_headers_are_named() {
+    let mut world = World::new();
+    assert_eq!(open(&world.window(|s| malformed(s, 20))), [""; 0]);
+    let map = world.window(|s| malformed(s, 20));
+    assert_eq!(root(&map), "ip_header_errors");
+    let found = finding(&map, "ip_header_errors");
+    assert_eq!(
+        (found.confidence, found.severity),
+        (Confidence::Certain, Severity::Warn)
+    );
+    assert!(
+        found.summary.contains("20 packets") && found.summary.contains("100 %"),
+        "{}",
+        found.summary
+    );
+    assert_eq!(world.until_calm(|_| {}), 5);
+}
+
+#[test]
+fn impossible_senders_are_named() {
+    let mut world = World::new();
+    let map = world.windows(2, |s| {
+        traffic(s, CLIENT, 1000);
+        drop_packets(s, CLIENT, "IP_INVALID_SOURCE", "ip_rcv_finish_core", 20);
+    });
+    let found = finding(&map, "ip_header_errors");
+    assert!(found.summary.contains("impossible"), "{}", found.summary);
+}
+
+#[test]
+fn few_damaged_headers_are_the_weather_and_ended_hops_are_none() {
+    let mut world = World::new();
+    let busy = |s: &mut Snapshot| {
+        mib(s, CLIENT, Mib::IpInReceives, 1_000_000);
+        malformed(s, 50);
+    };
+    assert_eq!(open(&world.windows(5, busy)), [""; 0], "a small share");
+    assert_eq!(
+        open(&world.windows(5, |s| malformed(s, 10))),
+        [""; 0],
+        "a small number"
+    );
+    let traced = |s: &mut Snapshot| ended(s, ETH0 + 1, 20, 1);
+    let map = world.windows(5, traced);
+    assert!(!open(&map).contains(&"ip_header_errors"), "no hop left");
+}
+
+fn fragmented(snapshot: &mut Snapshot, whole: u64, failed: u64) {
+    mib(snapshot, CLIENT, Mib::IpReasmOks, whole);
+    mib(snapshot, CLIENT, Mib::IpReasmFails, failed);
+    mib(snapshot, CLIENT, Mib::IpReasmTimeout, failed);
+}
+
+#[test]
+fn datagrams_that_do_not_become_whole_are_named() {
+    let mut world = World::new();
+    let map = world.windows(2, |s| fragmented(s, 100, 20));
+    assert_eq!(root(&map), "reassembly_failed");
+    let summary = &finding(&map, "reassembly_failed").summary;
+    assert!(summary.starts_with("20 datagrams"), "{summary}");
+    assert_eq!(world.until_calm(|s| fragmented(s, 100, 0)), 5);
+}
+
+#[test]
+fn a_lost_fragment_now_and_then_is_no_fault() {
+    let mut world = World::new();
+    assert_eq!(open(&world.windows(5, |s| fragmented(s, 0, 3))), [""; 0]);
+    assert_eq!(
+        open(&world.windows(5, |s| fragmented(s, 10_000, 20))),
+        [""; 0]
+    );
+}
+
+#[test]
+fn a_full_memory_for_fragments_is_named_before_any_is_lost() {
+    let mut world = World::new();
+    let map = world.windows(2, |s| {
+        state(s, CLIENT).fragments = Some(Gauge {
+            used: 96,
+            limit: 100,
+        });
+    });
+    assert_eq!(root(&map), "reassembly_failed");
+    let advice = &map.verdict.advice[0];
+    assert!(advice.change.contains("ipfrag_high_thresh"), "{advice:?}");
 }

@@ -1,0 +1,87 @@
+//! Frames that arrive and that nothing on this host takes.
+
+use osi_common::drop::UNNAMED;
+use osi_common::layer::Layer;
+
+use crate::layer::drops::drops;
+use crate::layer::{Amount, Read, Source, Unit, Window, rows};
+use crate::scope::{Scope, ScopeKind};
+
+rows! { Layer::L2;
+    FRAMES_REJECTED: "Frames received that nothing on this host takes: of an unknown protocol, for another address or VLAN, or with a broken header." {
+        id: "frames_rejected_frames",
+        unit: Unit::Packets,
+        source: Source::Map,
+        scope: ScopeKind::Netns,
+        fed_by: &["drops"],
+        since: "5.17",
+        // A few are normal life, so they are no errors by themselves: discovery protocols, flooded frames.
+        read: Read::Traffic(rejected),
+    }
+    FRAMES_RECEIVED: "Frames that the namespace's interfaces received, loopback excluded." {
+        id: "frames_received",
+        unit: Unit::Packets,
+        source: Source::Netlink,
+        scope: ScopeKind::Netns,
+        fed_by: &["links"],
+        since: "5.10",
+        read: Read::Traffic(received),
+    }
+}
+
+/// The reason of a frame that no protocol on this host handles (`__netif_receive_skb_core`).
+pub const UNKNOWN_PROTOCOL: &str = "UNHANDLED_PROTO";
+/// The reason of a packet in a frame for another address or VLAN (`ip_rcv_core`, `ip6_rcv_core`).
+pub const WRONG_ADDRESS: &str = "OTHERHOST";
+/// Where both kinds of frames end on kernels that name no reasons.
+const RECEIVER: &str = "__netif_receive_skb_core";
+
+/// Every reason that counts as rejected.
+pub const REASONS: [&str; 7] = [
+    UNKNOWN_PROTOCOL,
+    WRONG_ADDRESS,
+    "LOCAL_MAC",
+    "MAC_INVALID_SOURCE",
+    "UNICAST_IN_L2_MULTICAST",
+    "HDR_TRUNC",
+    "DEV_HDR",
+];
+
+fn rejected(window: &Window, rows: &mut Vec<Amount>) {
+    let wanted = |reason: &str, function: &str| {
+        REASONS.contains(&reason) || reason == UNNAMED && function == RECEIVER
+    };
+    let dropped = drops(window, |key| wanted(&key.reason, &key.function));
+    rows.extend(
+        dropped
+            .into_iter()
+            .filter(|row| &*row.reason != WRONG_ADDRESS || !listens_to_all(window, &row.scope))
+            .map(|row| Amount {
+                scope: row.scope,
+                delta: row.packets,
+            }),
+    );
+}
+
+/// Whether an interface in the scope asks for frames that are not for it, as captures and bridges do.
+fn listens_to_all(window: &Window, scope: &Scope) -> bool {
+    let state = window
+        .now
+        .namespaces
+        .iter()
+        .find(|state| Some(&state.netns) == scope.netns.as_ref());
+    state.is_some_and(|state| state.links.iter().any(|link| link.promiscuity > 0))
+}
+
+fn received(window: &Window, rows: &mut Vec<Amount>) {
+    let links = window.links().filter(|(_, link, _)| !link.loopback);
+    rows.extend(links.map(|(netns, link, before)| {
+        Amount {
+            scope: Scope::netns(netns),
+            delta: link
+                .stats
+                .rx_packets
+                .saturating_sub(before.stats.rx_packets),
+        }
+    }));
+}

@@ -1,0 +1,156 @@
+//! Datagrams that arrive in fragments do not become whole.
+
+use osi_common::layer::Layer;
+
+use super::super::l1_physical::link_saturated::LINK_SATURATED;
+use super::super::l1_physical::rx_backlog_overflow::RX_BACKLOG_OVERFLOW;
+use super::super::l2_data_link::egress_queue_overflow::EGRESS_QUEUE_OVERFLOW;
+use super::super::origin::Origin;
+use super::super::text::{inside, percent, place, share};
+use super::super::{
+    Advice, Cause, CauseClass, Confidence, Evidence, Facts, Finding, Impact, Onset, Severity,
+    Sighting, Threshold,
+};
+use crate::layer::l3_network::fragments::{
+    FRAGMENT_MEMORY, REASSEMBLED, REASSEMBLY_FAILURES, REASSEMBLY_TIMED_OUT,
+};
+use crate::scope::Scope;
+use crate::snapshot::NetnsState;
+
+pub(in crate::verdict) static REASSEMBLY_FAILED: Cause = Cause {
+    id: "reassembly_failed",
+    layer: Layer::L3,
+    class: CauseClass::Loss,
+    onset: Onset::Statistical,
+    severity: Severity::Warn,
+    help: "Datagrams arrive in fragments and some fragments do not, or there is no memory left to wait for them.",
+    explained_by: &[&[
+        &LINK_SATURATED,
+        &RX_BACKLOG_OVERFLOW,
+        &EGRESS_QUEUE_OVERFLOW,
+    ]],
+    suspects: &[],
+    reads: &[&REASSEMBLY_FAILURES, &FRAGMENT_MEMORY],
+    thresholds: &[
+        Threshold {
+            name: "events",
+            default: 3.0,
+        },
+        Threshold {
+            name: "ratio",
+            default: 0.01,
+        },
+        Threshold {
+            name: "memory_ratio",
+            default: 0.95,
+        },
+    ],
+    detect,
+    advise,
+};
+
+/// The drop reason of fragments whose siblings did not come, from 5.18 on; the counters are older.
+const REASON: &str = "FRAG_REASM_TIMEOUT";
+
+fn detect(facts: &Facts, found: &mut Vec<Sighting>) {
+    for state in &facts.window.now.namespaces {
+        found.extend(sighting(facts, state));
+    }
+}
+
+fn sighting(facts: &Facts, state: &NetnsState) -> Option<Sighting> {
+    let count = |signal| facts.count_in(signal, &state.netns);
+    let failed = count(&REASSEMBLY_FAILURES);
+    let lost = share(failed, count(&REASSEMBLED));
+    let scope = Scope::netns(&state.netns);
+    let memory = facts
+        .meter(&FRAGMENT_MEMORY, &scope)
+        .filter(|meter| meter.ratio.unwrap_or(0.0) >= facts.limit("memory_ratio"));
+    let failing = failed as f64 > facts.limit("events") && lost > facts.limit("ratio");
+    if !failing && memory.is_none() {
+        return None;
+    }
+    let timed_out = count(&REASSEMBLY_TIMED_OUT);
+    let origin = Origin::of(facts, state, &[REASON]);
+    let mut evidence = vec![
+        Evidence::new(
+            REASSEMBLY_FAILURES.id,
+            failed as f64,
+            "events",
+            REASSEMBLY_FAILURES.help,
+        ),
+        Evidence::new(
+            REASSEMBLY_TIMED_OUT.id,
+            timed_out as f64,
+            "events",
+            REASSEMBLY_TIMED_OUT.help,
+        ),
+    ];
+    evidence.extend(memory.map(|meter| {
+        Evidence::new(
+            FRAGMENT_MEMORY.id,
+            meter.reading.used,
+            "bytes",
+            FRAGMENT_MEMORY.help,
+        )
+    }));
+    evidence.extend(origin.evidence(REASON));
+    let summary = match memory {
+        Some(meter) => format!(
+            "The memory for fragments{} is {} full: further ones are dropped, and {failed} reassemblies were given up.",
+            place(&scope),
+            percent(meter.ratio.unwrap_or(0.0))
+        ),
+        None => format!(
+            "{failed} datagrams{}{} did not become whole, {} of those that came in fragments{}.",
+            origin.on(),
+            place(&scope),
+            percent(lost),
+            origin.from()
+        ),
+    };
+    Some(Sighting {
+        scope,
+        onset: Onset::Statistical,
+        confidence: Confidence::Certain,
+        severity: Severity::Warn,
+        evidence,
+        impact: Impact {
+            connections: 0,
+            share_ratio: lost,
+            peers: origin.senders.len() as u64,
+        },
+        summary,
+    })
+}
+
+fn advise(finding: &Finding) -> Vec<Advice> {
+    let failed = finding.evidence.first().map_or(0.0, |row| row.value);
+    let full = finding
+        .evidence
+        .iter()
+        .find(|row| row.signal == FRAGMENT_MEMORY.id);
+    let counters = inside(
+        &finding.scope,
+        "nstat -asz IpReasmFails IpReasmTimeout IpReasmOKs Ip6ReasmFails",
+    );
+    vec![match full {
+        Some(memory) => Advice {
+            text: format!(
+                "Fragments hold {} bytes: let them have more memory, or find out who sends fragments that never become whole.",
+                memory.value
+            ),
+            confirm: counters,
+            change: inside(&finding.scope, "sysctl -w net.ipv4.ipfrag_high_thresh=BYTES"),
+            trade_off: "Memory for fragments can be filled by anyone who sends incomplete ones; a shorter net.ipv4.ipfrag_time frees it sooner.".to_owned(),
+        },
+        None => Advice {
+            text: format!(
+                "{failed} reassemblies a window are given up: fragments are lost on the way, and each takes its whole datagram along."
+            ),
+            confirm: counters,
+            change: "let the senders send datagrams that fit the path (ip route get PEER shows its MTU), or mend the loss on the path".to_owned(),
+            trade_off: "Smaller datagrams cost more headers; filters that drop fragments without ports are a common reason.".to_owned(),
+        },
+    }]
+}

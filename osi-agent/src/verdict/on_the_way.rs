@@ -1,0 +1,30 @@
+//! Faults of L1 to L3 that take packets of connections away: what L4 feels of the way, as one list for all who feel it.
+
+use super::Cause;
+use super::l1_physical::{
+    link_down::LINK_DOWN, link_microburst::LINK_MICROBURST, link_saturated::LINK_SATURATED,
+    rx_backlog_overflow::RX_BACKLOG_OVERFLOW,
+};
+use super::l2_data_link::{
+    egress_queue_overflow::EGRESS_QUEUE_OVERFLOW, neighbor_table_full::NEIGHBOR_TABLE_FULL,
+    neighbor_unreachable::NEIGHBOR_UNREACHABLE,
+};
+use super::l3_network::{
+    ip_header_errors::IP_HEADER_ERRORS, no_route::NO_ROUTE, packet_filtered::PACKET_FILTERED,
+    reverse_path_filtered::REVERSE_PATH_FILTERED, routing_loop::ROUTING_LOOP,
+};
+
+pub(super) static ON_THE_WAY: &[&Cause] = &[
+    &LINK_DOWN,
+    &LINK_SATURATED,
+    &LINK_MICROBURST,
+    &RX_BACKLOG_OVERFLOW,
+    &EGRESS_QUEUE_OVERFLOW,
+    &NEIGHBOR_TABLE_FULL,
+    &NEIGHBOR_UNREACHABLE,
+    &NO_ROUTE,
+    &PACKET_FILTERED,
+    &REVERSE_PATH_FILTERED,
+    &ROUTING_LOOP,
+    &IP_HEADER_ERRORS,
+];

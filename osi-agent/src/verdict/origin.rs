@@ -1,0 +1,74 @@
+//! Where dropped packets came from, as examples of them tell.
+
+use core::net::IpAddr;
+use std::collections::BTreeSet;
+
+use super::facts::{Seen, interface_of};
+use super::{Evidence, Facts};
+use crate::scope::{Iface, Netns, Scope};
+use crate::snapshot::NetnsState;
+
+/// Senders that are named.
+const NAMED: usize = 3;
+
+/// The interface that most of the examples came in by, and who sent them.
+#[derive(Debug)]
+pub(super) struct Origin<'a> {
+    netns: &'a Netns,
+    /// None where the examples do not tell, or where there are none.
+    pub(super) iface: Option<&'a Iface>,
+    /// `ETH_P_*` of the first example.
+    pub(super) ethertype: Option<u16>,
+    /// Source addresses.
+    pub(super) senders: BTreeSet<IpAddr>,
+}
+
+impl<'a> Origin<'a> {
+    /// Of packets dropped in a namespace for these reasons.
+    pub(super) fn of(facts: &Facts, state: &'a NetnsState, reasons: &[&str]) -> Self {
+        let samples: Vec<Seen> = facts
+            .dropped("", &state.netns)
+            .into_iter()
+            .filter(|seen| reasons.contains(&&*seen.reason))
+            .collect();
+        Self {
+            netns: &state.netns,
+            iface: interface_of(state, &samples),
+            ethertype: samples.first().map(|seen| seen.ethertype),
+            senders: samples.iter().filter_map(|seen| seen.local).collect(),
+        }
+    }
+
+    /// The interface, or the namespace where it is not known.
+    pub(super) fn scope(&self) -> Scope {
+        self.iface.map_or_else(
+            || Scope::netns(self.netns),
+            |iface| Scope::iface(self.netns, iface.ifindex, &iface.name),
+        )
+    }
+
+    /// ` on eth0`, or nothing.
+    pub(super) fn on(&self) -> String {
+        self.iface
+            .map_or_else(String::new, |iface| format!(" on {}", iface.name))
+    }
+
+    /// `, for example from 192.0.2.1`, or nothing.
+    pub(super) fn from(&self) -> String {
+        let first = self.senders.first();
+        first.map_or_else(String::new, |sender| format!(", for example from {sender}"))
+    }
+
+    /// How many senders, and some of them by name.
+    pub(super) fn evidence(&self, reason: &str) -> Option<Evidence> {
+        let named: Vec<_> = self
+            .senders
+            .iter()
+            .take(NAMED)
+            .map(IpAddr::to_string)
+            .collect();
+        let why = format!("senders among the examples, such as {}", named.join(", "));
+        let count = self.senders.len() as f64;
+        (!named.is_empty()).then(|| Evidence::new(reason, count, "addresses", why))
+    }
+}

@@ -1,0 +1,119 @@
+//! Frames written by hand and sent as they are: what no well-behaved host would send.
+
+use std::io;
+use std::net::Ipv4Addr;
+use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use rustix::net::{AddressFamily, SocketType, socket};
+
+use crate::netns::{Namespace, Task};
+use crate::{link, scale};
+
+/// `ETH_P_IP`.
+pub const IPV4: u16 = 0x0800;
+/// An EtherType for experiments (IEEE 802, local experimental): no host has a handler for it.
+pub const EXPERIMENTAL: u16 = 0x88b5;
+
+/// The most frames that any plan may ask for.
+const MOST: u64 = 20_000;
+/// Frames that leave back to back.
+const BURST: u64 = 10;
+/// From the start of one burst to the start of the next, on a machine at full speed.
+const EVERY: Duration = Duration::from_millis(50);
+
+/// An Ethernet frame from the end of a link to the other one.
+pub fn ethernet(
+    from: (&Namespace, &str),
+    to: (&Namespace, &str),
+    ethertype: u16,
+    payload: &[u8],
+) -> Result<Vec<u8>> {
+    let mut frame = Vec::with_capacity(14 + payload.len());
+    frame.extend(link::address(to.0, to.1)?);
+    frame.extend(link::address(from.0, from.1)?);
+    frame.extend(ethertype.to_be_bytes());
+    frame.extend(payload);
+    Ok(frame)
+}
+
+/// A UDP datagram's IPv4 packet (RFC 791) whose header is right; `more` fragments follow it.
+pub fn ipv4(source: Ipv4Addr, destination: Ipv4Addr, more: bool) -> Vec<u8> {
+    const PAYLOAD: usize = 64;
+    let mut packet = vec![0; 20 + PAYLOAD];
+    packet[0] = 0x45;
+    packet[2..4].copy_from_slice(&((20 + PAYLOAD) as u16).to_be_bytes());
+    packet[6] = u8::from(more) << 5;
+    packet[8] = 64;
+    packet[9] = 17;
+    packet[12..16].copy_from_slice(&source.octets());
+    packet[16..20].copy_from_slice(&destination.octets());
+    seal(&mut packet);
+    packet
+}
+
+/// Gives a packet an identification of its own, and a header checksum that fits.
+pub fn identify(packet: &mut [u8], number: u16) {
+    packet[4..6].copy_from_slice(&number.to_be_bytes());
+    seal(packet);
+}
+
+/// RFC 1071.
+fn seal(packet: &mut [u8]) {
+    packet[10..12].fill(0);
+    let sum: u32 = packet[..20]
+        .chunks_exact(2)
+        .map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]])))
+        .sum();
+    let folded = (sum & 0xffff) + (sum >> 16);
+    let folded = (folded & 0xffff) + (folded >> 16);
+    packet[10..12].copy_from_slice(&(!(folded as u16)).to_be_bytes());
+}
+
+/// Sends exactly `count` frames through an interface of `host`, each made by its number.
+pub fn send(
+    host: &Namespace,
+    interface: &str,
+    count: u64,
+    make: impl Fn(u64) -> Vec<u8> + Send + 'static,
+) -> Result<Task<()>> {
+    ensure!(count <= MOST, "{count} frames are unbounded");
+    let index = link::index(host, interface)?;
+    host.spawn(move || {
+        let socket = socket(AddressFamily::PACKET, SocketType::RAW, None)?;
+        let start = Instant::now();
+        for number in 0..count {
+            if number % BURST == 0 {
+                let due = start + scale::patience(EVERY * (number / BURST) as u32);
+                std::thread::sleep(due.saturating_duration_since(Instant::now()));
+            }
+            put(&socket, index, &make(number)).with_context(|| format!("frame {number}"))?;
+        }
+        Ok(())
+    })
+}
+
+fn put(socket: &OwnedFd, index: u64, frame: &[u8]) -> Result<()> {
+    // SAFETY: the structure consists of integers, for which zero is a value.
+    let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
+    address.sll_family = libc::AF_PACKET as u16;
+    address.sll_ifindex = i32::try_from(index)?;
+    // SAFETY: frame and address live through the call, and the lengths are theirs.
+    let sent = unsafe {
+        libc::sendto(
+            socket.as_raw_fd(),
+            frame.as_ptr().cast(),
+            frame.len(),
+            0,
+            (&raw const address).cast(),
+            size_of_val(&address) as u32,
+        )
+    };
+    ensure!(
+        usize::try_from(sent) == Ok(frame.len()),
+        "{}",
+        io::Error::last_os_error()
+    );
+    Ok(())
+}
