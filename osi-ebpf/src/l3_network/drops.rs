@@ -61,12 +61,10 @@ pub(crate) fn owner(skb: Object, receiver: Option<Sock>) -> (u32, u32) {
             return (netns, 0);
         }
     }
-    let device = device_of(skb);
+    let (device_netns, ifindex) = device_of(skb);
     let arrived_on: u32 = skb.field(offset!(skb_iif)).unwrap_or(0);
-    if let Some((netns, ifindex)) = device
-        && ifindex == arrived_on
-    {
-        return (netns, ifindex);
+    if device_netns != 0 && ifindex == arrived_on {
+        return (device_netns, ifindex);
     }
     if let Some(sock) = skb.pointer(offset!(skb_sk)).map(Sock) {
         let netns = sock.netns();
@@ -74,16 +72,20 @@ pub(crate) fn owner(skb: Object, receiver: Option<Sock>) -> (u32, u32) {
             return (netns, 0);
         }
     }
-    device.unwrap_or_else(|| (route_netns(skb).unwrap_or(0), 0))
+    if device_netns != 0 {
+        return (device_netns, ifindex);
+    }
+    (route_netns(skb).unwrap_or(0), 0)
 }
 
-/// Namespace and index of the packet's device, where it has one.
+/// Namespace and index of the packet's device, 0 where there is none.
 #[inline(always)]
-fn device_of(skb: Object) -> Option<(u32, u32)> {
-    let device = skb.pointer(offset!(skb_dev))?;
-    let netns = netns_of(device.pointer(offset!(dev_net))?);
-    let ifindex = device.field(offset!(dev_ifindex)).unwrap_or(0);
-    (netns != 0).then_some((netns, ifindex))
+fn device_of(skb: Object) -> (u32, u32) {
+    let Some(device) = skb.pointer(offset!(skb_dev)) else {
+        return (0, 0);
+    };
+    let netns = device.pointer(offset!(dev_net)).map_or(0, netns_of);
+    (netns, device.field(offset!(dev_ifindex)).unwrap_or(0))
 }
 
 #[inline(always)]
