@@ -262,14 +262,16 @@ impl Session {
         let runs = self.probes.runs();
         blind.append(&mut missed::blindness(&runs, &self.runs));
         self.runs = runs;
-        Snapshot {
+        let mut snapshot = Snapshot {
             boot_ns,
             kernel,
             namespaces: host.namespaces,
             host: host.host,
             samples,
             blind,
-        }
+        };
+        snapshot.keep(&self.previous);
+        snapshot
     }
 
     fn events(&self, window: &Window, clock: Clock) -> Vec<Event> {

@@ -19,6 +19,8 @@ use crate::scope::{Iface, Netns};
 
 pub mod host;
 
+mod late;
+
 pub mod maps;
 
 pub mod mib;

@@ -228,7 +228,7 @@ fn names(namespaces: &[&Handle]) -> String {
 }
 
 /// A namespace of which nothing has been read yet.
-fn empty(netns: &Netns) -> NetnsState {
+pub(in crate::snapshot) fn empty(netns: &Netns) -> NetnsState {
     NetnsState {
         netns: netns.clone(),
         links: Vec::new(),

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+pub(super) use self::draft::empty;
 use self::draft::{Draft, LAYERS};
 use self::worker::{Answer, Content, End, Order, Outlet, Worker};
 use super::host::readers::Group;
@@ -21,7 +22,7 @@ mod draft;
 mod worker;
 
 /// What is blind when namespaces are not read at all.
-const NAMESPACES: &str = "namespaces";
+pub(super) const NAMESPACES: &str = "namespaces";
 
 /// The part of a snapshot that the host's own interfaces give.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
