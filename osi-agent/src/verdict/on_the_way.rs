@@ -10,8 +10,9 @@ use super::l2_data_link::{
     neighbor_unreachable::NEIGHBOR_UNREACHABLE,
 };
 use super::l3_network::{
-    ip_header_errors::IP_HEADER_ERRORS, no_route::NO_ROUTE, packet_filtered::PACKET_FILTERED,
-    reverse_path_filtered::REVERSE_PATH_FILTERED, routing_loop::ROUTING_LOOP,
+    ip_header_errors::IP_HEADER_ERRORS, ipv6_broken::IPV6_BROKEN, no_route::NO_ROUTE,
+    packet_filtered::PACKET_FILTERED, reverse_path_filtered::REVERSE_PATH_FILTERED,
+    routing_loop::ROUTING_LOOP,
 };
 
 pub(super) static ON_THE_WAY: &[&Cause] = &[
@@ -23,6 +24,7 @@ pub(super) static ON_THE_WAY: &[&Cause] = &[
     &NEIGHBOR_TABLE_FULL,
     &NEIGHBOR_UNREACHABLE,
     &NO_ROUTE,
+    &IPV6_BROKEN,
     &PACKET_FILTERED,
     &REVERSE_PATH_FILTERED,
     &ROUTING_LOOP,

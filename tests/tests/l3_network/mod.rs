@@ -2,6 +2,7 @@
 
 mod exact_drops;
 mod ip_header_errors;
+mod ipv6_broken;
 mod no_route;
 mod packet_filtered;
 mod reassembly_failed;

@@ -4,6 +4,8 @@ use super::Cause;
 
 pub(super) mod ip_header_errors;
 
+pub(super) mod ipv6_broken;
+
 pub(super) mod no_route;
 
 pub(super) mod packet_filtered;
@@ -22,4 +24,5 @@ pub(super) static CAUSES: &[&Cause] = &[
     &routing_loop::ROUTING_LOOP,
     &reassembly_failed::REASSEMBLY_FAILED,
     &ip_header_errors::IP_HEADER_ERRORS,
+    &ipv6_broken::IPV6_BROKEN,
 ];

@@ -50,34 +50,34 @@ pub(in crate::verdict) static NO_ROUTE: Cause = Cause {
 };
 
 /// The counters of one address family.
-struct Family {
+pub(super) struct Family {
     name: &'static str,
     v6: bool,
     lost: [&'static Signal; 2],
     moved: [&'static Signal; 2],
 }
 
-static FAMILIES: [Family; 2] = [
-    Family {
-        name: "IPv4",
-        v6: false,
-        lost: [&IP_OUT_NO_ROUTES, &IP_IN_NO_ROUTES],
-        moved: [&IP_SENT, &IP_RECEIVED],
-    },
-    Family {
-        name: "IPv6",
-        v6: true,
-        lost: [&IP6_OUT_NO_ROUTES, &IP6_IN_NO_ROUTES],
-        moved: [&IP6_SENT, &IP6_RECEIVED],
-    },
-];
+static V4: Family = Family {
+    name: "IPv4",
+    v6: false,
+    lost: [&IP_OUT_NO_ROUTES, &IP_IN_NO_ROUTES],
+    moved: [&IP_SENT, &IP_RECEIVED],
+};
+
+pub(super) static V6: Family = Family {
+    name: "IPv6",
+    v6: true,
+    lost: [&IP6_OUT_NO_ROUTES, &IP6_IN_NO_ROUTES],
+    moved: [&IP6_SENT, &IP6_RECEIVED],
+};
 
 fn detect(facts: &Facts, found: &mut Vec<Sighting>) {
     for state in &facts.window.now.namespaces {
         // The family that loses most speaks for the namespace.
-        let sightings = FAMILIES
-            .iter()
-            .filter(|family| is_expected(facts, state, family));
+        let sightings = [&V4, &V6]
+            .into_iter()
+            .filter(|family| is_expected(facts, state, family))
+            .filter(|family| !(family.v6 && is_ipv6_alone(facts, state)));
         let worst = sightings.filter_map(|family| sighting(facts, state, family));
         found.extend(worst.max_by(|a, b| {
             a.severity
@@ -110,7 +110,25 @@ fn is_expected(facts: &Facts, state: &NetnsState, family: &Family) -> bool {
     lost || has_default(family.v6) || !has(!family.v6) || !family.v6 && has(false)
 }
 
-fn sighting(facts: &Facts, state: &NetnsState, family: &Family) -> Option<Sighting> {
+/// Whether IPv4 works in the namespace and IPv6 lost the way out: a fault of its own.
+pub(super) fn is_ipv6_alone(facts: &Facts, state: &NetnsState) -> bool {
+    let lost = |v6| {
+        let mut lost = facts.history.routes.lost(&state.netns);
+        lost.any(|route| route.v6 == v6)
+    };
+    let has = |v6| {
+        let mut routes = state.routes.iter();
+        routes.any(|route| route.v6 == v6 && route.destination.is_none())
+    };
+    let v4_fails = V4
+        .lost
+        .iter()
+        .any(|signal| facts.count_in(signal, &state.netns) > 0);
+    has(false) && !lost(false) && !v4_fails && lost(true) && !has(true)
+}
+
+/// Packets of a family that find no route.
+pub(super) fn sighting(facts: &Facts, state: &NetnsState, family: &Family) -> Option<Sighting> {
     let scope = Scope::netns(&state.netns);
     let [out, into] = family.lost.map(|signal| facts.map.count(signal, &scope));
     let moved = family

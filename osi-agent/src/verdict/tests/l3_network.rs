@@ -84,14 +84,29 @@ fn a_lost_ipv6_route_is_a_fault() {
             state(s, CLIENT).routes.retain(|route| !route.v6);
             mib(s, CLIENT, Mib::Ip6OutNoRoutes, 20);
         });
-        assert_eq!(root(&map), "no_route");
+        assert_eq!(open(&map), ["ipv6_broken"]);
+        assert_eq!(finding(&map, "ipv6_broken").severity, Severity::Warn);
+        let summary = &map.verdict.summary;
         assert!(
-            map.verdict.summary.starts_with("No IPv6 route"),
-            "{}",
-            map.verdict.summary
+            summary.starts_with("No IPv6 route") && summary.ends_with("IPv4 works."),
+            "{summary}"
         );
         assert!(map.verdict.advice[0].confirm.contains("ip -6 route"));
     }
+}
+
+#[test]
+fn where_both_families_lose_their_way_it_is_the_routes() {
+    let mut world = World::new();
+    world.window(|s| state(s, CLIENT).routes.push(v6(0)));
+    let map = world.window(|s| {
+        state(s, CLIENT)
+            .routes
+            .retain(|route| route.destination.is_some());
+        mib(s, CLIENT, Mib::Ip6OutNoRoutes, 20);
+        mib(s, CLIENT, Mib::IpOutNoRoutes, 10);
+    });
+    assert_eq!(open(&map), ["no_route"]);
 }
 
 fn filtered(snapshot: &mut Snapshot, packets: u64) {
