@@ -47,6 +47,11 @@ pub fn address(host: &Namespace, interface: &str) -> Result<[u8; 6]> {
         .context("an address has six bytes")
 }
 
+/// Times that the carrier came or went since the interface exists.
+pub fn carrier_changes(host: &Namespace, interface: &str) -> Result<u64> {
+    counter(host, interface, "tx", "carrier_changes")
+}
+
 /// Bytes that the device counted as sent.
 pub fn sent_bytes(host: &Namespace, interface: &str) -> Result<u64> {
     counter(host, interface, "tx", "bytes")
@@ -105,6 +110,7 @@ fn show(host: &Namespace, interface: &str) -> Result<Value> {
     let all = command::json(Command::new("ip").args([
         "-n",
         host.name(),
+        "-s",
         "-s",
         "-j",
         "link",

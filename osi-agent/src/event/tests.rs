@@ -27,6 +27,8 @@ fn link(carrier: bool, carrier_changes: u64) -> Link {
         master: None,
         carrier_changes,
         speed_bits_per_s: None,
+        full_duplex: None,
+        best: None,
         xdp_program: None,
         stats: LinkStats::default(),
     }
@@ -40,6 +42,7 @@ fn namespace(link: Link, unresolved: Vec<Neighbour>) -> NetnsState {
             name: Some("web".to_owned()),
         },
         links: vec![link],
+        drivers: Vec::new(),
         qdiscs: Vec::new(),
         routes: Vec::new(),
         neighbours: Neighbours {

@@ -20,8 +20,8 @@ use crate::probe::btf::Btf;
 use crate::probe::kernel::{Symbols, reasons_of_format};
 use crate::probe::{clsact, memory, own, preflight};
 use crate::snapshot::host::{
-    decode, diag, gauges, link, mibs, neighbour, netlink, ports, procfs, qdisc, queue, route,
-    sockets, softnet,
+    decode, diag, drivers, ethtool, gauges, link, mibs, neighbour, netlink, ports, procfs, qdisc,
+    queue, route, settings, sockets, softnet,
 };
 use crate::snapshot::maps::sample;
 use crate::snapshot::{Mib, Mibs, Neighbours, Snapshot};
@@ -45,6 +45,7 @@ pub static PARSERS: &[Parser] = &[
     Parser { name: "netlink_messages", run: netlink_messages, seeds: seeds::messages },
     Parser { name: "netlink_attributes", run: netlink_attributes, seeds: seeds::attributes },
     Parser { name: "link", run: links, seeds: seeds::link },
+    Parser { name: "ethtool", run: ethtool_answers, seeds: seeds::ethtool },
     Parser { name: "qdisc", run: qdiscs, seeds: seeds::qdisc },
     Parser { name: "route", run: routes, seeds: seeds::route },
     Parser { name: "neighbour", run: neighbours, seeds: seeds::neighbour },
@@ -105,6 +106,28 @@ fn links(bytes: &[u8]) {
     };
     assert_clean(&raw.link.iface.name, link::NAME_MAX);
     assert_clean(raw.link.kind.as_deref().unwrap_or_default(), link::NAME_MAX);
+}
+
+/// One answer taken for each of the structs that the kernel may answer with.
+fn ethtool_answers(bytes: &[u8]) {
+    if let Some(best) = settings::parse(bytes).and_then(|settings| settings.best) {
+        assert!(best.bits_per_s >= 10_000_000);
+    }
+    if let Some((name, _)) = ethtool::driver_info(bytes) {
+        assert!(name.len() <= 32);
+    }
+    let count = decode::bytes_at(bytes, 4).map_or(0, u32::from_ne_bytes);
+    let values: Vec<_> = ethtool::statistics(bytes, count)
+        .into_iter()
+        .flatten()
+        .collect();
+    assert!(values.len() <= bytes.len() / 8);
+    for driver in ["veth", "nobody knows it"] {
+        let layout = drivers::Layout::of(driver, ethtool::names(bytes));
+        for counter in layout.sum(&values) {
+            assert_clean(&counter.name, link::NAME_MAX);
+        }
+    }
 }
 
 fn qdiscs(bytes: &[u8]) {

@@ -72,6 +72,30 @@ pub(super) fn link() -> Vec<Vec<u8>> {
     vec![body(&[0, 2, 0x1043, 0], &attributes)]
 }
 
+pub(super) fn ethtool() -> Vec<Vec<u8>> {
+    let text = |text: &[u8]| {
+        let mut bytes = text.to_vec();
+        bytes.resize(32, 0);
+        bytes
+    };
+    let info = [
+        words(&[3]),
+        text(b"veth"),
+        vec![0; 144],
+        words(&[0, 2, 0, 0, 0]),
+    ]
+    .concat();
+    let names = [text(b"rx_queue_0_drops"), text(b"rx_\x1b[2J_error")].concat();
+    let modes = words(&[0x2f, 0, 0x2f, 0, 0x0f, 0]);
+    let link = [words(&[0x4c, 100, 1, 2 << 24]), vec![0; 32], modes].concat();
+    vec![
+        info,
+        body(&[0x1b, 1, 2], &[names]),
+        body(&[0x1d, 2], &[vec![0xff; 16]]),
+        link,
+    ]
+}
+
 pub(super) fn qdisc() -> Vec<Vec<u8>> {
     let statistics = [
         attribute(1, &words(&[1, 2, 3, 0])),

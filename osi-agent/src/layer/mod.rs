@@ -120,6 +120,8 @@ pub enum Source {
     Proc,
     /// netlink.
     Netlink,
+    /// The driver's own counters (`SIOCETHTOOL`).
+    Ethtool,
     /// Computed from others.
     Derived,
 }
@@ -131,6 +133,7 @@ impl Source {
             Self::Map => "map",
             Self::Proc => "proc",
             Self::Netlink => "netlink",
+            Self::Ethtool => "ethtool",
             Self::Derived => "derived",
         }
     }

@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use super::{Read, signals};
 
 /// Readers and probes that exist.
-const FEEDERS: [&str; 20] = [
+const FEEDERS: [&str; 21] = [
     "links",
+    "drivers",
     "qdiscs",
     "routes",
     "neighbours",

@@ -8,7 +8,7 @@ use osi_common::occurrence::{Count, Kind};
 
 use super::Amount;
 use crate::scope::{Netns, Scope};
-use crate::snapshot::{HostState, InterfaceMaps, Link, Mib, NetnsState, Qdisc, Snapshot};
+use crate::snapshot::{Driver, HostState, InterfaceMaps, Link, Mib, NetnsState, Qdisc, Snapshot};
 
 /// Two snapshots and the time between them. Counters that went backwards (a reset, a reused index) count as not moved.
 #[derive(Clone, Copy, Debug)]
@@ -68,34 +68,44 @@ impl<'a> Window<'a> {
 
     /// The namespaces' links with their state at the window's start.
     pub fn links(&self) -> impl Iterator<Item = (&'a Netns, &'a Link, &'a Link)> + use<'a> {
-        self.namespaces()
-            .filter_map(|(now, old)| old.map(|old| (now, old)))
-            .flat_map(|(now, old)| {
-                now.links.iter().enumerate().filter_map(move |(at, link)| {
-                    let before = same(&old.links, at, |before| {
-                        before.iface == link.iface && before.iface.name == link.iface.name
-                    })?;
-                    Some((&now.netns, link, before))
-                })
-            })
+        self.rows(
+            |state| &state.links,
+            |before, link| before.iface == link.iface && before.iface.name == link.iface.name,
+        )
+    }
+
+    /// The namespaces' drivers with their counters at the window's start.
+    pub fn drivers(&self) -> impl Iterator<Item = (&'a Netns, &'a Driver, &'a Driver)> + use<'a> {
+        self.rows(
+            |state| &state.drivers,
+            |before, driver| before.iface == driver.iface && before.name == driver.name,
+        )
     }
 
     /// The namespaces' queueing disciplines with their state at the window's start.
     pub fn qdiscs(&self) -> impl Iterator<Item = (&'a Netns, &'a Qdisc, &'a Qdisc)> + use<'a> {
+        self.rows(
+            |state| &state.qdiscs,
+            |before, qdisc| {
+                let place = (before.handle, before.parent) == (qdisc.handle, qdisc.parent);
+                place && before.iface == qdisc.iface && before.kind == qdisc.kind
+            },
+        )
+    }
+
+    /// The rows of a table with what they were at the window's start, where they were there.
+    fn rows<T: 'a>(
+        &self,
+        of: fn(&NetnsState) -> &[T],
+        is_same: fn(&T, &T) -> bool,
+    ) -> impl Iterator<Item = (&'a Netns, &'a T, &'a T)> + use<'a, T> {
         self.namespaces()
             .filter_map(|(now, old)| old.map(|old| (now, old)))
-            .flat_map(|(now, old)| {
-                now.qdiscs
-                    .iter()
-                    .enumerate()
-                    .filter_map(move |(at, qdisc)| {
-                        let before = same(&old.qdiscs, at, |before| {
-                            let place =
-                                (before.handle, before.parent) == (qdisc.handle, qdisc.parent);
-                            place && before.iface == qdisc.iface && before.kind == qdisc.kind
-                        })?;
-                        Some((&now.netns, qdisc, before))
-                    })
+            .flat_map(move |(now, old)| {
+                of(now).iter().enumerate().filter_map(move |(at, row)| {
+                    let before = same(of(old), at, |before| is_same(before, row))?;
+                    Some((&now.netns, row, before))
+                })
             })
     }
 

@@ -17,6 +17,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::scope::{Iface, Netns};
 
+pub mod driver;
+
 pub mod host;
 
 mod late;
@@ -27,6 +29,7 @@ pub mod mib;
 
 pub mod sampler;
 
+pub use driver::{Driver, DriverCounter};
 pub use mib::{Mib, Mibs};
 
 /// Something that could not be seen, and why. Blind is never shown as healthy.
@@ -121,6 +124,8 @@ pub struct NetnsState {
     pub netns: Netns,
     /// Interfaces, by index.
     pub links: Vec<Link>,
+    /// Drivers with counters of their own, by interface index.
+    pub drivers: Vec<Driver>,
     /// Queueing disciplines.
     pub qdiscs: Vec<Qdisc>,
     /// IPv4 and IPv6 routes of the main table.
@@ -175,10 +180,25 @@ pub struct Link {
     pub carrier_changes: u64,
     /// Speed in bit/s where the device really has one; `None` for software devices, whose claims mean nothing.
     pub speed_bits_per_s: Option<u64>,
+    /// Full duplex, or half; `None` where it is not told.
+    pub full_duplex: Option<bool>,
+    /// The best mode that this device supports and the other end advertises, where the device sees that.
+    pub best: Option<LinkMode>,
     /// Id of the XDP program on it, whoever's (`IFLA_XDP_PROG_ID`); the kernel tells none where several modes are in use.
     pub xdp_program: Option<u32>,
     /// Kernel counters (`rtnl_link_stats64`).
     pub stats: LinkStats,
+}
+
+/// A mode that a link could run in (`ETHTOOL_GLINKSETTINGS`). The order is from worse to better.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct LinkMode {
+    /// Speed.
+    pub bits_per_s: u64,
+    /// Full duplex, or half.
+    pub full_duplex: bool,
+    /// This end offers it to the other.
+    pub advertised: bool,
 }
 
 /// The counters of `rtnl_link_stats64` that are used.

@@ -2,7 +2,8 @@
 
 use super::Cause;
 use super::l1_physical::{
-    link_down::LINK_DOWN, link_microburst::LINK_MICROBURST, link_saturated::LINK_SATURATED,
+    cloud_allowance_exceeded::CLOUD_ALLOWANCE_EXCEEDED, link_down::LINK_DOWN,
+    link_errors::LINK_ERRORS, link_microburst::LINK_MICROBURST, link_saturated::LINK_SATURATED,
     rx_backlog_overflow::RX_BACKLOG_OVERFLOW,
 };
 use super::l2_data_link::{
@@ -17,8 +18,10 @@ use super::l3_network::{
 
 pub(super) static ON_THE_WAY: &[&Cause] = &[
     &LINK_DOWN,
+    &LINK_ERRORS,
     &LINK_SATURATED,
     &LINK_MICROBURST,
+    &CLOUD_ALLOWANCE_EXCEEDED,
     &RX_BACKLOG_OVERFLOW,
     &EGRESS_QUEUE_OVERFLOW,
     &NEIGHBOR_TABLE_FULL,

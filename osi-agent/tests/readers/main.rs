@@ -16,4 +16,6 @@ mod tables;
 
 mod counters;
 
+mod drivers;
+
 mod namespaces;

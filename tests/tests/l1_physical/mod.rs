@@ -1,6 +1,7 @@
 //! Faults of links.
 
 mod interface_added;
+mod link_degraded;
 mod link_down;
 mod link_microburst;
 mod link_saturated;

@@ -56,6 +56,11 @@ pub(super) const NEEDS: &[Need] = &[
         "the lab's network namespaces, links and shapers",
     ),
     package(
+        "ethtool",
+        &["ethtool"],
+        "what drivers count, to hold the agent's figures against",
+    ),
+    package(
         "procps",
         &["sysctl"],
         "the lab reads and sets what its own namespaces are tuned to",

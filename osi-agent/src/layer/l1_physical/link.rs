@@ -1,4 +1,4 @@
-//! Throughput against the speed of the link or of the shaper that caps it, bursts, errors, carrier.
+//! Throughput against the speed of the link or of the shaper that caps it, bursts, carrier.
 
 use osi_common::layer::Layer;
 
@@ -42,15 +42,6 @@ rows! { Layer::L1;
         fed_by: &["tc"],
         since: "5.10",
         read: Read::Indicator(burst_tx),
-    }
-    LINK_ERRORS: "Frames that the device received or sent wrongly, or missed for lack of buffers." {
-        id: "link_errors",
-        unit: Unit::Packets,
-        source: Source::Netlink,
-        scope: ScopeKind::Iface,
-        fed_by: &["links"],
-        since: "5.10",
-        read: Read::Errors(link_errors),
     }
     CARRIER_CHANGES: "Times the carrier came or went." {
         id: "carrier_changes",
@@ -138,18 +129,6 @@ fn burst_tx(window: &Window, rows: &mut Vec<Use>) {
             capacity,
         ));
     }
-}
-
-fn link_errors(window: &Window, rows: &mut Vec<Amount>) {
-    rows.extend(window.links().map(|(netns, link, before)| {
-        // CRC, frame, length and fifo errors are parts of rx_errors; missed frames are not.
-        let total =
-            |link: &Link| link.stats.rx_errors + link.stats.tx_errors + link.stats.rx_missed;
-        Amount {
-            scope: scope(netns, &link.iface),
-            delta: total(link).saturating_sub(total(before)),
-        }
-    }));
 }
 
 fn carrier_changes(window: &Window, rows: &mut Vec<Amount>) {

@@ -2,9 +2,18 @@
 
 use super::Topic;
 
+pub mod driver;
+
+pub mod errors;
+
 pub mod link;
 
 pub mod softnet;
 
 /// This layer's topics.
-pub(super) static TOPICS: &[Topic] = &[link::SIGNALS, softnet::SIGNALS];
+pub(super) static TOPICS: &[Topic] = &[
+    link::SIGNALS,
+    errors::SIGNALS,
+    driver::SIGNALS,
+    softnet::SIGNALS,
+];

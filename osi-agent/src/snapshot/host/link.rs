@@ -1,4 +1,4 @@
-//! Interfaces: `RTM_GETLINK`, and `SIOCETHTOOL` for the speed of hardware.
+//! Interfaces: `RTM_GETLINK`, and `SIOCETHTOOL` for speed and duplex of hardware.
 
 use std::io;
 use std::ops::ControlFlow;
@@ -37,20 +37,27 @@ pub(super) fn read(netns: &Netns, scratch: &mut Scratch) -> io::Result<Kept<Link
     let mut links = Kept::new(LINKS);
     for mut raw in raws {
         let index = raw.link.iface.ifindex;
+        let asked = Asked::of(&raw.link);
+        // What a software device claims means nothing: veth says 10 Gbit/s whatever it carries.
+        if asked == Asked::Hardware {
+            let changes = raw.link.carrier_changes;
+            let settings = scratch.settings.get(netns, index, &raw.name, changes);
+            raw.link.speed_bits_per_s = settings.bits_per_s;
+            raw.link.full_duplex = settings.full_duplex;
+            raw.link.best = settings.best;
+        }
+        let stats = &raw.link.stats;
         scratch.devices.insert(
             index,
             Device {
                 name: raw.link.iface.name.clone(),
+                raw: raw.name,
                 queue_length: raw.queue_length,
+                asked,
+                frames: stats.rx_packets.saturating_add(stats.tx_packets),
+                faults: faults(stats),
             },
         );
-        // What a software device claims means nothing: veth says 10 Gbit/s whatever it carries.
-        if raw.link.kind.is_none() && !raw.link.loopback {
-            raw.link.speed_bits_per_s =
-                scratch
-                    .speeds
-                    .get(netns, index, &raw.name, raw.link.carrier_changes);
-        }
         links.push(raw.link);
     }
     Ok(links)
@@ -61,8 +68,52 @@ pub(super) fn read(netns: &Netns, scratch: &mut Scratch) -> io::Result<Kept<Link
 pub(super) struct Device {
     /// Its name, escaped.
     pub(super) name: String,
+    /// Its name as it is.
+    pub(super) raw: Vec<u8>,
     /// `IFLA_TXQLEN`, the limit of each band of `pfifo_fast`.
     pub(super) queue_length: Option<u32>,
+    /// Whether its driver has something to tell.
+    pub(super) asked: Asked,
+    /// Frames that it carried, both ways.
+    pub(super) frames: u64,
+    /// Errors and drops of every kind that the kernel knows: whether they moved, not how many.
+    pub(super) faults: u64,
+}
+
+/// When a device's driver is asked for its counters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asked {
+    /// Now and then: it knows more than the kernel.
+    Hardware,
+    /// When the kernel's counters moved: it only tells them apart.
+    WhenMoved,
+    /// It counts nothing of its own.
+    Never,
+}
+
+impl Asked {
+    fn of(link: &Link) -> Self {
+        match link.kind.as_deref() {
+            None if !link.loopback => Self::Hardware,
+            Some("veth") => Self::WhenMoved,
+            Some(_) | None => Self::Never,
+        }
+    }
+}
+
+fn faults(stats: &LinkStats) -> u64 {
+    [
+        stats.rx_errors,
+        stats.tx_errors,
+        stats.rx_dropped,
+        stats.tx_dropped,
+        stats.rx_missed,
+        stats.rx_crc,
+        stats.rx_frame,
+        stats.fifo,
+    ]
+    .into_iter()
+    .fold(0, u64::wrapping_add)
 }
 
 /// A link, and what is not kept of it.
@@ -91,6 +142,8 @@ pub(crate) fn parse(payload: &[u8]) -> Option<RawLink> {
         master: None,
         carrier_changes: 0,
         speed_bits_per_s: None,
+        full_duplex: None,
+        best: None,
         xdp_program: None,
         stats: LinkStats::default(),
     };
@@ -180,7 +233,7 @@ mod tests {
             (loopback.iface.name.as_str(), loopback.iface.ifindex),
             ("lo", 1)
         );
-        assert_eq!(loopback.speed_bits_per_s, None);
+        assert_eq!((loopback.speed_bits_per_s, loopback.best), (None, None));
     }
 
     proptest! {

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use self::ethtool::Speeds;
+use self::drivers::Drivers;
 use self::link::Device;
 use self::sockets::Listening;
 
@@ -19,7 +19,11 @@ pub(crate) mod procfs;
 
 pub(crate) mod link;
 
-mod ethtool;
+pub(crate) mod ethtool;
+
+pub(crate) mod settings;
+
+pub(crate) mod drivers;
 
 pub(crate) mod qdisc;
 
@@ -45,6 +49,8 @@ pub(crate) mod readers;
 
 /// Interfaces: state, kind, speed, counters.
 pub const LINKS: &str = "links";
+/// Drivers' own counters.
+pub const DRIVERS: &str = "drivers";
 /// Queueing disciplines.
 pub const QDISCS: &str = "qdiscs";
 /// Routes of the main table.
@@ -127,8 +133,10 @@ pub(super) struct Scratch {
     devices: HashMap<u32, Device>,
     /// Ports of the namespace at hand, from the listeners reader.
     listening: Listening,
-    /// Link speeds of all namespaces.
-    speeds: Speeds,
+    /// Speed and duplex of the links of all namespaces.
+    settings: settings::Known,
+    /// Drivers of all namespaces.
+    drivers: Drivers,
 }
 
 impl Scratch {

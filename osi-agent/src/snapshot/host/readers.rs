@@ -7,20 +7,20 @@ use osi_common::layer::Layer;
 use super::gauges::{self, NamespaceGauges};
 use super::sockets::{self, PortUse};
 use super::{
-    CONNTRACK, Kept, LINKS, LISTENERS, MIBS, NEIGHBOUR_TABLES, NEIGHBOURS, PORTS, QDISCS, ROUTES,
-    SOCKSTAT, SOFTNET, Scratch, link, mibs, neighbour, qdisc, route, softnet,
+    CONNTRACK, DRIVERS, Kept, LINKS, LISTENERS, MIBS, NEIGHBOUR_TABLES, NEIGHBOURS, PORTS, QDISCS,
+    ROUTES, SOCKSTAT, SOFTNET, Scratch, drivers, link, mibs, neighbour, qdisc, route, softnet,
 };
 use crate::scope::Netns;
 use crate::snapshot::{
-    Gauge, HostState, Link, Listener, Mibs, NeighbourTable, Neighbours, NetnsState, Qdisc, Route,
-    Softnet,
+    Driver, Gauge, HostState, Link, Listener, Mibs, NeighbourTable, Neighbours, NetnsState, Qdisc,
+    Route, Softnet,
 };
 
 /// Which of the two sampler threads runs a reader. Route netlink may wait for the kernel's rtnl lock while somebody
 /// else reconfigures the network; the counters must not wait with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::snapshot) enum Group {
-    /// Route netlink.
+    /// Route netlink and drivers.
     Tables,
     /// procfs and `sock_diag`.
     Counters,
@@ -78,6 +78,15 @@ pub(crate) static READERS: &[Reader] = &[
         layers: &[Layer::L3],
         group: Group::Tables,
         read: Read::Namespace(|_, scratch| Ok(NamespaceReading::Routes(route::read(scratch)?))),
+    },
+    // Last of its thread: a driver that asks its firmware may take long.
+    Reader {
+        id: DRIVERS,
+        layers: &[Layer::L1],
+        group: Group::Tables,
+        read: Read::Namespace(|netns, scratch| {
+            Ok(NamespaceReading::Drivers(drivers::read(netns, scratch)?))
+        }),
     },
     Reader {
         id: MIBS,
@@ -146,6 +155,8 @@ pub(crate) static READERS: &[Reader] = &[
 pub(in crate::snapshot) enum NamespaceReading {
     /// Of [`LINKS`].
     Links(Kept<Link>),
+    /// Of [`DRIVERS`].
+    Drivers(Kept<Driver>),
     /// Of [`QDISCS`].
     Qdiscs(Kept<Qdisc>),
     /// Of [`NEIGHBOURS`].
@@ -169,6 +180,7 @@ impl NamespaceReading {
     pub(in crate::snapshot) fn apply(self, state: &mut NetnsState) -> u64 {
         match self {
             Self::Links(links) => return links.into_rows(&mut state.links),
+            Self::Drivers(drivers) => return drivers.into_rows(&mut state.drivers),
             Self::Qdiscs(qdiscs) => return qdiscs.into_rows(&mut state.qdiscs),
             Self::Routes(routes) => return routes.into_rows(&mut state.routes),
             Self::Listeners(listeners) => return listeners.into_rows(&mut state.listeners),

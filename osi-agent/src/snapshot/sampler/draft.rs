@@ -232,6 +232,7 @@ pub(in crate::snapshot) fn empty(netns: &Netns) -> NetnsState {
     NetnsState {
         netns: netns.clone(),
         links: Vec::new(),
+        drivers: Vec::new(),
         qdiscs: Vec::new(),
         routes: Vec::new(),
         neighbours: Neighbours::default(),

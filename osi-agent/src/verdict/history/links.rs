@@ -1,6 +1,6 @@
 //! What links were when they worked: only one that was used can be missed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use crate::layer::Window;
 use crate::scope::Scope;
@@ -11,6 +11,12 @@ const MAX_LINKS: usize = 4096;
 
 /// Packets in a window above which a link is in use: a new interface announces itself with fewer.
 const IN_USE_PACKETS: u64 = 10;
+
+/// How long a change of the carrier is remembered.
+pub(crate) const FLAP_SPAN_NS: u64 = 60_000_000_000;
+
+/// Windows with changes of the carrier that are remembered.
+const MAX_CHANGES: usize = 64;
 
 /// A link when it last worked.
 #[derive(Clone, Debug, Default)]
@@ -23,6 +29,26 @@ pub(crate) struct LinkMemory {
     pub(crate) used: bool,
     /// Its share of the namespace's packets.
     pub(crate) share: f64,
+    /// Ends of windows in which the carrier came or went, and how often.
+    changes: VecDeque<(u64, u64)>,
+}
+
+impl LinkMemory {
+    /// How often the carrier came or went within [`FLAP_SPAN_NS`], and when it last did.
+    pub(crate) fn carrier_changes(&self) -> Option<(u64, u64)> {
+        let (last, _) = self.changes.back()?;
+        Some((self.changes.iter().map(|(_, count)| count).sum(), *last))
+    }
+
+    fn note(&mut self, now: u64, changes: u64) {
+        if changes > 0 {
+            self.changes.push_back((now, changes));
+        }
+        let over = |(at, _): &(u64, u64)| *at + FLAP_SPAN_NS < now;
+        while self.changes.len() > MAX_CHANGES || self.changes.front().is_some_and(over) {
+            self.changes.pop_front();
+        }
+    }
 }
 
 /// Links by scope.
@@ -46,6 +72,9 @@ impl Links {
             for link in state.links.iter().filter(|link| !link.loopback) {
                 let scope = Scope::iface(&state.netns, link.iface.ifindex, &link.iface.name);
                 let mut memory = rows.remove(&scope);
+                if let Some(memory) = &mut memory {
+                    memory.note(window.now.boot_ns, changes(link, before));
+                }
                 if link.admin_up && link.carrier && self.rows.len() < MAX_LINKS {
                     let own = before.map_or(0, |before| packets(link, before));
                     remember(
@@ -90,6 +119,15 @@ fn remember(
         memory.used = true;
         memory.share = own as f64 / all.max(own) as f64;
     }
+}
+
+/// Changes of the carrier in the window. Whoever sets a link down and up means it.
+fn changes(link: &Link, before: Option<&NetnsState>) -> u64 {
+    let old = before.and_then(|before| before.links.iter().find(|old| old.iface == link.iface));
+    old.filter(|old| old.admin_up && link.admin_up)
+        .map_or(0, |old| {
+            link.carrier_changes.saturating_sub(old.carrier_changes)
+        })
 }
 
 fn packets(link: &Link, before: &NetnsState) -> u64 {

@@ -17,7 +17,7 @@ mod routes;
 mod trend;
 
 pub(super) use filtered::{Filtered, Inbound, TCP, is_passing};
-pub(super) use links::Links;
+pub(super) use links::{FLAP_SPAN_NS, LinkMemory, Links};
 pub(super) use loss::{Loss, Losses};
 pub(super) use peers::Peers;
 pub(super) use routes::{Routes, covers, gateway, is_global};

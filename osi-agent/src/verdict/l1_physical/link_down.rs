@@ -2,11 +2,13 @@
 
 use osi_common::layer::Layer;
 
+use super::super::history::LinkMemory;
 use super::super::text::{iface, inside, place, quoted};
 use super::super::{
     Advice, Cause, CauseClass, Confidence, Evidence, Facts, Finding, Impact, Onset, Severity,
     Sighting, Threshold,
 };
+use super::link_degraded::LINK_DEGRADED;
 use crate::layer::l1_physical::link::{CARRIER_CHANGES, LINK_THROUGHPUT_RX};
 use crate::scope::Scope;
 use crate::snapshot::{Link, NetnsState};
@@ -18,7 +20,7 @@ pub(in crate::verdict) static LINK_DOWN: Cause = Cause {
     onset: Onset::Hard,
     severity: Severity::Critical,
     help: "An interface that had a route or carried traffic has lost its carrier or was set down.",
-    explained_by: &[],
+    explained_by: &[&[&LINK_DEGRADED]],
     suspects: &[],
     reads: &[&CARRIER_CHANGES, &LINK_THROUGHPUT_RX],
     thresholds: &[Threshold {
@@ -60,22 +62,10 @@ fn detect(facts: &Facts, found: &mut Vec<Sighting>) {
 fn sighting(facts: &Facts, state: &NetnsState, link: &Link) -> Option<Sighting> {
     let scope = Scope::iface(&state.netns, link.iface.ifindex, &link.iface.name);
     let memory = facts.history.links.when_up(&scope)?;
-    let is = |kinds: &[&str]| {
-        link.kind
-            .as_deref()
-            .is_some_and(|kind| kinds.contains(&kind))
-    };
-    // Watched alone, a namespace shows only the upper end of a macvlan.
-    let follows = is(&FOLLOWERS)
-        && !(facts.window.single_netns
-            && link.master.is_none()
-            && !is(&["bridge", "bond", "team"]));
-    let missed = memory.routed && (!is(&EPHEMERAL) || link.master.is_none())
-        || memory.used && !is(&EPHEMERAL);
     let down_windows = facts.history.windows - memory.last_up;
     // Whoever sets a link down and leaves it so, means it.
     let meant = !link.admin_up && down_windows as f64 > facts.limit("admin_down_windows");
-    if follows || !missed || meant {
+    if meant || !is_missed(facts, link, memory) {
         return None;
     }
     let spared = link.master.and_then(|master| {
@@ -128,6 +118,23 @@ fn sighting(facts: &Facts, state: &NetnsState, link: &Link) -> Option<Sighting> 
         ),
         scope,
     })
+}
+
+/// Whether anybody misses the carrier of a link that was like this when it last worked.
+pub(super) fn is_missed(facts: &Facts, link: &Link, memory: &LinkMemory) -> bool {
+    let is = |kinds: &[&str]| {
+        link.kind
+            .as_deref()
+            .is_some_and(|kind| kinds.contains(&kind))
+    };
+    // Watched alone, a namespace shows only the upper end of a macvlan.
+    let follows = is(&FOLLOWERS)
+        && !(facts.window.single_netns
+            && link.master.is_none()
+            && !is(&["bridge", "bond", "team"]));
+    let missed = memory.routed && (!is(&EPHEMERAL) || link.master.is_none())
+        || memory.used && !is(&EPHEMERAL);
+    missed && !follows
 }
 
 fn advise(finding: &Finding) -> Vec<Advice> {

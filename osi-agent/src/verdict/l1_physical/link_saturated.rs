@@ -7,6 +7,7 @@ use super::super::{
     Advice, Cause, CauseClass, Confidence, Evidence, Facts, Finding, Impact, Onset, Severity,
     Sighting, Threshold,
 };
+use super::link_degraded::LINK_DEGRADED;
 use crate::layer::Meter;
 use crate::layer::l1_physical::link::{LINK_THROUGHPUT_RX, LINK_THROUGHPUT_TX};
 use crate::layer::l2_data_link::qdisc::{QDISC_DROPS, QDISC_PACKETS};
@@ -18,7 +19,7 @@ pub(in crate::verdict) static LINK_SATURATED: Cause = Cause {
     onset: Onset::Statistical,
     severity: Severity::Warn,
     help: "An interface carries nearly all that its link speed or its shaper allows.",
-    explained_by: &[],
+    explained_by: &[&[&LINK_DEGRADED]],
     suspects: &[],
     reads: &[&LINK_THROUGHPUT_RX, &LINK_THROUGHPUT_TX],
     thresholds: &[Threshold {

@@ -172,6 +172,7 @@ pub(super) fn namespace(inode: u32, name: &str) -> NetnsState {
             name: Some(name.to_owned()),
         },
         links: vec![link(ETH0, "eth0")],
+        drivers: Vec::new(),
         qdiscs: vec![qdisc(ETH0, "eth0")],
         routes: vec![network, default],
         neighbours: Neighbours::default(),
@@ -200,6 +201,8 @@ pub(super) fn link(ifindex: u32, name: &str) -> Link {
         master: None,
         carrier_changes: 1,
         speed_bits_per_s: Some(1_000_000_000),
+        full_duplex: Some(true),
+        best: None,
         xdp_program: None,
         stats: LinkStats::default(),
     }

@@ -102,7 +102,7 @@ fn an_open_finding_tells_how_long_its_condition_is_gone() {
 #[test]
 fn a_layer_without_any_sight_is_blind() {
     let mut world = World::new();
-    world.blind = vec!["links", "softnet", "tc"];
+    world.blind = vec!["links", "drivers", "softnet", "tc"];
     let map = world.window(|_| {});
     assert_eq!(map.layers[6].state, LayerState::Blind);
     assert_eq!(map.verdict.state, VerdictState::Ok);

@@ -8,6 +8,10 @@ mod engine;
 
 mod healthy;
 
+mod l1_degraded;
+
+mod l1_drivers;
+
 mod l1_physical;
 
 mod l2_data_link;

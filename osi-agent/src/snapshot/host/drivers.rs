@@ -1,0 +1,267 @@
+//! What drivers count themselves: `SIOCETHTOOL`, as seldom as the answers allow (`docs/adr/0013-driver-counters.md`).
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::time::{Duration, Instant};
+
+pub(crate) use self::layout::Layout;
+use super::ethtool::{Asking, Question, STATISTICS, driver_info, names, statistics};
+use super::link::{Asked, Device, NAME_MAX};
+use super::{Kept, Scratch};
+use crate::host::text::clean;
+use crate::scope::{Iface, Netns};
+use crate::snapshot::driver::{self, Driver, DriverCounter, Meaning};
+
+mod layout;
+
+/// Devices that are kept per namespace, and namespaces that are remembered.
+const DEVICES: usize = 4096;
+
+/// Windows that pass before a quiet device is asked again.
+const QUIET: u32 = 10;
+
+/// Devices that are still due when this has been spent in a namespace wait for the next window.
+const SPENT: Duration = Duration::from_millis(100);
+
+/// What is known of the devices of each namespace, by index.
+#[derive(Debug, Default)]
+pub(super) struct Drivers {
+    namespaces: HashMap<Netns, BTreeMap<u32, Known>>,
+}
+
+/// A device that was asked.
+#[derive(Debug)]
+struct Known {
+    /// The name that it was asked by.
+    name: Vec<u8>,
+    /// Windows since then.
+    windows: u32,
+    /// What the kernel itself counted as errors and drops then.
+    faults: u64,
+    /// Whether one of its counters had grown.
+    moved: bool,
+    /// Which of its statistics are kept.
+    layout: Layout,
+    /// Nothing where it has no driver of its own.
+    driver: Option<Driver>,
+}
+
+/// Reads the drivers' counters of the namespace, or repeats what they were. Needs the links of the same pass.
+pub(super) fn read(netns: &Netns, scratch: &mut Scratch) -> io::Result<Kept<Driver>> {
+    let Scratch {
+        devices, drivers, ..
+    } = scratch;
+    // Every namespace has a loopback: without links nothing is known of what there is to ask.
+    if devices.is_empty() {
+        return Err(io::Error::other("the links could not be read"));
+    }
+    let spaces = &mut drivers.namespaces;
+    if spaces.len() >= DEVICES && !spaces.contains_key(netns) {
+        spaces.clear();
+    }
+    let known = spaces.entry(netns.clone()).or_default();
+    known.retain(|index, _| devices.contains_key(index));
+    for known in known.values_mut() {
+        known.windows = known.windows.saturating_add(1);
+    }
+
+    let mut due: Vec<_> = devices
+        .iter()
+        .filter(|(index, device)| is_due(device, known.get(index)))
+        .map(|(index, _)| {
+            let waited = known.get(index).map_or(u32::MAX, |known| known.windows);
+            (Reverse(waited), *index)
+        })
+        .collect();
+    due.sort_unstable();
+    let began = Instant::now();
+    let mut asking = None;
+    for (_, index) in due {
+        if began.elapsed() > SPENT {
+            break;
+        }
+        let asking = match &mut asking {
+            Some(asking) => asking,
+            None => asking.insert(Asking::here()?),
+        };
+        let device = &devices[&index];
+        let before = known.remove(&index);
+        let now = ask(asking, index, device, before)
+            .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", device.name)))?;
+        known.extend(now.map(|now| (index, now)));
+    }
+
+    let mut kept = Kept::new(DEVICES);
+    for known in known.values() {
+        known.driver.iter().cloned().for_each(|row| kept.push(row));
+        kept.omitted += known.layout.omitted;
+    }
+    Ok(kept)
+}
+
+/// A device is asked when it is new, when the kernel's own counters or its driver's have just moved, in every window where
+/// only the driver knows of its allowances, and every now and then.
+fn is_due(device: &Device, known: Option<&Known>) -> bool {
+    let Some(known) = known.filter(|known| known.name == device.raw) else {
+        return device.asked != Asked::Never;
+    };
+    let Some(driver) = &known.driver else {
+        return false;
+    };
+    let is_allowance = |counter: &DriverCounter| {
+        driver::row(&driver.name, &counter.name)
+            .is_some_and(|row| row.meaning == Meaning::Allowance)
+    };
+    known.moved
+        || known.faults != device.faults
+        || driver.counters.iter().any(is_allowance)
+        || device.asked == Asked::Hardware && known.windows >= QUIET
+}
+
+/// Asks a device. Nothing where its statistics became others meanwhile: it is new again in the next window.
+fn ask(
+    asking: &mut Asking,
+    index: u32,
+    device: &Device,
+    before: Option<Known>,
+) -> io::Result<Option<Known>> {
+    let known = match before.filter(|before| before.name == device.raw) {
+        Some(known) => known,
+        None => introduce(asking, index, device)?,
+    };
+    let Known {
+        name,
+        layout,
+        driver,
+        ..
+    } = known;
+    let (mut driver, mut moved) = (driver, false);
+    if let Some(driver) = driver.as_mut().filter(|_| !layout.is_empty()) {
+        let answer = asking.ask(&name, Question::Statistics(layout.statistics))?;
+        let Some(values) = answer.and_then(|answer| statistics(answer, layout.statistics)) else {
+            return Ok(None);
+        };
+        let counters = layout.sum(&values.collect::<Vec<_>>());
+        moved = !driver.counters.is_empty() && driver.counters != counters;
+        (driver.counters, driver.frames) = (counters, device.frames);
+    }
+    Ok(Some(Known {
+        name,
+        windows: 0,
+        faults: device.faults,
+        moved,
+        layout,
+        driver,
+    }))
+}
+
+/// Asks for the driver's name and for the names of its statistics.
+fn introduce(asking: &mut Asking, index: u32, device: &Device) -> io::Result<Known> {
+    let info = asking.ask(&device.raw, Question::Driver)?;
+    let info = info.and_then(driver_info);
+    let info = info.map(|(name, statistics)| (clean(name, NAME_MAX), statistics));
+    let (mut layout, mut driver) = (Layout::default(), None);
+    if let Some((name, statistics)) = info {
+        layout.omitted = u64::from(statistics);
+        if (1..=STATISTICS).contains(&statistics) {
+            let answer = asking.ask(&device.raw, Question::Names(statistics))?;
+            layout = Layout::of(&name, answer.map(names).into_iter().flatten());
+        }
+        driver = Some(Driver {
+            iface: Iface {
+                ifindex: index,
+                name: device.name.clone(),
+            },
+            name,
+            frames: device.frames,
+            counters: Vec::new(),
+        });
+    }
+    Ok(Known {
+        name: device.raw.clone(),
+        windows: 0,
+        faults: device.faults,
+        moved: false,
+        layout,
+        driver,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn device(faults: u64) -> Device {
+        Device {
+            name: "eth0".to_owned(),
+            raw: b"eth0".to_vec(),
+            queue_length: None,
+            asked: Asked::Hardware,
+            frames: 0,
+            faults,
+        }
+    }
+
+    fn known(driver: &str, counter: &str) -> Known {
+        let layout = Layout::of(driver, [counter.as_bytes()].into_iter());
+        let counters = layout.sum(&[5]);
+        let iface = Iface {
+            ifindex: 2,
+            name: "eth0".to_owned(),
+        };
+        Known {
+            name: b"eth0".to_vec(),
+            windows: 1,
+            faults: 0,
+            moved: false,
+            layout,
+            driver: Some(Driver {
+                iface,
+                name: driver.to_owned(),
+                frames: 0,
+                counters,
+            }),
+        }
+    }
+
+    #[test]
+    fn a_quiet_device_is_left_alone() {
+        let quiet = known("ixgbe", "rx_crc_errors");
+        assert!(is_due(&device(0), None));
+        assert!(!is_due(&device(0), Some(&quiet)));
+        assert!(is_due(&device(1), Some(&quiet)));
+        assert!(is_due(
+            &device(0),
+            Some(&Known {
+                moved: true,
+                ..known("ixgbe", "rx_crc_errors")
+            })
+        ));
+        assert!(is_due(
+            &device(0),
+            Some(&Known {
+                windows: QUIET,
+                ..quiet
+            })
+        ));
+        assert!(is_due(
+            &device(0),
+            Some(&known("ena", "pps_allowance_exceeded"))
+        ));
+        let renamed = Known {
+            name: b"eth9".to_vec(),
+            ..known("ixgbe", "rx_crc_errors")
+        };
+        assert!(is_due(&device(0), Some(&renamed)));
+        let software = Device {
+            asked: Asked::WhenMoved,
+            ..device(0)
+        };
+        let old = Known {
+            windows: QUIET,
+            ..known("veth", "rx_queue_0_drops")
+        };
+        assert!(!is_due(&software, Some(&old)));
+    }
+}
