@@ -75,7 +75,11 @@ pub fn by_link<'a>(window: &Window<'a>) -> impl Iterator<Item = Faults<'a>> + us
             Some(Meaning::SoftwareDrop | Meaning::Allowance | Meaning::Pause) | None => {}
         }
     }
-    window.links().map(move |(netns, link, before)| {
+    // A bond repeats what its members count.
+    let own = window
+        .links()
+        .filter(|(_, link, _)| link.kind.as_deref() != Some("bond"));
+    own.map(move |(netns, link, before)| {
         let growth =
             |field: fn(&LinkStats) -> u64| field(&link.stats).saturating_sub(field(&before.stats));
         let physical = growth(|stats| stats.rx_crc + stats.rx_frame);

@@ -84,7 +84,7 @@ impl Asking {
         // SAFETY: SIOCETHTOOL takes a `struct ifreq` whose data pointer leads to the command's struct. That is `room`, which
         // lives through the call. The kernel writes 196 bytes for the driver, and 48 bytes and three masks of at most 127
         // words for the link. For names and statistics, kernels before 6.19 write as many as the device has at that moment,
-        // whatever they were told: at most STATISTICS when it was asked a moment ago, and `room` holds the names of sixteen
+        // whatever they were told: at most STATISTICS when it was first asked, and `room` holds the names of sixteen
         // times as many, more than a change of queues or programs can add.
         let done = unsafe {
             ioctl(

@@ -110,6 +110,25 @@ fn a_few_errors_are_no_fault() {
 }
 
 #[test]
+fn a_bond_does_not_repeat_its_members_faults() {
+    let mut world = World::new();
+    world.window(|s| {
+        let mut bond = super::builder::link(9, "bond0");
+        bond.kind = Some("bond".to_owned());
+        state(s, CLIENT).links.push(bond);
+        eth0(s).master = Some(9);
+    });
+    let bad = faulty(|stats| &mut stats.rx_crc, 30);
+    let map = world.windows(2, |s| {
+        bad(s);
+        let stats = eth0(s).stats;
+        state(s, CLIENT).links[1].stats = stats;
+    });
+    assert_eq!(open(&map), ["link_errors"]);
+    assert_eq!(counted(&map, "link_physical_errors"), 30);
+}
+
+#[test]
 fn a_frame_is_in_one_count_only() {
     let mut world = with_driver("mlx5_core", &["rx_crc_errors_phy", "rx_out_of_buffer"]);
     let map = world.window(|s| {

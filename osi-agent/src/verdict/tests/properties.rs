@@ -29,6 +29,8 @@ fn happen(s: &mut Snapshot, what: u8, n: u64) {
         9 => mib(s, CLIENT, Mib::TcpRetransSegs, n),
         10 => state(s, CLIENT).routes.clear(),
         11 => state(s, CLIENT).routes = super::builder::namespace(CLIENT, "client").routes,
+        12 => state(s, CLIENT).links[0].carrier_changes += n % 5,
+        13 => state(s, CLIENT).links[0].stats.rx_crc += n,
         _ => {
             let outcome = peer(s, CLIENT, far(what), 80);
             outcome.attempts += n;
