@@ -9,13 +9,14 @@ pub(crate) use self::layout::Layout;
 use super::ethtool::{Asking, Question, STATISTICS, driver_info, names, statistics};
 use super::link::{Asked, Device, NAME_MAX};
 use super::{Kept, Scratch};
+use crate::host::namespaces::BOUND;
 use crate::host::text::clean;
 use crate::scope::{Iface, Netns};
 use crate::snapshot::driver::{self, Driver, DriverCounter, Meaning};
 
 mod layout;
 
-/// Devices that are kept per namespace, and namespaces that are remembered.
+/// Devices that are kept per namespace.
 const DEVICES: usize = 4096;
 
 /// Windows that pass before a quiet device is asked again.
@@ -27,7 +28,32 @@ const SPENT: Duration = Duration::from_millis(100);
 /// What is known of the devices of each namespace, by index.
 #[derive(Debug, Default)]
 pub(super) struct Drivers {
-    namespaces: HashMap<Netns, BTreeMap<u32, Known>>,
+    namespaces: HashMap<Netns, Space>,
+    /// Visits to namespaces so far.
+    visits: u64,
+}
+
+#[derive(Debug, Default)]
+struct Space {
+    /// The last visit to it.
+    visit: u64,
+    devices: BTreeMap<u32, Known>,
+}
+
+impl Drivers {
+    /// What is known of a namespace. Beyond the number that is ever watched, the one that was not seen for longest is gone.
+    fn of(&mut self, netns: &Netns) -> &mut BTreeMap<u32, Known> {
+        self.visits += 1;
+        if self.namespaces.len() >= BOUND && !self.namespaces.contains_key(netns) {
+            let oldest = self.namespaces.iter().min_by_key(|(_, space)| space.visit);
+            if let Some(oldest) = oldest.map(|(netns, _)| netns.clone()) {
+                self.namespaces.remove(&oldest);
+            }
+        }
+        let space = self.namespaces.entry(netns.clone()).or_default();
+        space.visit = self.visits;
+        &mut space.devices
+    }
 }
 
 /// A device that was asked.
@@ -56,11 +82,7 @@ pub(super) fn read(netns: &Netns, scratch: &mut Scratch) -> io::Result<Kept<Driv
     if devices.is_empty() {
         return Err(io::Error::other("the links could not be read"));
     }
-    let spaces = &mut drivers.namespaces;
-    if spaces.len() >= DEVICES && !spaces.contains_key(netns) {
-        spaces.clear();
-    }
-    let known = spaces.entry(netns.clone()).or_default();
+    let known = drivers.of(netns);
     known.retain(|index, _| devices.contains_key(index));
     for known in known.values_mut() {
         known.windows = known.windows.saturating_add(1);
@@ -223,6 +245,24 @@ mod tests {
                 counters,
             }),
         }
+    }
+
+    #[test]
+    fn namespaces_that_are_gone_make_room() {
+        let mut drivers = Drivers::default();
+        let netns = |inode| Netns {
+            inode,
+            cookie: 0,
+            name: None,
+        };
+        drivers
+            .of(&netns(0))
+            .insert(2, known("ixgbe", "rx_crc_errors"));
+        for inode in 1..BOUND as u32 * 2 {
+            drivers.of(&netns(inode));
+            assert_eq!(drivers.of(&netns(0)).len(), 1);
+        }
+        assert_eq!(drivers.namespaces.len(), BOUND);
     }
 
     #[test]

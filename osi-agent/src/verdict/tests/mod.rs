@@ -4,13 +4,11 @@ mod builder;
 
 mod cascades;
 
+mod driver_counters;
+
 mod engine;
 
 mod healthy;
-
-mod l1_degraded;
-
-mod l1_drivers;
 
 mod l1_physical;
 
@@ -19,6 +17,8 @@ mod l2_data_link;
 mod l3_network;
 
 mod l4_transport;
+
+mod link_degraded;
 
 mod packet_filtered;
 
