@@ -24,12 +24,12 @@ pub(super) struct Origin<'a> {
 }
 
 impl<'a> Origin<'a> {
-    /// Of packets dropped in a namespace for these reasons.
-    pub(super) fn of(facts: &Facts, state: &'a NetnsState, reasons: &[&str]) -> Self {
+    /// Of the meant ones among the packets dropped in a namespace.
+    pub(super) fn of(facts: &Facts, state: &'a NetnsState, meant: impl Fn(&Seen) -> bool) -> Self {
         let samples: Vec<Seen> = facts
             .dropped("", &state.netns)
             .into_iter()
-            .filter(|seen| reasons.contains(&&*seen.reason))
+            .filter(meant)
             .collect();
         Self {
             netns: &state.netns,

@@ -47,11 +47,13 @@ pub const REASONS: [&str; 7] = [
     "DEV_HDR",
 ];
 
+/// Whether a frame that a function dropped for a reason was rejected.
+pub fn is_rejected(reason: &str, function: &str) -> bool {
+    REASONS.contains(&reason) || reason == UNNAMED && function == RECEIVER
+}
+
 fn rejected(window: &Window, rows: &mut Vec<Amount>) {
-    let wanted = |reason: &str, function: &str| {
-        REASONS.contains(&reason) || reason == UNNAMED && function == RECEIVER
-    };
-    let dropped = drops(window, |key| wanted(&key.reason, &key.function));
+    let dropped = drops(window, |key| is_rejected(&key.reason, &key.function));
     rows.extend(
         dropped
             .into_iter()

@@ -12,6 +12,7 @@ use super::super::{
 };
 use crate::layer::l2_data_link::rejected::{
     FRAMES_RECEIVED, FRAMES_REJECTED as REJECTED, REASONS, UNKNOWN_PROTOCOL, WRONG_ADDRESS,
+    is_rejected,
 };
 use crate::scope::Scope;
 use crate::snapshot::NetnsState;
@@ -56,7 +57,9 @@ fn sighting(facts: &Facts, state: &NetnsState) -> Option<Sighting> {
     {
         return None;
     }
-    let origin = Origin::of(facts, state, &REASONS);
+    let origin = Origin::of(facts, state, |seen| {
+        is_rejected(&seen.reason, &seen.function)
+    });
     let scope = origin.scope();
     let mut evidence = vec![Evidence::new(
         REJECTED.id,

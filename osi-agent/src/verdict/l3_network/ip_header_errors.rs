@@ -57,7 +57,7 @@ fn sighting(facts: &Facts, state: &NetnsState) -> Option<Sighting> {
     } else {
         MARTIAN
     };
-    let origin = Origin::of(facts, state, &reasons);
+    let origin = Origin::of(facts, state, |seen| reasons.contains(&&*seen.reason));
     let scope = origin.scope();
     let mut evidence: Vec<_> = [(&IP_MALFORMED, malformed), (&MARTIANS, martians)]
         .into_iter()

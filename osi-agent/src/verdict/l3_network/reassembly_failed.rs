@@ -71,7 +71,7 @@ fn sighting(facts: &Facts, state: &NetnsState) -> Option<Sighting> {
         return None;
     }
     let timed_out = count(&REASSEMBLY_TIMED_OUT);
-    let origin = Origin::of(facts, state, &[REASON]);
+    let origin = Origin::of(facts, state, |seen| &*seen.reason == REASON);
     let mut evidence = vec![
         Evidence::new(
             REASSEMBLY_FAILURES.id,

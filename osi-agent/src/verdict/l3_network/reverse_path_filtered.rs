@@ -52,7 +52,7 @@ fn sighting(facts: &Facts, state: &NetnsState) -> Option<Sighting> {
     if dropped == 0 || lost <= facts.limit("ratio") {
         return None;
     }
-    let origin = Origin::of(facts, state, &[REASON]);
+    let origin = Origin::of(facts, state, |seen| &*seen.reason == REASON);
     let scope = origin.scope();
     let mut evidence = vec![Evidence::new(
         DROPPED.id,
