@@ -109,8 +109,8 @@ fn towards(destination: IpAddr) -> Flow {
 /// Links that changed in the window.
 pub(super) fn links(window: &Window, names: &Names) -> Vec<Event> {
     let mut events = Vec::new();
-    for (netns, link, before) in window.links() {
-        let Some((reason, count)) = change(link, before) else {
+    for row in window.links() {
+        let Some((reason, count)) = change(row.now, row.before) else {
             continue;
         };
         let event = event(
@@ -118,8 +118,8 @@ pub(super) fn links(window: &Window, names: &Names) -> Vec<Event> {
             names,
             EventKind::LinkChanged,
             Layer::L1,
-            netns,
-            &link.iface,
+            row.netns,
+            &row.now.iface,
             count,
         );
         events.push(Event {

@@ -8,7 +8,7 @@ use super::{Clock, Event, EventKind, Names, events};
 use crate::layer::Window;
 use crate::scope::{Iface, Netns};
 use crate::snapshot::{
-    DropKey, Link, LinkStats, Mibs, Neighbour, Neighbours, NetnsState, Snapshot,
+    DropKey, Link, LinkStats, Mibs, Neighbour, Neighbours, NetnsState, Snapshot, Table,
 };
 
 const WEB: u32 = 4_026_532_001;
@@ -41,10 +41,13 @@ fn namespace(link: Link, unresolved: Vec<Neighbour>) -> NetnsState {
             cookie: 9,
             name: Some("web".to_owned()),
         },
-        links: vec![link],
-        drivers: Vec::new(),
-        qdiscs: Vec::new(),
-        routes: Vec::new(),
+        links: Table {
+            read_ns: 1,
+            rows: vec![link],
+        },
+        drivers: Table::default(),
+        qdiscs: Table::default(),
+        routes: Table::default(),
         neighbours: Neighbours {
             entries_v4: 0,
             entries_v6: 0,
@@ -75,7 +78,8 @@ fn neighbour(last: u8, failed: bool, updated_ns: u64) -> Neighbour {
     }
 }
 
-fn snapshot(boot_ns: u64, state: NetnsState) -> Snapshot {
+fn snapshot(boot_ns: u64, mut state: NetnsState) -> Snapshot {
+    state.links.read_ns = boot_ns;
     Snapshot {
         boot_ns,
         namespaces: vec![state],

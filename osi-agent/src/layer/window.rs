@@ -8,7 +8,9 @@ use osi_common::occurrence::{Count, Kind};
 
 use super::Amount;
 use crate::scope::{Netns, Scope};
-use crate::snapshot::{Driver, HostState, InterfaceMaps, Link, Mib, NetnsState, Qdisc, Snapshot};
+use crate::snapshot::{
+    Driver, HostState, InterfaceMaps, Link, Mib, NetnsState, Qdisc, Snapshot, Table,
+};
 
 /// Two snapshots and the time between them. Counters that went backwards (a reset, a reused index) count as not moved.
 #[derive(Clone, Copy, Debug)]
@@ -19,6 +21,30 @@ pub struct Window<'a> {
     pub now: &'a Snapshot,
     /// Only one namespace is watched (`--netns NAME`): what belongs to the whole host is shown but is nobody's fault.
     pub single_netns: bool,
+}
+
+/// A row of a table that was read in the window, and what it was when its table was read before.
+#[derive(Debug)]
+pub struct Row<'a, T> {
+    /// Its namespace.
+    pub netns: &'a Netns,
+    /// As it is.
+    pub now: &'a T,
+    /// As it was.
+    pub before: &'a T,
+    /// Time between the two readings, at least 1: longer than the window where a reader was late.
+    pub elapsed_ns: u64,
+}
+
+impl<T> Row<'_, T> {
+    /// A growth between the two readings as a rate per second.
+    pub fn per_second(&self, delta: u64) -> f64 {
+        per_second(delta, self.elapsed_ns)
+    }
+}
+
+fn per_second(delta: u64, elapsed_ns: u64) -> f64 {
+    delta as f64 * 1e9 / elapsed_ns as f64
 }
 
 /// What became of the connects to one peer in the window.
@@ -45,7 +71,7 @@ impl<'a> Window<'a> {
 
     /// A growth in the window as a rate per second.
     pub fn per_second(&self, delta: u64) -> f64 {
-        delta as f64 * 1e9 / self.elapsed_ns() as f64
+        per_second(delta, self.elapsed_ns())
     }
 
     /// Every namespace with its state at the window's start, where it existed then.
@@ -66,24 +92,24 @@ impl<'a> Window<'a> {
             .find(|netns| netns.inode == inode)
     }
 
-    /// The namespaces' links with their state at the window's start.
-    pub fn links(&self) -> impl Iterator<Item = (&'a Netns, &'a Link, &'a Link)> + use<'a> {
+    /// The namespaces' links with their state when they were read before.
+    pub fn links(&self) -> impl Iterator<Item = Row<'a, Link>> + use<'a> {
         self.rows(
             |state| &state.links,
             |before, link| before.iface == link.iface && before.iface.name == link.iface.name,
         )
     }
 
-    /// The namespaces' drivers with their counters at the window's start.
-    pub fn drivers(&self) -> impl Iterator<Item = (&'a Netns, &'a Driver, &'a Driver)> + use<'a> {
+    /// The namespaces' drivers with their counters when they were read before.
+    pub fn drivers(&self) -> impl Iterator<Item = Row<'a, Driver>> + use<'a> {
         self.rows(
             |state| &state.drivers,
             |before, driver| before.iface == driver.iface && before.name == driver.name,
         )
     }
 
-    /// The namespaces' queueing disciplines with their state at the window's start.
-    pub fn qdiscs(&self) -> impl Iterator<Item = (&'a Netns, &'a Qdisc, &'a Qdisc)> + use<'a> {
+    /// The namespaces' queueing disciplines with their state when they were read before.
+    pub fn qdiscs(&self) -> impl Iterator<Item = Row<'a, Qdisc>> + use<'a> {
         self.rows(
             |state| &state.qdiscs,
             |before, qdisc| {
@@ -93,18 +119,27 @@ impl<'a> Window<'a> {
         )
     }
 
-    /// The rows of a table with what they were at the window's start, where they were there.
+    /// The rows of the tables that were read in this window, with what they were before, where they were there.
     fn rows<T: 'a>(
         &self,
-        of: fn(&NetnsState) -> &[T],
+        of: fn(&NetnsState) -> &Table<T>,
         is_same: fn(&T, &T) -> bool,
-    ) -> impl Iterator<Item = (&'a Netns, &'a T, &'a T)> + use<'a, T> {
+    ) -> impl Iterator<Item = Row<'a, T>> + use<'a, T> {
         self.namespaces()
             .filter_map(|(now, old)| old.map(|old| (now, old)))
-            .flat_map(move |(now, old)| {
-                of(now).iter().enumerate().filter_map(move |(at, row)| {
-                    let before = same(of(old), at, |before| is_same(before, row))?;
-                    Some((&now.netns, row, before))
+            .flat_map(move |(state, old)| {
+                let (table, old) = (of(state), of(old));
+                let elapsed_ns = table.read_ns.saturating_sub(old.read_ns);
+                // A table that no reader brought anew is the old one: it tells of no window.
+                let new = table.iter().enumerate().filter(move |_| elapsed_ns > 0);
+                new.filter_map(move |(at, now)| {
+                    let before = same(old, at, |before| is_same(before, now))?;
+                    Some(Row {
+                        netns: &state.netns,
+                        now,
+                        before,
+                        elapsed_ns,
+                    })
                 })
             })
     }

@@ -242,7 +242,8 @@ impl Session {
     }
 
     fn snapshot(&mut self) -> Snapshot {
-        let host = self.helper.sample(readers_deadline(self.settings.interval));
+        let mut host = self.helper.sample(readers_deadline(self.settings.interval));
+        host.keep(&self.previous);
         self.probes.follow(&host.namespaces, &mut self.maps);
         let boot_ns = boot::now_ns();
         let kernel = self
@@ -262,16 +263,14 @@ impl Session {
         let runs = self.probes.runs();
         blind.append(&mut missed::blindness(&runs, &self.runs));
         self.runs = runs;
-        let mut snapshot = Snapshot {
+        Snapshot {
             boot_ns,
             kernel,
             namespaces: host.namespaces,
             host: host.host,
             samples,
             blind,
-        };
-        snapshot.keep(&self.previous);
-        snapshot
+        }
     }
 
     fn events(&self, window: &Window, clock: Clock) -> Vec<Event> {

@@ -29,8 +29,11 @@ pub mod mib;
 
 pub mod sampler;
 
+pub mod table;
+
 pub use driver::{Driver, DriverCounter};
 pub use mib::{Mib, Mibs};
+pub use table::Table;
 
 /// Something that could not be seen, and why. Blind is never shown as healthy.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -123,13 +126,13 @@ pub struct NetnsState {
     /// Which.
     pub netns: Netns,
     /// Interfaces, by index.
-    pub links: Vec<Link>,
+    pub links: Table<Link>,
     /// Drivers with counters of their own, by interface index.
-    pub drivers: Vec<Driver>,
+    pub drivers: Table<Driver>,
     /// Queueing disciplines.
-    pub qdiscs: Vec<Qdisc>,
+    pub qdiscs: Table<Qdisc>,
     /// IPv4 and IPv6 routes of the main table.
-    pub routes: Vec<Route>,
+    pub routes: Table<Route>,
     /// Neighbour entries that are not plainly healthy.
     pub neighbours: Neighbours,
     /// SNMP counters.

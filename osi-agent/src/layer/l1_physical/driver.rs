@@ -65,7 +65,8 @@ pub struct Growth<'a> {
 
 /// All drivers' counters that grew in the window.
 pub fn grown<'a>(window: &Window<'a>) -> impl Iterator<Item = Growth<'a>> + use<'a> {
-    window.drivers().flat_map(|(netns, driver, before)| {
+    window.drivers().flat_map(|row| {
+        let (netns, driver, before) = (row.netns, row.now, row.before);
         let counters = driver.counters.iter();
         counters.filter_map(move |counter| {
             let mut olds = before.counters.iter();

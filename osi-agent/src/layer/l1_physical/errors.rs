@@ -78,8 +78,9 @@ pub fn by_link<'a>(window: &Window<'a>) -> impl Iterator<Item = Faults<'a>> + us
     // A bond repeats what its members count.
     let own = window
         .links()
-        .filter(|(_, link, _)| link.kind.as_deref() != Some("bond"));
-    own.map(move |(netns, link, before)| {
+        .filter(|row| row.now.kind.as_deref() != Some("bond"));
+    own.map(move |row| {
+        let (netns, link, before) = (row.netns, row.now, row.before);
         let growth =
             |field: fn(&LinkStats) -> u64| field(&link.stats).saturating_sub(field(&before.stats));
         let physical = growth(|stats| stats.rx_crc + stats.rx_frame);

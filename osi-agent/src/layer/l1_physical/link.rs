@@ -2,7 +2,7 @@
 
 use osi_common::layer::Layer;
 
-use crate::layer::{Amount, Read, Source, Unit, Use, Window, rows};
+use crate::layer::{Amount, Read, Row, Source, Unit, Use, Window, rows};
 use crate::scope::{Iface, Netns, Scope, ScopeKind};
 use crate::snapshot::{Link, Qdisc};
 
@@ -61,27 +61,34 @@ const ETHERNET_OVERHEAD_BYTES: u64 = 24;
 const ROOT: u32 = 0xffff_ffff;
 
 fn throughput_rx(window: &Window, rows: &mut Vec<Use>) {
-    for (netns, link, before) in up(window) {
+    for row in up(window) {
+        let (link, before) = (row.now, row.before);
         let bytes = link.stats.rx_bytes.saturating_sub(before.stats.rx_bytes);
         let frames = link
             .stats
             .rx_packets
             .saturating_sub(before.stats.rx_packets);
-        let used = window.per_second(on_the_wire(link, bytes, frames)) * 8.0;
-        rows.push(throughput(netns, &link.iface, used, link.speed_bits_per_s));
+        let used = row.per_second(on_the_wire(link, bytes, frames)) * 8.0;
+        rows.push(throughput(
+            row.netns,
+            &link.iface,
+            used,
+            link.speed_bits_per_s,
+        ));
     }
 }
 
 fn throughput_tx(window: &Window, rows: &mut Vec<Use>) {
-    for (netns, link, before) in up(window) {
+    for row in up(window) {
+        let (link, before) = (row.now, row.before);
         let bytes = link.stats.tx_bytes.saturating_sub(before.stats.tx_bytes);
         let frames = link
             .stats
             .tx_packets
             .saturating_sub(before.stats.tx_packets);
-        let used = window.per_second(on_the_wire(link, bytes, frames)) * 8.0;
-        let own = throughput(netns, &link.iface, used, link.speed_bits_per_s);
-        rows.push(match shaped(window, netns, link) {
+        let used = row.per_second(on_the_wire(link, bytes, frames)) * 8.0;
+        let own = throughput(row.netns, &link.iface, used, link.speed_bits_per_s);
+        rows.push(match shaped(window, row.netns, link) {
             Some(shaper) if fullness(&shaper) >= fullness(&own) => shaper,
             Some(_) | None => own,
         });
@@ -90,17 +97,14 @@ fn throughput_tx(window: &Window, rows: &mut Vec<Use>) {
 
 /// Throughput as a shaper at the root counts it, against its rate: its bytes are the ones that it lets wait.
 fn shaped(window: &Window, netns: &Netns, link: &Link) -> Option<Use> {
-    let (qdisc, before, rate) = window.qdiscs().find_map(|(found, qdisc, before)| {
-        let here = found == netns && qdisc.iface == link.iface && qdisc.parent == ROOT;
-        Some((qdisc, before, qdisc.rate_bits_per_s.filter(|_| here)?))
+    let (row, rate) = window.qdiscs().find_map(|row| {
+        let here = row.netns == netns && row.now.iface == link.iface && row.now.parent == ROOT;
+        let rate = row.now.rate_bits_per_s.filter(|_| here)?;
+        Some((row, rate))
     })?;
-    let bytes = qdisc.bytes.saturating_sub(before.bytes);
-    Some(throughput(
-        netns,
-        &link.iface,
-        window.per_second(bytes) * 8.0,
-        Some(rate),
-    ))
+    let bytes = row.now.bytes.saturating_sub(row.before.bytes);
+    let used = row.per_second(bytes) * 8.0;
+    Some(throughput(netns, &link.iface, used, Some(rate)))
 }
 
 fn burst_rx(window: &Window, rows: &mut Vec<Use>) {
@@ -132,16 +136,21 @@ fn burst_tx(window: &Window, rows: &mut Vec<Use>) {
 }
 
 fn carrier_changes(window: &Window, rows: &mut Vec<Amount>) {
-    rows.extend(window.links().map(|(netns, link, before)| Amount {
-        scope: scope(netns, &link.iface),
-        delta: link.carrier_changes.saturating_sub(before.carrier_changes),
+    rows.extend(window.links().map(|row| {
+        Amount {
+            scope: scope(row.netns, &row.now.iface),
+            delta: row
+                .now
+                .carrier_changes
+                .saturating_sub(row.before.carrier_changes),
+        }
     }));
 }
 
-fn up<'a>(window: &Window<'a>) -> impl Iterator<Item = (&'a Netns, &'a Link, &'a Link)> {
+fn up<'a>(window: &Window<'a>) -> impl Iterator<Item = Row<'a, Link>> {
     window
         .links()
-        .filter(|(_, link, _)| link.admin_up && !link.loopback)
+        .filter(|row| row.now.admin_up && !row.now.loopback)
 }
 
 fn on_the_wire(link: &Link, bytes: u64, frames: u64) -> u64 {

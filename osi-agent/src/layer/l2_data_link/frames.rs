@@ -3,9 +3,9 @@
 use osi_common::interface::Frames;
 use osi_common::layer::Layer;
 
-use crate::layer::{Amount, Read, Source, Unit, Window, rows};
+use crate::layer::{Amount, Read, Row, Source, Unit, Window, rows};
 use crate::scope::{Scope, ScopeKind};
-use crate::snapshot::{Blind, InterfaceMaps};
+use crate::snapshot::{Blind, InterfaceMaps, Link};
 
 rows! { Layer::L2;
     PACKETS_RX: "Packets received, as tc ingress sees them; one coalesced packet counts once." {
@@ -76,8 +76,15 @@ pub fn shadowed(window: &Window) -> Vec<Blind> {
     for (now, before) in window.interfaces() {
         let device = window
             .links()
-            .find(|(netns, link, _)| **netns == now.netns && link.iface == now.iface);
-        let Some((_, link, old)) = device else {
+            .find(|row| *row.netns == now.netns && row.now.iface == now.iface);
+        // What a late reader brings is more than this window's, and the programs' map is never late.
+        let in_time = |row: &Row<Link>| row.elapsed_ns < 2 * window.elapsed_ns();
+        let Some(Row {
+            now: link,
+            before: old,
+            ..
+        }) = device.filter(in_time)
+        else {
             continue;
         };
         let received = link.stats.rx_packets.saturating_sub(old.stats.rx_packets);

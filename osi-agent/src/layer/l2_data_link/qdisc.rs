@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use osi_common::layer::Layer;
 
-use crate::layer::{Amount, Read, Source, Unit, Use, Window, rows};
-use crate::scope::{Scope, ScopeKind};
+use crate::layer::{Amount, Read, Row, Source, Unit, Use, Window, rows};
+use crate::scope::{Iface, Netns, Scope, ScopeKind};
 use crate::snapshot::Qdisc;
 
 rows! { Layer::L2;
@@ -64,32 +64,29 @@ fn backlog_bytes(window: &Window, rows: &mut Vec<Use>) {
 
 /// One row per interface: a multi-queue device has a discipline per queue, and the fullest one decides.
 fn fullest(window: &Window, rows: &mut Vec<Use>, read: fn(&Qdisc) -> Option<(u64, u64)>) {
-    for state in &window.now.namespaces {
-        let mut by_iface: BTreeMap<u32, (f64, Use)> = BTreeMap::new();
-        for qdisc in &state.qdiscs {
-            let Some((used, limit)) = read(qdisc).filter(|(_, limit)| *limit > 0) else {
-                continue;
-            };
-            let (used, limit) = (used as f64, limit as f64);
-            let scope = Scope::iface(&state.netns, qdisc.iface.ifindex, &qdisc.iface.name);
-            let row = (
-                used / limit,
-                Use {
-                    scope,
-                    used,
-                    capacity: Some(limit),
-                    lower_bound: false,
-                },
-            );
-            let worst = by_iface
-                .entry(qdisc.iface.ifindex)
-                .or_insert_with(|| row.clone());
-            if row.0 > worst.0 {
-                *worst = row;
-            }
+    let mut by_iface: BTreeMap<(&Netns, u32), (f64, Use)> = BTreeMap::new();
+    for Row { netns, now, .. } in window.qdiscs() {
+        let Some((used, limit)) = read(now).filter(|(_, limit)| *limit > 0) else {
+            continue;
+        };
+        let (used, limit) = (used as f64, limit as f64);
+        let row = (
+            used / limit,
+            Use {
+                scope: scope(netns, &now.iface),
+                used,
+                capacity: Some(limit),
+                lower_bound: false,
+            },
+        );
+        let worst = by_iface
+            .entry((netns, now.iface.ifindex))
+            .or_insert_with(|| row.clone());
+        if row.0 > worst.0 {
+            *worst = row;
         }
-        rows.extend(by_iface.into_values().map(|(_, row)| row));
     }
+    rows.extend(by_iface.into_values().map(|(_, row)| row));
 }
 
 fn packets(window: &Window, rows: &mut Vec<Amount>) {
@@ -101,9 +98,13 @@ fn drops(window: &Window, rows: &mut Vec<Amount>) {
 }
 
 fn growth(window: &Window, rows: &mut Vec<Amount>, field: fn(&Qdisc) -> u64) {
-    let roots = window.qdiscs().filter(|(_, qdisc, _)| qdisc.parent == ROOT);
-    rows.extend(roots.map(|(netns, qdisc, before)| Amount {
-        scope: Scope::iface(netns, qdisc.iface.ifindex, &qdisc.iface.name),
-        delta: field(qdisc).saturating_sub(field(before)),
+    let roots = window.qdiscs().filter(|row| row.now.parent == ROOT);
+    rows.extend(roots.map(|row| Amount {
+        scope: scope(row.netns, &row.now.iface),
+        delta: field(row.now).saturating_sub(field(row.before)),
     }));
+}
+
+fn scope(netns: &Netns, iface: &Iface) -> Scope {
+    Scope::iface(netns, iface.ifindex, &iface.name)
 }

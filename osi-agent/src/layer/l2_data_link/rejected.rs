@@ -4,7 +4,7 @@ use osi_common::drop::UNNAMED;
 use osi_common::layer::Layer;
 
 use crate::layer::drops::drops;
-use crate::layer::{Amount, Read, Source, Unit, Window, rows};
+use crate::layer::{Amount, Read, Row, Source, Unit, Window, rows};
 use crate::scope::{Scope, ScopeKind};
 
 rows! { Layer::L2;
@@ -76,14 +76,13 @@ fn listens_to_all(window: &Window, scope: &Scope) -> bool {
 }
 
 fn received(window: &Window, rows: &mut Vec<Amount>) {
-    let links = window.links().filter(|(_, link, _)| !link.loopback);
-    rows.extend(links.map(|(netns, link, before)| {
-        Amount {
+    let links = window.links().filter(|row| !row.now.loopback);
+    rows.extend(links.map(
+        |Row {
+             netns, now, before, ..
+         }| Amount {
             scope: Scope::netns(netns),
-            delta: link
-                .stats
-                .rx_packets
-                .saturating_sub(before.stats.rx_packets),
-        }
-    }));
+            delta: now.stats.rx_packets.saturating_sub(before.stats.rx_packets),
+        },
+    ));
 }

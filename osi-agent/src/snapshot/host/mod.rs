@@ -111,14 +111,14 @@ impl<T> Kept<T> {
         self.omitted += omitted;
     }
 
-    fn into_rows(self, to: &mut Vec<T>) -> u64 {
+    /// The rows, and how many there are beyond them.
+    fn into_parts(self) -> (Vec<T>, u64) {
         let Self {
             rows,
             omitted,
             bound: _,
         } = self;
-        *to = rows;
-        omitted
+        (rows, omitted)
     }
 }
 

@@ -13,7 +13,7 @@ use super::{
 use crate::scope::Netns;
 use crate::snapshot::{
     Driver, Gauge, HostState, Link, Listener, Mibs, NeighbourTable, Neighbours, NetnsState, Qdisc,
-    Route, Softnet,
+    Route, Softnet, Table,
 };
 
 /// Which of the two sampler threads runs a reader. Route netlink may wait for the kernel's rtnl lock while somebody
@@ -176,14 +176,18 @@ pub(in crate::snapshot) enum NamespaceReading {
 }
 
 impl NamespaceReading {
-    /// Puts what was read where it belongs; answers how many rows were beyond the reader's bound.
-    pub(in crate::snapshot) fn apply(self, state: &mut NetnsState) -> u64 {
+    /// Puts what was read at `read_ns` where it belongs; answers how many rows were beyond the reader's bound.
+    pub(in crate::snapshot) fn apply(self, state: &mut NetnsState, read_ns: u64) -> u64 {
         match self {
-            Self::Links(links) => return links.into_rows(&mut state.links),
-            Self::Drivers(drivers) => return drivers.into_rows(&mut state.drivers),
-            Self::Qdiscs(qdiscs) => return qdiscs.into_rows(&mut state.qdiscs),
-            Self::Routes(routes) => return routes.into_rows(&mut state.routes),
-            Self::Listeners(listeners) => return listeners.into_rows(&mut state.listeners),
+            Self::Links(links) => return keep(links, read_ns, &mut state.links),
+            Self::Drivers(drivers) => return keep(drivers, read_ns, &mut state.drivers),
+            Self::Qdiscs(qdiscs) => return keep(qdiscs, read_ns, &mut state.qdiscs),
+            Self::Routes(routes) => return keep(routes, read_ns, &mut state.routes),
+            Self::Listeners(listeners) => {
+                let omitted;
+                (state.listeners, omitted) = listeners.into_parts();
+                return omitted;
+            }
             Self::Neighbours(neighbours) => state.neighbours = neighbours,
             Self::Mibs(mibs) => state.mibs = *mibs,
             Self::Conntrack(conntrack) => state.conntrack = conntrack,
@@ -203,6 +207,12 @@ impl NamespaceReading {
         }
         0
     }
+}
+
+fn keep<T>(found: Kept<T>, read_ns: u64, table: &mut Table<T>) -> u64 {
+    let (rows, omitted) = found.into_parts();
+    *table = Table { read_ns, rows };
+    omitted
 }
 
 /// What one reader found of the host.

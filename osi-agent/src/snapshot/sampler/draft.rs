@@ -8,7 +8,7 @@ use super::{HostSample, NAMESPACES, Pass};
 use crate::host::namespaces::Handle;
 use crate::scope::Netns;
 use crate::snapshot::host::readers::{Group, HostReading, NamespaceReading, READERS, Read, Reader};
-use crate::snapshot::{Blind, HostState, Mibs, Neighbours, NetnsState};
+use crate::snapshot::{Blind, HostState, Mibs, Neighbours, NetnsState, Table};
 
 /// Layers that are read per namespace.
 pub(super) const LAYERS: [Layer; 4] = [Layer::L1, Layer::L2, Layer::L3, Layer::L4];
@@ -51,15 +51,16 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Takes a reading of the namespace at `place`.
+    /// Takes a reading of the namespace at `place`, begun at `read_ns`.
     pub(super) fn namespace(
         &mut self,
         place: usize,
         reader: &Reader,
+        read_ns: u64,
         result: Result<NamespaceReading, String>,
     ) {
         let position = self.note(place, reader);
-        match result.map(|reading| reading.apply(&mut self.states[place])) {
+        match result.map(|reading| reading.apply(&mut self.states[place], read_ns)) {
             Ok(0) => {}
             Ok(omitted) => {
                 let why = format!("{omitted} rows or more are beyond what is kept");
@@ -231,10 +232,10 @@ fn names(namespaces: &[&Handle]) -> String {
 pub(in crate::snapshot) fn empty(netns: &Netns) -> NetnsState {
     NetnsState {
         netns: netns.clone(),
-        links: Vec::new(),
-        drivers: Vec::new(),
-        qdiscs: Vec::new(),
-        routes: Vec::new(),
+        links: Table::default(),
+        drivers: Table::default(),
+        qdiscs: Table::default(),
+        routes: Table::default(),
         neighbours: Neighbours::default(),
         mibs: Mibs::default(),
         listeners: Vec::new(),

@@ -147,8 +147,9 @@ impl Sampler {
                 Content::Namespace {
                     place,
                     reader,
+                    read_ns,
                     result,
-                } => draft.namespace(place, reader, result),
+                } => draft.namespace(place, reader, read_ns, result),
                 Content::Host { reader, result } => draft.host(reader, result),
                 Content::NotEntered { place, group, why } => draft.not_entered(place, group, why),
             }

@@ -5,6 +5,7 @@ use std::sync::mpsc::{Receiver, Sender, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
+use crate::host::boot;
 use crate::host::namespaces::Handle;
 use crate::snapshot::host::Scratch;
 use crate::snapshot::host::enter::{Home, Visit};
@@ -40,10 +41,12 @@ pub(super) struct Answer {
 
 #[derive(Debug)]
 pub(super) enum Content {
-    /// One reader has read in a namespace, or why it could not; `place` is that of the namespace in the pass.
+    /// One reader has read in a namespace, or why it could not; `place` is that of the namespace in the pass, `read_ns` when
+    /// it began.
     Namespace {
         place: usize,
         reader: &'static Reader,
+        read_ns: u64,
         result: Result<NamespaceReading, String>,
     },
     /// One reader has read of the host, or why it could not.
@@ -167,10 +170,12 @@ fn run(
         let visit = home.visit(handle, || {
             for reader in READERS.iter().filter(|reader| reader.group == group) {
                 if let Read::Namespace(read) = reader.read {
+                    let read_ns = boot::now_ns();
                     let result = read(&handle.netns, scratch).map_err(|error| error.to_string());
                     send(Content::Namespace {
                         place,
                         reader,
+                        read_ns,
                         result,
                     });
                 }

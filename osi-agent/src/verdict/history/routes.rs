@@ -21,19 +21,10 @@ pub(crate) struct Routes {
 
 impl Routes {
     pub(super) fn observe(&mut self, windows: u64, window: &Window) {
-        // A reader that came too late shows no routes; that is not their loss.
-        if window
-            .now
-            .blind
-            .iter()
-            .any(|blind| blind.what.starts_with("routes"))
-        {
-            return;
-        }
         let mut all = std::mem::take(&mut self.lost);
         for (state, before) in window.namespaces() {
             let mut lost = all.remove(&state.netns).unwrap_or_default();
-            if let Some(before) = before.filter(|before| before.routes != state.routes) {
+            if let Some(before) = before.filter(|before| before.routes.rows != state.routes.rows) {
                 let now: BTreeSet<_> = state.routes.iter().map(identity).collect();
                 let gone = before
                     .routes

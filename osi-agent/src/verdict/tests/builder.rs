@@ -10,7 +10,7 @@ use crate::layer::{Window, fold};
 use crate::scope::{Iface, Netns};
 use crate::snapshot::{
     Link, LinkStats, Listener, Mib, Mibs, Neighbour, Neighbours, NetnsState, PortPool, Qdisc,
-    Route, Snapshot,
+    Route, Snapshot, Table,
 };
 use crate::verdict::{Circumstances, FaultMap, Finding, FindingState, History, judge};
 
@@ -67,6 +67,7 @@ impl World {
         let previous = self.now.clone();
         self.now.boot_ns += SECOND;
         self.now.samples.clear();
+        stamp(&mut self.now);
         change(&mut self.now);
         self.seq += 1;
         let window = Window {
@@ -110,6 +111,16 @@ impl World {
         (1..=30)
             .find(|_| self.window(&change).open.is_empty())
             .expect("calm within 30 windows")
+    }
+}
+
+/// Every table is read anew.
+fn stamp(snapshot: &mut Snapshot) {
+    for state in &mut snapshot.namespaces {
+        state.links.read_ns = snapshot.boot_ns;
+        state.drivers.read_ns = snapshot.boot_ns;
+        state.qdiscs.read_ns = snapshot.boot_ns;
+        state.routes.read_ns = snapshot.boot_ns;
     }
 }
 
@@ -171,10 +182,10 @@ pub(super) fn namespace(inode: u32, name: &str) -> NetnsState {
             cookie: u64::from(inode),
             name: Some(name.to_owned()),
         },
-        links: vec![link(ETH0, "eth0")],
-        drivers: Vec::new(),
-        qdiscs: vec![qdisc(ETH0, "eth0")],
-        routes: vec![network, default],
+        links: table(vec![link(ETH0, "eth0")]),
+        drivers: Table::default(),
+        qdiscs: table(vec![qdisc(ETH0, "eth0")]),
+        routes: table(vec![network, default]),
         neighbours: Neighbours::default(),
         mibs,
         listeners: Vec::new(),
@@ -185,6 +196,10 @@ pub(super) fn namespace(inode: u32, name: &str) -> NetnsState {
         time_wait: None,
         fragments: None,
     }
+}
+
+fn table<T>(rows: Vec<T>) -> Table<T> {
+    Table { read_ns: 1, rows }
 }
 
 pub(super) fn link(ifindex: u32, name: &str) -> Link {
