@@ -17,12 +17,17 @@ pub fn fold(window: &Window, unavailable: &dyn Fn(&str) -> Option<String>) -> La
     let mut layers: Vec<LayerReading> = Layer::ALL.iter().map(|layer| empty(*layer)).collect();
     for signal in signals() {
         let reading = &mut layers[signal.layer.index()];
-        if let Some(why) = blindness(signal, window, unavailable) {
+        let missing = missing(signal, unavailable);
+        if let Some(why) = missing.clone().or_else(|| unread(signal, window)) {
             reading.blind.push(Blind {
                 layer: signal.layer,
                 what: signal.id.to_owned(),
                 why,
             });
+            // What else feeds a counter has moved in this window and in no other.
+            if missing.is_none() && is_counter(&signal.read) {
+                read(signal, window, reading);
+            }
             continue;
         }
         // Traffic alone does not tell whether a layer is well.
@@ -74,20 +79,27 @@ fn empty(layer: Layer) -> LayerReading {
     }
 }
 
-/// A signal is blind when a feeder of it is: a probe that is not attached, or a reader that did not answer in this window.
-fn blindness(
-    signal: &Signal,
-    window: &Window,
-    unavailable: &dyn Fn(&str) -> Option<String>,
-) -> Option<String> {
-    let unread = |feeder: &str| {
-        let row = window.now.blind.iter().find(|row| row.what == feeder)?;
-        Some(row.why.clone())
-    };
+/// Why a signal is blind for good: a feeder of it does not work on this host.
+fn missing(signal: &Signal, unavailable: &dyn Fn(&str) -> Option<String>) -> Option<String> {
     signal.fed_by.iter().find_map(|feeder| {
-        let why = unavailable(feeder).or_else(|| unread(feeder))?;
+        let why = unavailable(feeder)?;
         Some(format!("{feeder}: {why}"))
     })
+}
+
+/// Why it is blind in this window: a reader that feeds it did not answer.
+fn unread(signal: &Signal, window: &Window) -> Option<String> {
+    signal.fed_by.iter().find_map(|feeder| {
+        let row = window.now.blind.iter().find(|row| row.what == *feeder)?;
+        Some(format!("{feeder}: {}", row.why))
+    })
+}
+
+const fn is_counter(read: &Read) -> bool {
+    match read {
+        Read::Errors(_) | Read::Drops(_) | Read::Traffic(_) => true,
+        Read::Capacity(_) | Read::Indicator(_) | Read::Latency(_) => false,
+    }
 }
 
 fn read(signal: &'static Signal, window: &Window, reading: &mut LayerReading) {

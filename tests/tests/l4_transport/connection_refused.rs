@@ -67,10 +67,7 @@ fn scenario(test: &str, family: Family) -> Result<()> {
     let told = event_count(&lines, "connect_failed", |event| {
         is_errno(event, libc::ECONNREFUSED, "ECONNREFUSED")
     });
-    stream::ensure(&lines, told == CONNECTS, || {
-        format!("{CONNECTS} connects were refused and the events count {told}")
-    })?;
-    Ok(())
+    stream::ensure_counted(&lines, "refused connects", CONNECTS, told)
 }
 
 /// With the default scope the machine's other namespaces are seen as well, so the finding is looked for by its scope.

@@ -87,7 +87,5 @@ fn works_through(starter: &[&str]) -> Result<()> {
     agent.ensure(complaints.is_empty(), || "the agent complained".to_owned())?;
     let lines = agent.stop()?;
     let told = event_count(&lines, "connect_failed", |_| true);
-    stream::ensure(&lines, told == REFUSED, || {
-        format!("{REFUSED} connects were refused and the events count {told}")
-    })
+    stream::ensure_counted(&lines, "refused connects", REFUSED, told)
 }

@@ -103,7 +103,5 @@ fn the_last_window_is_told() -> Result<()> {
     let told = event_count(&lines, "connect_failed", |event| {
         is_errno(event, libc::ECONNREFUSED, "ECONNREFUSED")
     });
-    stream::ensure(&lines, told == 25, || {
-        format!("25 connects were refused before SIGINT and the events count {told}")
-    })
+    stream::ensure_counted(&lines, "connects refused before SIGINT", 25, told)
 }
