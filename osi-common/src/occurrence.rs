@@ -157,6 +157,9 @@ impl Key {
     /// The code in [`Key::other`]; no reason, errno, phase or state is this large.
     pub const OTHER: u32 = u32::MAX;
 
+    /// The code of a drop on kernels that name no reason (before 5.17), where the packet itself tells it: it had no hop left.
+    pub const NO_HOP_LEFT: u32 = 1;
+
     /// Where occurrences of a kind are counted that found no room of their own. The agent makes these keys before the programs run.
     #[inline(always)]
     pub const fn other(kind: u32, netns: u32) -> Self {

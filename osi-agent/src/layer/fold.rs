@@ -24,7 +24,7 @@ pub fn fold(window: &Window, unavailable: &dyn Fn(&str) -> Option<String>) -> La
                 what: signal.id.to_owned(),
                 why,
             });
-            // What else feeds a counter has moved in this window and in no other.
+            // Its other feeders moved in this window and in no other.
             if missing.is_none() && is_counter(&signal.read) {
                 read(signal, window, reading);
             }

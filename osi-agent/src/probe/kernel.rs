@@ -104,7 +104,9 @@ impl Names {
             return "other".into();
         }
         if self.drop_reasons.is_empty() {
-            return caller::only_reason(function).unwrap_or(UNNAMED).into();
+            return caller::only_reason(function, code)
+                .unwrap_or(UNNAMED)
+                .into();
         }
         self.drop_reasons
             .get(&code)

@@ -5,6 +5,7 @@
 //! life: on a 5.10 kernel each received neighbour message ends in `icmpv6_rcv` with `kfree_skb`.
 
 use crate::layer::Layer;
+use crate::occurrence::Key;
 
 use super::Class;
 
@@ -57,9 +58,14 @@ pub fn layer(symbol: &str) -> Layer {
 
 /// The reason that a function frees packets for, by its later name, on kernels that name none: only where there is but one.
 ///
-/// `nf_hook_slow` frees what a hook's verdict is `NF_DROP` for, and nothing else.
-pub fn only_reason(symbol: &str) -> Option<&'static str> {
-    matches!(function_name(symbol), "nf_hook_slow").then_some("NETFILTER_DROP")
+/// `nf_hook_slow` frees what a hook's verdict is `NF_DROP` for, and nothing else. `ip_forward` and `ip6_forward` free for
+/// several reasons, and look at the hop limit before all that a packet without a hop could meet.
+pub fn only_reason(symbol: &str, code: u32) -> Option<&'static str> {
+    match (function_name(symbol), code) {
+        ("nf_hook_slow", _) => Some("NETFILTER_DROP"),
+        ("ip_forward" | "ip6_forward", Key::NO_HOP_LEFT) => Some("IP_INHDR"),
+        _ => None,
+    }
 }
 
 /// Whether the function is the one that evaluates packet filter rules, so that a `NETFILTER_DROP` from it is certainly

@@ -13,7 +13,11 @@ pub(crate) fn kfree_skb(ctx: BtfTracePointContext) -> i32 {
         return 0;
     };
     let location: u64 = ctx.arg(1);
-    let reason: u32 = if kfree_skb_args() >= 3 { ctx.arg(2) } else { 0 };
+    let reason: u32 = if kfree_skb_args() >= 3 {
+        ctx.arg(2)
+    } else {
+        drops::own_reason(skb)
+    };
     let receiver = if kfree_skb_args() >= 4 {
         Sock::nullable(ctx.arg(3))
     } else {

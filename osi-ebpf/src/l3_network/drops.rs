@@ -45,6 +45,21 @@ pub(crate) fn dropped<C: EbpfContext>(
     }
 }
 
+/// What the packet itself tells of its drop, for kernels that name no reason; 0 where it tells nothing.
+#[inline(always)]
+pub(crate) fn own_reason(skb: Object) -> u32 {
+    let hop_limit_at = match u16::from_be(skb.field(offset!(skb_protocol)).unwrap_or(0)) {
+        ETH_P_IP => 8,
+        ETH_P_IPV6 => 7,
+        _ => return 0,
+    };
+    let left = network_header(skb).and_then(|network| network.probe::<u8>(hop_limit_at));
+    match left {
+        Some(0 | 1) => Key::NO_HOP_LEFT,
+        Some(_) | None => 0,
+    }
+}
+
 /// Whose packet it is: the receiving socket's namespace, else that of the device it arrived on, else its own socket's, else its
 /// device's, else its route's.
 ///

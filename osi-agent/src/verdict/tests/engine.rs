@@ -3,8 +3,7 @@
 use osi_common::layer::Layer;
 
 use super::builder::{
-    CLIENT, SECOND, World, drop_packets, far, finding, mib, near, occur, open, peer, pool, root,
-    state, traffic,
+    CLIENT, SECOND, World, far, finding, mib, near, occur, open, peer, pool, root, state, traffic,
 };
 use crate::snapshot::{Blind, Mib, Snapshot, Softnet};
 use crate::verdict::{
@@ -67,24 +66,6 @@ fn a_reader_that_is_late_makes_no_window_clear() {
     let map = world.windows(10, |s| s.blind = vec![late.clone()]);
     assert_eq!(open(&map), ["no_route"], "nobody saw it end");
     assert_eq!(world.until_calm(|s| s.blind.clear()), 5);
-}
-
-#[test]
-fn what_a_program_counted_is_told_while_a_reader_is_late() {
-    let mut world = World::new();
-    let map = world.window(|s| {
-        s.blind = vec![Blind {
-            layer: Layer::L3,
-            what: "mibs".to_owned(),
-            why: "timed out".to_owned(),
-        }];
-        drop_packets(s, CLIENT, "IP_INHDR", "ip_forward", 20);
-    });
-    let mut layers = map.layers.iter();
-    let l3 = layers.find(|row| row.layer == "L3").expect("L3");
-    let counted = l3.counters.iter().find(|row| row.id == "hops_exhausted");
-    assert_eq!(counted.map(|row| row.delta), Some(20));
-    assert!(l3.blind.iter().any(|row| row.what == "hops_exhausted"));
 }
 
 #[test]

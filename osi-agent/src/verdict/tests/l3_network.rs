@@ -2,12 +2,13 @@
 
 use core::net::{IpAddr, Ipv6Addr};
 
+use osi_common::layer::Layer;
 use osi_common::occurrence::Kind;
 
 use super::builder::{
     CLIENT, ETH0, World, drop_packets, far, finding, mib, near, open, root, sample, state, traffic,
 };
-use crate::snapshot::{Gauge, Mib, Route, Snapshot};
+use crate::snapshot::{Blind, Gauge, Mib, Route, Snapshot};
 use crate::verdict::{Confidence, Severity};
 
 #[test]
@@ -73,6 +74,25 @@ fn a_host_without_ipv6_is_healthy() {
     // Nor does a network of its own make it one that reaches the world.
     world.window(|s| state(s, CLIENT).routes.push(v6(64)));
     assert_eq!(open(&world.windows(10, noise)), [""; 0]);
+}
+
+#[test]
+fn what_one_reader_counted_is_told_while_another_is_late() {
+    let mut world = World::new();
+    world.window(|s| state(s, CLIENT).routes.push(v6(0)));
+    let map = world.window(|s| {
+        s.blind = vec![Blind {
+            layer: Layer::L3,
+            what: "routes".to_owned(),
+            why: "timed out".to_owned(),
+        }];
+        mib(s, CLIENT, Mib::Ip6OutNoRoutes, 20);
+    });
+    let mut layers = map.layers.iter();
+    let l3 = layers.find(|row| row.layer == "L3").expect("L3");
+    let counted = l3.counters.iter().find(|row| row.id == "ip6_routeless");
+    assert_eq!(counted.map(|row| row.delta), Some(20));
+    assert!(l3.blind.iter().any(|row| row.what == "ip6_routeless"));
 }
 
 #[test]
