@@ -24,4 +24,6 @@ mod packet_filtered;
 
 mod properties;
 
+mod rows;
+
 mod table;
