@@ -1,12 +1,15 @@
 //! Packets whose IP header cannot be right, and senders that cannot be.
 
+use std::collections::BTreeSet;
+
+use osi_common::drop::UNNAMED;
 use osi_common::layer::Layer;
 
 use super::hops;
 use crate::layer::drops::drops;
 use crate::layer::{Amount, Read, Source, Unit, Window, rows};
 use crate::scope::{Scope, ScopeKind};
-use crate::snapshot::Mib;
+use crate::snapshot::{DropKey, Mib};
 
 rows! { Layer::L3;
     IP_MALFORMED: "Packets dropped because their IP header has a wrong version, length or checksum; not those that had no hop left." {
@@ -40,12 +43,32 @@ pub const MARTIAN: [&str; 4] = [
     "IP_LOCAL_SOURCE",
 ];
 
-/// The counters include packets without a hop, which are no fault of the header.
+/// The functions that look at headers first; before 5.17 they name no reason.
+const RECEIVERS: [&str; 2] = ["ip_rcv_core", "ip6_rcv_core"];
+
+/// Whether a drop may be one of what [`IP_MALFORMED`] counts.
+fn may_be_malformed(key: &DropKey) -> bool {
+    let named = MALFORMED.contains(&&*key.reason);
+    let unnamed = RECEIVERS.contains(&&*key.function) && &*key.reason == UNNAMED;
+    (named || unnamed) && !hops::is_exhausted(&key.reason, &key.function)
+}
+
+/// The counters include packets without a hop, which are no fault of the header. As counters and drops are read one
+/// after the other, the difference says something only where a drop of another kind was seen.
 fn header_errors(window: &Window, rows: &mut Vec<Amount>) {
     let mut expired = Vec::new();
     hops::exhausted(window, &mut expired);
+    let drops = window.now.kernel.drops.keys();
+    let seen: BTreeSet<_> = drops
+        .filter(|key| may_be_malformed(key))
+        .map(|key| key.netns)
+        .collect();
     for (state, _) in window.namespaces() {
         let scope = Scope::netns(&state.netns);
+        if !seen.contains(&state.netns.inode) {
+            rows.push(Amount { scope, delta: 0 });
+            continue;
+        }
         let counted = [
             Mib::IpInHdrErrors,
             Mib::IpInTruncatedPkts,
