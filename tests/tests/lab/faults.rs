@@ -283,9 +283,11 @@ fn random_loss_makes_segments_be_sent_again() -> Result<()> {
     drop(server);
     let again = counters::snmp(&lab.client, "TcpRetransSegs")?;
     let sent = counters::snmp(&lab.client, "TcpOutSegs")?;
-    let ratio = again as f64 / sent as f64;
+    let ratio = dropped as f64 / sent as f64;
+    // What is lost with the connection's last flight is sent again after the counters are read. More may be sent again than
+    // was lost: a sender that gets no processor in time takes what is on its way for lost.
     ensure!(
-        (0.03..0.10).contains(&ratio),
+        (0.03..0.10).contains(&ratio) && again as f64 >= 0.8 * dropped as f64,
         "{dropped} of {sent} segments were dropped and {again} sent again"
     );
     Ok(())
