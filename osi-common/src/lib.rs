@@ -8,6 +8,8 @@ pub mod layer;
 
 pub mod occurrence;
 
+pub mod icmp;
+
 pub mod interface;
 
 pub mod handshake;

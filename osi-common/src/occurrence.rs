@@ -1,4 +1,4 @@
-//! Things that happen and are counted: drops, connects, failures, retransmits, resets.
+//! Things that happen and are counted: drops, connects, failures, retransmits, resets, ICMP errors.
 //!
 //! Every hook reports through one map of [`Key`] → [`Count`] (per CPU): that map is the truth.
 //! A few occurrences are also sent to the ring as [`Sample`]s, to show a flow, a process, an interface;
@@ -34,11 +34,15 @@ pub enum Kind {
     ResetReceived = 11,
     /// An established connection ended (… → CLOSE). Code: `sk_err`, 0 for a clean close.
     Closed = 12,
+    /// An ICMP or ICMPv6 error came in on an interface. Code: [`crate::icmp::number`].
+    IcmpErrorReceived = 13,
+    /// An ICMP or ICMPv6 error left by an interface. Code: as above.
+    IcmpErrorSent = 14,
 }
 
 impl Kind {
     /// All kinds, in numeric order.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::Drop,
         Self::Connect,
         Self::Connected,
@@ -51,6 +55,8 @@ impl Kind {
         Self::ResetSent,
         Self::ResetReceived,
         Self::Closed,
+        Self::IcmpErrorReceived,
+        Self::IcmpErrorSent,
     ];
 
     /// The kind with this number, if this build knows it.
@@ -103,7 +109,7 @@ kernel_struct! {
     pub struct Key {
         /// A [`Kind`] as number.
         pub kind: u32,
-        /// Reason, errno, phase or state: see [`Kind`].
+        /// Reason, errno, phase, state or ICMP message: see [`Kind`].
         pub code: u32,
         /// Inode number of the network namespace; 0 when it is not known.
         pub netns: u32,
@@ -142,6 +148,8 @@ kernel_struct! {
         pub local: [u8; 16],
         /// Remote address: IPv4 in the first four bytes.
         pub remote: [u8; 16],
+        /// Who sent the ICMP error, of which the addresses above and the ports below are the packet that it answers; zeros otherwise.
+        pub sender: [u8; 16],
         /// Local port, host order.
         pub local_port: u16,
         /// Remote port, host order.

@@ -98,6 +98,8 @@ kernel_struct! {
     pub struct Settings {
         /// Watch only this network namespace (inode number); 0 watches all.
         pub netns: u32,
+        /// The namespace whose interfaces carry the packet programs (inode number): a packet does not tell its own.
+        pub home: u32,
         /// Number of arguments of the `kfree_skb` tracepoint: 2, 3 (reason) or 4 (receiving socket).
         pub kfree_skb_args: u32,
         /// Number of arguments of the `tcp_send_reset` tracepoint: 2, or 3 (reason).

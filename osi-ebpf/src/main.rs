@@ -31,6 +31,7 @@ mod l2_data_link {
 
 mod l3_network {
     pub(crate) mod drops;
+    pub(crate) mod icmp;
 }
 
 mod l4_transport {
@@ -38,6 +39,7 @@ mod l4_transport {
 }
 
 mod shared {
+    pub(crate) mod ip;
     pub(crate) mod occurrence;
     pub(crate) mod own;
     pub(crate) mod read;

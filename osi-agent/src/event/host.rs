@@ -158,6 +158,7 @@ fn event(
         layer: layer.id().to_owned(),
         netns: Some(netns.clone()),
         flow: None,
+        sender: None,
         iface: Some(iface.clone()),
         process: None,
         errno: None,

@@ -1,10 +1,11 @@
-//! Events of the eBPF maps: connects that failed, segments sent again, resets, drops.
+//! Events of the eBPF maps: connects that failed, segments sent again, resets, ICMP errors, drops.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use osi_common::drop::{self, Class};
+use osi_common::icmp;
 use osi_common::layer::Layer;
 use osi_common::occurrence::{Count, Key, Kind, Phase, Sample};
 
@@ -19,7 +20,7 @@ const FRAGMENT_FUNCTION: &str = "skb_release_data";
 
 /// Events of everything but drops.
 pub(super) fn occurrences(window: &Window, names: &Names) -> Vec<Event> {
-    let mut groups: BTreeMap<(u32, u32, u32, u32), (EventKind, u64)> = BTreeMap::new();
+    let mut groups: BTreeMap<Identity, ((EventKind, Layer), u64)> = BTreeMap::new();
     for (key, now) in &window.now.kernel.occurrences {
         if let (Some(kind), Some(delta)) = (
             kind_of(key),
@@ -36,7 +37,7 @@ pub(super) fn occurrences(window: &Window, names: &Names) -> Vec<Event> {
             .push(sample);
     }
     let mut events = Vec::new();
-    for (identity, (kind, total)) in groups {
+    for (identity, ((kind, layer), total)) in groups {
         let (raw_kind, code, netns, ifindex) = identity;
         let Some(netns) = namespace(window, names, netns) else {
             continue;
@@ -44,7 +45,7 @@ pub(super) fn occurrences(window: &Window, names: &Names) -> Vec<Event> {
         let (errno, reason) = detail(raw_kind, code, names);
         for (sample, count) in spread(total, samples.get(&identity).map_or(&[][..], Vec::as_slice))
         {
-            let blank = blank(window, names, sample.copied(), kind, Layer::L4, count);
+            let blank = blank(window, names, sample.copied(), kind, layer, count);
             let iface = iface(window, netns.as_ref(), ifindex);
             events.push(Event {
                 netns: netns.clone(),
@@ -138,18 +139,22 @@ fn growth(now: &Count, before: Option<&Count>) -> Option<u64> {
     (delta > 0).then_some(delta)
 }
 
-/// What is rate-limited together.
-fn identity(key: &Key) -> (u32, u32, u32, u32) {
+/// What is rate-limited together: kind, code, namespace, interface.
+type Identity = (u32, u32, u32, u32);
+
+fn identity(key: &Key) -> Identity {
     (key.kind, key.code, key.netns, key.ifindex)
 }
 
-fn kind_of(key: &Key) -> Option<EventKind> {
+fn kind_of(key: &Key) -> Option<(EventKind, Layer)> {
     match Kind::from_u32(key.kind)? {
-        Kind::PortExhausted => Some(EventKind::PortExhausted),
-        Kind::ConnectFailed => Some(EventKind::ConnectFailed),
-        Kind::Retransmit | Kind::RetransmitSynack => Some(EventKind::Retransmit),
-        Kind::ResetSent => Some(EventKind::ResetSent),
-        Kind::ResetReceived => Some(EventKind::ResetReceived),
+        Kind::PortExhausted => Some((EventKind::PortExhausted, Layer::L4)),
+        Kind::ConnectFailed => Some((EventKind::ConnectFailed, Layer::L4)),
+        Kind::Retransmit | Kind::RetransmitSynack => Some((EventKind::Retransmit, Layer::L4)),
+        Kind::ResetSent => Some((EventKind::ResetSent, Layer::L4)),
+        Kind::ResetReceived => Some((EventKind::ResetReceived, Layer::L4)),
+        Kind::IcmpErrorReceived => Some((EventKind::IcmpErrorReceived, Layer::L3)),
+        Kind::IcmpErrorSent => Some((EventKind::IcmpErrorSent, Layer::L3)),
         // Drops have names for keys; the others are normal life, counted in the map's signals.
         Kind::Drop
         | Kind::Connect
@@ -179,6 +184,10 @@ fn detail(kind: u32, code: u32, names: &Names) -> (Option<String>, Option<String
             (names.reset_reason)(code).map(|name| safe(&name).into_owned()),
         ),
         Some(Kind::ResetReceived) => (None, Some(tcp_state(code))),
+        Some(Kind::IcmpErrorReceived | Kind::IcmpErrorSent) => (
+            None,
+            icmp::message(code).map(|message| message.name.replace(' ', "_")),
+        ),
         Some(_) | None => (None, None),
     }
 }
@@ -264,6 +273,7 @@ fn blank(
         layer: layer.id().to_owned(),
         netns: None,
         flow: sample.and_then(flow),
+        sender: sample.and_then(sender),
         iface: None,
         process: sample.filter(|sample| sample.pid != 0).map(|sample| Actor {
             pid: sample.pid,
@@ -300,6 +310,11 @@ fn flow(sample: &Sample) -> Option<Flow> {
         dport: port(sample.remote_port),
         proto,
     })
+}
+
+fn sender(sample: &Sample) -> Option<String> {
+    let known = sample.family != 0 && sample.sender != [0; 16];
+    known.then(|| address_of(sample.family, &sample.sender).to_string())
 }
 
 /// An address as the programs store it: IPv4 in the first four bytes.

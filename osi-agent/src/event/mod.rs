@@ -41,6 +41,10 @@ pub enum EventKind {
     ResetSent,
     /// A TCP reset arrived; the reason is the state that it ended.
     ResetReceived,
+    /// An ICMP error came in on an interface; the reason is what it says, by its name in the RFC.
+    IcmpErrorReceived,
+    /// An ICMP error left by an interface; the reason is what it says, by its name in the RFC.
+    IcmpErrorSent,
     /// The kernel dropped a packet.
     Drop,
     /// A neighbour did not answer address resolution.
@@ -58,6 +62,8 @@ impl EventKind {
             Self::Retransmit => "retransmit",
             Self::ResetSent => "reset_sent",
             Self::ResetReceived => "reset_received",
+            Self::IcmpErrorReceived => "icmp_error_received",
+            Self::IcmpErrorSent => "icmp_error_sent",
             Self::Drop => "drop",
             Self::NeighborFailed => "neighbor_failed",
             Self::LinkChanged => "link_changed",
@@ -76,13 +82,15 @@ pub struct Event {
     pub netns: Option<Netns>,
     /// The flow; null where none was sampled.
     pub flow: Option<Flow>,
+    /// Who sent the ICMP error; null for other kinds, and where none was sampled.
+    pub sender: Option<String>,
     /// Interface; null where the occurrence has none.
     pub iface: Option<Iface>,
     /// The process, only where it is certain to be the actor.
     pub process: Option<Actor>,
     /// Error as the application sees it, by name.
     pub errno: Option<String>,
-    /// Reason, phase or state, by kind.
+    /// Reason, phase, state or message, by kind.
     pub reason: Option<String>,
     /// Class of a drop reason: policy, capacity, corruption, config, peer or unclassified.
     pub class: Option<String>,
@@ -95,7 +103,7 @@ pub struct Event {
     pub at: String,
 }
 
-/// A flow: `src` is the socket's own end; for a dropped packet, the packet's source.
+/// A flow: `src` is the socket's own end; for a dropped packet, or one that an ICMP error answers, the packet's source.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Flow {
     /// Source address.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use osi_common::icmp;
 use osi_common::occurrence::{Count, Key, Kind, Phase, Sample};
 
 use super::{Clock, Event, EventKind, Names, events};
@@ -119,6 +120,7 @@ fn sample(key: Key, at_ns: u64) -> Sample {
         family: libc::AF_INET as u16,
         local: [0; 16],
         remote,
+        sender: [0; 16],
         local_port: 0,
         remote_port: 443,
         protocol: libc::IPPROTO_TCP as u32,
@@ -262,6 +264,46 @@ fn an_unknown_namespace_is_out_of_a_limited_scope_only() {
     assert_eq!(
         (all[0].netns.as_ref(), all[0].count, all[0].errno.as_deref()),
         (None, 2, Some("ECONNREFUSED"))
+    );
+}
+
+#[test]
+fn an_icmp_error_names_its_sender_and_the_packet_that_it_answers() {
+    let (previous, mut now) = quiet();
+    let host_unreachable = icmp::number(false, 3, 1).expect("an error");
+    let received = Key {
+        ifindex: 2,
+        ..key(Kind::IcmpErrorReceived, host_unreachable, WEB)
+    };
+    now.kernel.occurrences.insert(received, counted(3));
+    let mut sender = [0; 16];
+    sender[..4].copy_from_slice(&[10, 0, 0, 254]);
+    let pid = 0;
+    now.samples = vec![Sample {
+        sender,
+        pid,
+        ..sample(received, 1_200)
+    }];
+    let events = told(&previous, &now, true);
+    let [event] = events.as_slice() else {
+        panic!("one event, not {events:?}")
+    };
+    assert_eq!(
+        (event.kind, event.count, event.layer.as_str()),
+        (EventKind::IcmpErrorReceived, 3, "L3")
+    );
+    assert_eq!(
+        (event.reason.as_deref(), event.sender.as_deref()),
+        (Some("host_unreachable"), Some("10.0.0.254"))
+    );
+    let flow = event.flow.as_ref().expect("sampled");
+    assert_eq!(
+        (flow.dst.as_deref(), flow.dport),
+        (Some("10.0.0.9"), Some(443))
+    );
+    assert_eq!(
+        event.iface.as_ref().map(|iface| iface.name.as_str()),
+        Some("eth0")
     );
 }
 

@@ -4,7 +4,7 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::collections::BTreeMap;
 
 use osi_common::handshake::{Peer, PeerKey};
-use osi_common::occurrence::{Count, Kind};
+use osi_common::occurrence::{Count, Key, Kind};
 
 use super::Amount;
 use crate::scope::{Netns, Scope};
@@ -163,7 +163,7 @@ impl<'a> Window<'a> {
     pub fn occurrences(
         &self,
         kind: Kind,
-    ) -> impl Iterator<Item = (&'a Netns, u32, Count)> + use<'a> {
+    ) -> impl Iterator<Item = (&'a Netns, &'a Key, Count)> + use<'a> {
         let (previous, window) = (self.previous, *self);
         self.now
             .kernel
@@ -183,7 +183,7 @@ impl<'a> Window<'a> {
                     segments: count.segments.saturating_sub(before.segments),
                     sampled: 0,
                 };
-                (delta.count > 0).then_some((netns, key.code, delta))
+                (delta.count > 0).then_some((netns, key, delta))
             })
     }
 
@@ -202,7 +202,10 @@ impl<'a> Window<'a> {
         wanted: fn(u32) -> bool,
     ) -> impl Iterator<Item = Amount> + use<'a> {
         let mut rows: BTreeMap<u32, Amount> = BTreeMap::new();
-        for (netns, _, count) in self.occurrences(kind).filter(|(_, code, _)| wanted(*code)) {
+        for (netns, _, count) in self
+            .occurrences(kind)
+            .filter(|(_, key, _)| wanted(key.code))
+        {
             let row = rows.entry(netns.inode).or_insert_with(|| Amount {
                 scope: Scope::netns(netns),
                 delta: 0,

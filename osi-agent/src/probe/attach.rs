@@ -70,6 +70,7 @@ impl Probes {
             } else {
                 0
             },
+            home: options.home.netns.inode,
             kfree_skb_args: types.tracepoint_arguments("kfree_skb").unwrap_or(0),
             tcp_send_reset_args: types.tracepoint_arguments("tcp_send_reset").unwrap_or(0),
             tcp_retransmit_args: types

@@ -188,7 +188,14 @@ pub static PROBES: &[Probe] = &[
             },
         ],
         fields: &[],
-        feeds: &["packets", "bytes", "burst_peak_rx", "burst_peak_tx"],
+        feeds: &[
+            "packets",
+            "bytes",
+            "burst_peak_rx",
+            "burst_peak_tx",
+            "icmp_error_received",
+            "icmp_error_sent",
+        ],
     },
     Probe {
         name: "xdp",

@@ -81,6 +81,12 @@ mibs! {
     Ip6OutRequests = "snmp6" "" "Ip6OutRequests",
     /// ICMP destination unreachable received.
     IcmpInDestUnreachs = "snmp" "Icmp" "InDestUnreachs",
+    /// ICMPv6 destination unreachable received.
+    Icmp6InDestUnreachs = "snmp6" "" "Icmp6InDestUnreachs",
+    /// ICMP time exceeded received.
+    IcmpInTimeExcds = "snmp" "Icmp" "InTimeExcds",
+    /// ICMPv6 time exceeded received.
+    Icmp6InTimeExcds = "snmp6" "" "Icmp6InTimeExcds",
     /// UDP datagrams dropped for a full receive buffer.
     UdpRcvbufErrors = "snmp" "Udp" "RcvbufErrors",
     /// UDP datagrams to a port nobody listens on.

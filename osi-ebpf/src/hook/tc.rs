@@ -4,6 +4,7 @@ use aya_ebpf::{macros::classifier, programs::TcContext};
 use osi_common::interface::Direction;
 
 use crate::l2_data_link::traffic;
+use crate::l3_network::icmp;
 
 /// `TCX_NEXT` and `TC_ACT_UNSPEC`: go on with the next program or filter.
 const NEXT: i32 = -1;
@@ -11,11 +12,13 @@ const NEXT: i32 = -1;
 #[classifier]
 pub(crate) fn osi_tc_ingress(ctx: TcContext) -> i32 {
     traffic::packet(&ctx, Direction::Rx);
+    icmp::packet(&ctx, Direction::Rx);
     NEXT
 }
 
 #[classifier]
 pub(crate) fn osi_tc_egress(ctx: TcContext) -> i32 {
     traffic::packet(&ctx, Direction::Tx);
+    icmp::packet(&ctx, Direction::Tx);
     NEXT
 }

@@ -14,7 +14,11 @@ use osi_common::interface::{
 };
 use osi_common::occurrence::Health;
 
-use crate::shared::own::{bump, note};
+use crate::shared::{
+    ip::{ETH_HEADER, ETH_P_IP, ETH_P_IPV6},
+    own::{bump, note},
+    read::within,
+};
 
 /// Writer: the agent, when it attaches. Reader: the packet programs. Interface index → slot + 1; 0 is no slot.
 #[map]
@@ -31,10 +35,6 @@ static BURSTS: Array<Bursts> = Array::with_max_entries(SLOTS * 2, 0);
 /// Writer: XDP. Reader: the agent, each window. One row per slot.
 #[map]
 static FRAMES: PerCpuArray<Frames> = PerCpuArray::with_max_entries(SLOTS, 0);
-
-const ETH_HEADER: usize = 14;
-const ETH_P_IP: u16 = 0x0800;
-const ETH_P_IPV6: u16 = 0x86dd;
 
 /// Counts a packet at tc.
 #[inline(always)]
@@ -143,12 +143,7 @@ fn plausible(ctx: &XdpContext) -> bool {
 
 #[inline(always)]
 fn load<T: Copy>(ctx: &XdpContext, offset: usize) -> Option<T> {
-    let start = ctx.data() + offset;
-    if start + size_of::<T>() > ctx.data_end() {
-        return None;
-    }
-    // SAFETY: the bounds were checked just above, as the verifier demands. The type is an array of bytes: any alignment does.
-    Some(unsafe { core::ptr::read_unaligned(start as *const T) })
+    within(ctx.data(), ctx.data_end(), offset)
 }
 
 #[inline(always)]

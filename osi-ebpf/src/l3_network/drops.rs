@@ -4,18 +4,13 @@ use aya_ebpf::EbpfContext;
 use osi_common::occurrence::{Key, Kind, Sample};
 
 use crate::shared::{
+    ip::{self, ETH_P_IP, ETH_P_IPV6},
     occurrence::{count, send},
     read::Object,
     rodata::{in_scope, offset},
-    sock::{Sock, netns_of, put_v4},
+    sock::{Sock, netns_of},
 };
 
-const ETH_P_IP: u16 = 0x0800;
-const ETH_P_IPV6: u16 = 0x86dd;
-const AF_INET: u16 = 2;
-const AF_INET6: u16 = 10;
-const IPPROTO_TCP: u8 = 6;
-const IPPROTO_UDP: u8 = 17;
 /// `SKB_DST_PTRMASK`: the low bits of `_skb_refdst` are flags.
 const DST_MASK: u64 = !1;
 
@@ -141,33 +136,7 @@ pub(crate) fn describe(skb: Object, sample: &mut Sample) {
     let Some(network) = network_header(skb) else {
         return;
     };
-    if ethertype == ETH_P_IP {
-        let Some(header) = network.probe::<[u8; 20]>(0) else {
-            return;
-        };
-        sample.family = AF_INET;
-        put_v4(
-            &mut sample.local,
-            u32::from_ne_bytes([header[12], header[13], header[14], header[15]]),
-        );
-        put_v4(
-            &mut sample.remote,
-            u32::from_ne_bytes([header[16], header[17], header[18], header[19]]),
-        );
-        sample.protocol = u32::from(header[9]);
-        // Only the first fragment carries ports.
-        let fragment_offset = u16::from_be_bytes([header[6], header[7]]) & 0x1fff;
-        if fragment_offset == 0 {
-            ports(network, u32::from(header[0] & 0x0f) * 4, header[9], sample);
-        }
-    } else if ethertype == ETH_P_IPV6 {
-        sample.family = AF_INET6;
-        sample.local = network.probe(8).unwrap_or_default();
-        sample.remote = network.probe(24).unwrap_or_default();
-        let next_header: u8 = network.probe(6).unwrap_or(0);
-        sample.protocol = u32::from(next_header);
-        ports(network, 40, next_header, sample);
-    }
+    ip::describe(network, ethertype, sample);
 }
 
 #[inline(always)]
@@ -178,14 +147,4 @@ fn network_header(skb: Object) -> Option<Object> {
         return None;
     }
     Object::untyped((head(skb)?.address() + u64::from(offset)) as *const u8)
-}
-
-#[inline(always)]
-fn ports(network: Object, offset: u32, protocol: u8, sample: &mut Sample) {
-    if protocol != IPPROTO_TCP && protocol != IPPROTO_UDP {
-        return;
-    }
-    let [a, b, c, d] = network.probe::<[u8; 4]>(offset).unwrap_or_default();
-    sample.local_port = u16::from_be_bytes([a, b]);
-    sample.remote_port = u16::from_be_bytes([c, d]);
 }

@@ -100,6 +100,7 @@ pub(crate) fn send<C: EbpfContext>(ctx: &C, key: &Key, fill: impl FnOnce(&mut Sa
         family: 0,
         local: [0; 16],
         remote: [0; 16],
+        sender: [0; 16],
         local_port: 0,
         remote_port: 0,
         protocol: 0,

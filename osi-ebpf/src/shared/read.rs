@@ -1,12 +1,84 @@
-//! Bounded reads of kernel memory: the only place where kernel pointers are followed.
+//! Bounded reads of kernel memory and of packets: the only place where kernel pointers are followed.
 //!
 //! Only the fields of a tracepoint's own argument are read by dereference. What a field points to is read through the helper,
 //! which checks the address and catches every fault: a pointer field may hold something else (`skb->dev` is a UDP socket's
 //! scratch space while a datagram is queued), and on kernels before "bpf: Ensure main program has an extable" (6.5) a
 //! dereference that faults in a program with subprograms is a panic, not a zero.
 
-use aya_ebpf::helpers::bpf_probe_read_kernel;
+use core::mem::MaybeUninit;
+
+use aya_ebpf::{
+    EbpfContext as _,
+    bindings::bpf_hdr_start_off::BPF_HDR_START_NET,
+    helpers::{bpf_probe_read_kernel, bpf_skb_load_bytes_relative},
+    programs::TcContext,
+};
 use osi_common::offsets::ABSENT;
+
+/// Bytes that can be asked for by their place.
+pub(crate) trait Bytes: Copy {
+    /// What lies there; `None` beyond the end. `T` is made of bytes.
+    fn bytes<T: Copy>(self, offset: u32) -> Option<T>;
+}
+
+impl Bytes for Object {
+    #[inline(always)]
+    fn bytes<T: Copy>(self, offset: u32) -> Option<T> {
+        self.probe(offset)
+    }
+}
+
+/// Bytes of a packet's first buffer, which lies between two addresses of its context: a bounds check, and no call.
+#[inline(always)]
+pub(crate) fn within<T: Copy>(data: usize, data_end: usize, offset: usize) -> Option<T> {
+    let start = data + offset;
+    if start + size_of::<T>() > data_end {
+        return None;
+    }
+    // SAFETY: the bounds were checked just above, as the verifier demands. The type is an array of bytes: any alignment does.
+    Some(unsafe { core::ptr::read_unaligned(start as *const T) })
+}
+
+/// A place in a packet at tc, counted from its network header: that is where the stack says it is, with or without a frame
+/// around it. Only what lies in the packet's first buffer is seen; headers do.
+#[derive(Clone, Copy)]
+pub(crate) struct NetworkHeader<'a> {
+    packet: &'a TcContext,
+    offset: u32,
+}
+
+impl<'a> NetworkHeader<'a> {
+    /// Its beginning.
+    #[inline(always)]
+    pub(crate) fn of(packet: &'a TcContext) -> Self {
+        Self { packet, offset: 0 }
+    }
+
+    /// A place behind it.
+    #[inline(always)]
+    pub(crate) fn at(self, offset: u32) -> Self {
+        Self { offset, ..self }
+    }
+}
+
+impl Bytes for NetworkHeader<'_> {
+    #[inline(always)]
+    fn bytes<T: Copy>(self, offset: u32) -> Option<T> {
+        let mut value = MaybeUninit::<T>::uninit();
+        // SAFETY: the helper writes exactly the bytes of the value, zeros where there are none, and checks the place itself.
+        let refused = unsafe {
+            bpf_skb_load_bytes_relative(
+                self.packet.as_ptr(),
+                self.offset + offset,
+                value.as_mut_ptr().cast(),
+                size_of::<T>() as u32,
+                BPF_HDR_START_NET,
+            )
+        };
+        // SAFETY: written by the helper. Every caller asks for bytes or arrays of them, of which all values are valid.
+        (refused == 0).then(|| unsafe { value.assume_init() })
+    }
+}
 
 /// A pointer to a kernel object.
 #[derive(Clone, Copy)]

@@ -10,6 +10,7 @@ pub(crate) static OFFSETS: Offsets = Offsets::NONE;
 #[unsafe(no_mangle)]
 static SETTINGS: Settings = Settings {
     netns: 0,
+    home: 0,
     kfree_skb_args: 0,
     tcp_send_reset_args: 0,
     tcp_retransmit_args: 0,
@@ -34,6 +35,12 @@ pub(crate) fn load(value: *const u32) -> u32 {
 #[inline(always)]
 pub(crate) fn watched_netns() -> u32 {
     load(&raw const SETTINGS.netns)
+}
+
+/// The namespace whose interfaces carry the packet programs.
+#[inline(always)]
+pub(crate) fn home_netns() -> u32 {
+    load(&raw const SETTINGS.home)
 }
 
 /// Whether an occurrence in this namespace is in scope.

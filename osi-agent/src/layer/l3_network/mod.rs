@@ -1,4 +1,4 @@
-//! L3: packets without a route or a hop, packet filters, headers, fragments.
+//! L3: packets without a route or a hop, what ICMP says of them, packet filters, headers, fragments.
 
 use super::Topic;
 
@@ -7,6 +7,8 @@ pub mod fragments;
 pub mod headers;
 
 pub mod hops;
+
+pub mod icmp;
 
 pub mod netfilter;
 
@@ -17,6 +19,7 @@ pub(super) static TOPICS: &[Topic] = &[
     routes::SIGNALS,
     hops::SIGNALS,
     headers::SIGNALS,
+    icmp::SIGNALS,
     netfilter::SIGNALS,
     fragments::SIGNALS,
 ];

@@ -117,15 +117,6 @@ rows! { Layer::L3;
         since: "2.6",
         read: Read::Traffic(|window, rows| rows.extend(window.mib_rows(Mib::Ip6OutRequests))),
     }
-    ICMP_UNREACHABLE_RECEIVED: "ICMP destination unreachable messages received." {
-        id: "icmp_unreachable_received",
-        unit: Unit::Events,
-        source: Source::Proc,
-        scope: ScopeKind::Netns,
-        fed_by: &["mibs"],
-        since: "2.6",
-        read: Read::Errors(|window, rows| rows.extend(window.mib_rows(Mib::IcmpInDestUnreachs))),
-    }
 }
 
 fn ip6_routeless(window: &Window, rows: &mut Vec<Amount>) {

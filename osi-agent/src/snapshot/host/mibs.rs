@@ -118,6 +118,8 @@ UdpLite: 8 8
         for mib in [
             Mib::TcpOutSegs,
             Mib::IpInReceives,
+            Mib::IcmpInDestUnreachs,
+            Mib::IcmpInTimeExcds,
             Mib::ListenOverflows,
             Mib::UdpRcvbufErrors,
         ] {

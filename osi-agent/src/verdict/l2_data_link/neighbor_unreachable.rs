@@ -206,7 +206,7 @@ fn swept(netns: &Netns, silent: &[Sighting]) -> Vec<Sighting> {
 /// Connects that ended with EHOSTUNREACH, by address. The peer map counts ENETUNREACH with them: the errno must have been seen.
 fn victims(facts: &Facts, netns: &Netns) -> BTreeMap<IpAddr, u64> {
     let mut failures = facts.window.occurrences(Kind::ConnectFailed);
-    if !failures.any(|(found, errno, _)| found == netns && errno == EHOSTUNREACH) {
+    if !failures.any(|(found, key, _)| found == netns && key.code == EHOSTUNREACH) {
         return BTreeMap::new();
     }
     let mut victims = BTreeMap::new();

@@ -250,6 +250,7 @@ pub(super) fn sample(
         family,
         local: local_bytes,
         remote: remote_bytes,
+        sender: [0; 16],
         local_port: local.1,
         remote_port: remote.1,
         protocol: 6,

@@ -1,0 +1,159 @@
+//! ICMP and ICMPv6 errors on an interface: which, from whom, and about which packet.
+//!
+//! Per packet: two comparisons, and for packets as short as errors are, a look at the frame. No map is asked for what is no
+//! error, and no helper where the frame is Ethernet's.
+//!
+//! A packet is counted on each interface that it passes, under that interface. What comes in on lo is this host's answer to
+//! itself, which left by lo before: two kinds, so that neither is counted twice. A frame of a VLAN passes the VLAN's own
+//! interface, too, and is left to it.
+
+use aya_ebpf::programs::TcContext;
+use osi_common::icmp;
+use osi_common::interface::Direction;
+use osi_common::occurrence::{Key, Kind, Sample};
+
+use crate::shared::{
+    ip::{ETH_HEADER, ETH_P_IP, ETH_P_IPV6, describe, header_bytes, is_first, source_v4},
+    occurrence::{count, send},
+    read::{Bytes as _, NetworkHeader, within},
+    rodata::home_netns,
+    sock::put_v4,
+};
+
+const IPPROTO_ICMP: u8 = 1;
+const IPPROTO_ICMPV6: u8 = 58;
+/// Where the IPv4 header says what follows.
+const PROTOCOL: usize = 9;
+/// Where the IPv6 header does.
+const NEXT_HEADER: usize = 6;
+/// Bytes of the ICMP header; what follows is the packet that the message answers.
+const HEADER: u32 = 8;
+const V6_HEADER: u32 = 40;
+/// An error quotes a packet up to this length (RFC 1812 4.3.2.3, RFC 4443 2.4), with a frame's header and VLAN tags.
+const LONGEST: u32 = 576 + FRAME;
+const LONGEST_V6: u32 = 1280 + FRAME;
+const FRAME: u32 = 14 + 8;
+/// `PACKET_OTHERHOST`: the frame is for another host, and the interface shows it all the same.
+const OTHERHOST: u32 = 3;
+/// The part of a tag that names a VLAN; 0 is a priority only.
+const VLAN: u32 = 0x0fff;
+
+/// An ICMP error in a packet.
+struct Error {
+    ethertype: u16,
+    /// See [`icmp::number`].
+    number: u32,
+    /// Where the packet begins that it answers, from the network header.
+    about: u32,
+    sender: [u8; 16],
+}
+
+/// Counts a packet that is an ICMP error.
+#[inline(always)]
+pub(crate) fn packet(ctx: &TcContext, direction: Direction) {
+    // SAFETY: the context is the kernel's; the verifier rewrites the field accesses.
+    let (protocol, length) = unsafe { ((*ctx.skb.skb).protocol, (*ctx.skb.skb).len) };
+    let found = match u16::from_be(protocol as u16) {
+        ETH_P_IP if length <= LONGEST => v4(ctx),
+        ETH_P_IPV6 if length <= LONGEST_V6 => v6(ctx),
+        _ => None,
+    };
+    if let Some(error) = found {
+        told(ctx, direction, &error);
+    }
+}
+
+/// Whether an Ethernet frame shows at once that its IP packet carries another protocol than this one, which would stand at
+/// this place of the IP header. What may have no frame, or another one, is left to the helper: it costs a third of a run.
+#[inline(always)]
+fn carries_other(
+    ctx: &TcContext,
+    ethertype: u16,
+    version: u8,
+    (at, protocol): (usize, u8),
+) -> bool {
+    let frame = within::<[u8; ETH_HEADER + PROTOCOL + 1]>(ctx.data(), ctx.data_end(), 0);
+    frame.is_some_and(|frame| {
+        frame[0] >> 4 != version
+            && u16::from_be_bytes([frame[12], frame[13]]) == ethertype
+            && frame[ETH_HEADER] >> 4 == version
+            && frame[ETH_HEADER + at] != protocol
+    })
+}
+
+#[inline(always)]
+fn v4(ctx: &TcContext) -> Option<Error> {
+    let packet = NetworkHeader::of(ctx);
+    if carries_other(ctx, ETH_P_IP, 4, (PROTOCOL, IPPROTO_ICMP))
+        || packet.bytes::<u8>(PROTOCOL as u32)? != IPPROTO_ICMP
+    {
+        return None;
+    }
+    let header: [u8; 20] = packet.bytes(0)?;
+    if !is_first(&header) {
+        return None;
+    }
+    let at = header_bytes(header[0]);
+    let [kind, code] = packet.bytes(at)?;
+    let mut sender = [0; 16];
+    put_v4(&mut sender, source_v4(&header));
+    Some(Error {
+        ethertype: ETH_P_IP,
+        number: icmp::number(false, kind, code)?,
+        about: at + HEADER,
+        sender,
+    })
+}
+
+/// Without extension headers: errors have none.
+#[inline(always)]
+fn v6(ctx: &TcContext) -> Option<Error> {
+    let packet = NetworkHeader::of(ctx);
+    if carries_other(ctx, ETH_P_IPV6, 6, (NEXT_HEADER, IPPROTO_ICMPV6))
+        || packet.bytes::<u8>(NEXT_HEADER as u32)? != IPPROTO_ICMPV6
+    {
+        return None;
+    }
+    let [kind, code] = packet.bytes(V6_HEADER)?;
+    Some(Error {
+        ethertype: ETH_P_IPV6,
+        number: icmp::number(true, kind, code)?,
+        about: V6_HEADER + HEADER,
+        sender: packet.bytes(8)?,
+    })
+}
+
+#[inline(always)]
+fn told(ctx: &TcContext, direction: Direction, error: &Error) {
+    // SAFETY: as above.
+    let (ifindex, vlan, to_whom) = unsafe {
+        (
+            (*ctx.skb.skb).ifindex,
+            (*ctx.skb.skb).vlan_tci & VLAN,
+            (*ctx.skb.skb).pkt_type,
+        )
+    };
+    let kind = match direction {
+        Direction::Rx if to_whom == OTHERHOST => return,
+        Direction::Rx => Kind::IcmpErrorReceived,
+        Direction::Tx => Kind::IcmpErrorSent,
+    };
+    if vlan != 0 {
+        return;
+    }
+    let key = Key {
+        kind: kind as u32,
+        code: error.number,
+        netns: home_netns(),
+        ifindex,
+        location: 0,
+    };
+    if count(ctx, &key, 1) {
+        send(ctx, &key, |sample: &mut Sample| {
+            sample.ethertype = error.ethertype;
+            sample.sender = error.sender;
+            let about = NetworkHeader::of(ctx).at(error.about);
+            describe(about, error.ethertype, sample);
+        });
+    }
+}

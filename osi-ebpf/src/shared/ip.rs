@@ -1,0 +1,71 @@
+//! What a packet's own headers say: addresses, protocol and ports, source as local side.
+
+use osi_common::occurrence::Sample;
+
+use super::read::Bytes;
+use super::sock::put_v4;
+
+/// Bytes of an Ethernet header without a tag.
+pub(crate) const ETH_HEADER: usize = 14;
+pub(crate) const ETH_P_IP: u16 = 0x0800;
+pub(crate) const ETH_P_IPV6: u16 = 0x86dd;
+const AF_INET: u16 = 2;
+const AF_INET6: u16 = 10;
+const IPPROTO_TCP: u8 = 6;
+const IPPROTO_UDP: u8 = 17;
+
+/// Fills in what the IP header at the beginning of `packet` tells, and the ports behind it.
+#[inline(always)]
+pub(crate) fn describe(packet: impl Bytes, ethertype: u16, sample: &mut Sample) {
+    if ethertype == ETH_P_IP {
+        let Some(header) = packet.bytes::<[u8; 20]>(0) else {
+            return;
+        };
+        sample.family = AF_INET;
+        put_v4(&mut sample.local, source_v4(&header));
+        put_v4(
+            &mut sample.remote,
+            u32::from_ne_bytes([header[16], header[17], header[18], header[19]]),
+        );
+        sample.protocol = u32::from(header[9]);
+        if is_first(&header) {
+            ports(packet, header_bytes(header[0]), header[9], sample);
+        }
+    } else if ethertype == ETH_P_IPV6 {
+        sample.family = AF_INET6;
+        sample.local = packet.bytes(8).unwrap_or_default();
+        sample.remote = packet.bytes(24).unwrap_or_default();
+        let next_header: u8 = packet.bytes(6).unwrap_or(0);
+        sample.protocol = u32::from(next_header);
+        ports(packet, 40, next_header, sample);
+    }
+}
+
+/// The source address of an IPv4 header, as it lies in memory.
+#[inline(always)]
+pub(crate) fn source_v4(header: &[u8; 20]) -> u32 {
+    u32::from_ne_bytes([header[12], header[13], header[14], header[15]])
+}
+
+/// Whether the packet is whole or a first fragment: only these carry what follows the IPv4 header.
+#[inline(always)]
+pub(crate) fn is_first(header: &[u8; 20]) -> bool {
+    let fragment_offset = u16::from_be_bytes([header[6], header[7]]) & 0x1fff;
+    fragment_offset == 0
+}
+
+/// Length of an IPv4 header by its first byte.
+#[inline(always)]
+pub(crate) fn header_bytes(first: u8) -> u32 {
+    u32::from(first & 0x0f) * 4
+}
+
+#[inline(always)]
+fn ports(packet: impl Bytes, offset: u32, protocol: u8, sample: &mut Sample) {
+    if protocol != IPPROTO_TCP && protocol != IPPROTO_UDP {
+        return;
+    }
+    let [a, b, c, d] = packet.bytes::<[u8; 4]>(offset).unwrap_or_default();
+    sample.local_port = u16::from_be_bytes([a, b]);
+    sample.remote_port = u16::from_be_bytes([c, d]);
+}
