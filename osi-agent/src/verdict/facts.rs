@@ -1,11 +1,14 @@
 //! What a condition looks at, and what it says when it holds.
 
 use core::net::IpAddr;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use osi_common::icmp::{self, Meaning};
 use osi_common::occurrence::{Kind, Sample};
 
 use super::{Confidence, Evidence, History, Impact, Onset, Severity, text};
+use crate::layer::l3_network::icmp::is_own;
 use crate::layer::{LayerMap, Meter, Signal, Window, address};
 use crate::scope::{Iface, Netns, Scope};
 use crate::snapshot::{Link, NetnsState};
@@ -45,7 +48,7 @@ pub struct Sighting {
 /// A sample of the ring in words.
 #[derive(Clone, Debug)]
 pub struct Seen {
-    /// Code of its key: reason, errno, phase.
+    /// Code of its key: reason, errno, phase, ICMP message.
     pub code: u32,
     /// Local address, where there is one.
     pub local: Option<IpAddr>,
@@ -59,6 +62,8 @@ pub struct Seen {
     pub protocol: u32,
     /// `ETH_P_*` of a dropped packet; 0 for what is no drop.
     pub ethertype: u16,
+    /// Who sent the ICMP error that answers this packet.
+    pub sender: Option<IpAddr>,
     /// Interface that the packet was on; 0 where it was told from a socket, its sender's or its receiver's.
     pub ifindex: u32,
     /// `name (pid N)`, where the process is certain.
@@ -115,6 +120,31 @@ impl<'a> Facts<'a> {
     pub fn samples(&self, kind: Kind, netns: &Netns) -> impl Iterator<Item = Seen> + use<'a> {
         samples(self.window, kind, netns)
     }
+
+    /// The window's samples of packets that others answered by an ICMP error of this meaning, oldest first.
+    pub fn answered(&self, netns: &Netns, wanted: fn(Meaning) -> bool) -> Vec<Seen> {
+        answered(self.window, netns, wanted)
+    }
+}
+
+/// Samples by where their packets were going.
+pub(super) fn by_destination(samples: &[Seen]) -> BTreeMap<IpAddr, Vec<&Seen>> {
+    let mut all: BTreeMap<IpAddr, Vec<&Seen>> = BTreeMap::new();
+    for seen in samples {
+        if let Some(destination) = seen.remote {
+            all.entry(destination).or_default().push(seen);
+        }
+    }
+    all
+}
+
+/// How many of a total some of its samples stand for. A few stand for themselves: they may be the only ones of their kind.
+pub(super) fn of_all(total: u64, some: usize, samples: usize) -> u64 {
+    const FEW: usize = 3;
+    if some < FEW {
+        return some as u64;
+    }
+    total * some as u64 / (samples as u64).max(1)
 }
 
 /// The interface that most of these packets were on, where they tell.
@@ -142,6 +172,14 @@ pub(super) fn dropped(window: &Window, reason: &str, netns: &Netns) -> Vec<Seen>
     };
     of_kind(window, Kind::Drop, netns)
         .filter_map(meant)
+        .collect()
+}
+
+/// [`Facts::answered`] for who has no facts yet.
+pub(super) fn answered(window: &Window, netns: &Netns, wanted: fn(Meaning) -> bool) -> Vec<Seen> {
+    samples(window, Kind::IcmpErrorReceived, netns)
+        .filter(|seen| icmp::message(seen.code).is_some_and(|says| wanted(says.meaning)))
+        .filter(|seen| !is_own(window, netns, seen.ifindex))
         .collect()
 }
 
@@ -176,6 +214,7 @@ fn seen(sample: &Sample) -> Seen {
         remote_port: sample.remote_port,
         protocol: sample.protocol,
         ethertype: sample.ethertype,
+        sender: (sample.sender != [0; 16]).then(|| address(sample.family, &sample.sender)),
         ifindex: sample.key.ifindex,
         process,
         reason: Arc::default(),

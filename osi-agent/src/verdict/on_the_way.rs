@@ -11,9 +11,9 @@ use super::l2_data_link::{
     neighbor_unreachable::NEIGHBOR_UNREACHABLE,
 };
 use super::l3_network::{
-    ip_header_errors::IP_HEADER_ERRORS, ipv6_broken::IPV6_BROKEN, no_route::NO_ROUTE,
-    packet_filtered::PACKET_FILTERED, reverse_path_filtered::REVERSE_PATH_FILTERED,
-    routing_loop::ROUTING_LOOP,
+    destination_unreachable::DESTINATION_UNREACHABLE, ip_header_errors::IP_HEADER_ERRORS,
+    ipv6_broken::IPV6_BROKEN, no_route::NO_ROUTE, packet_filtered::PACKET_FILTERED,
+    reverse_path_filtered::REVERSE_PATH_FILTERED, routing_loop::ROUTING_LOOP,
 };
 
 pub(super) static ON_THE_WAY: &[&Cause] = &[
@@ -30,6 +30,8 @@ pub(super) static ON_THE_WAY: &[&Cause] = &[
     &IPV6_BROKEN,
     &PACKET_FILTERED,
     &REVERSE_PATH_FILTERED,
+    // A router answers a few packets a second and drops the rest of them silently.
     &ROUTING_LOOP,
+    &DESTINATION_UNREACHABLE,
     &IP_HEADER_ERRORS,
 ];

@@ -2,6 +2,8 @@
 
 use crate::layer::{LayerMap, Window};
 
+mod answers;
+
 mod filtered;
 
 mod stopped;
@@ -16,6 +18,7 @@ mod routes;
 
 mod trend;
 
+pub(super) use answers::Answers;
 pub(super) use filtered::{Filtered, Inbound, TCP, is_passing};
 pub(super) use links::{FLAP_SPAN_NS, LinkMemory, Links};
 pub(super) use loss::{Loss, Losses};
@@ -39,6 +42,8 @@ pub struct History {
     pub(super) routes: Routes,
     /// Connect outcomes by peer.
     pub(super) peers: Peers,
+    /// What others said of destinations.
+    pub(super) answers: Answers,
     /// Packets to listeners that a filter dropped.
     pub(super) filtered: Filtered,
     /// Whose packets filters stopped.
@@ -57,6 +62,7 @@ impl History {
         self.routes.observe(self.windows, window);
         self.links.observe(self.windows, window);
         self.peers.observe(self.windows, window);
+        self.answers.observe(self.windows, window);
         self.filtered
             .observe(self.windows, window, map, &self.routes);
         self.stopped.observe(self.windows, window);

@@ -77,6 +77,18 @@ impl Peers {
             })
     }
 
+    /// What became of the connects to an address, all its ports together, in the last windows.
+    pub(crate) fn towards(&self, netns: &Netns, address: IpAddr) -> Peer {
+        let mut sum = Peer::default();
+        let to_it = |key: &&Key| (&key.0, key.1) == (netns, address);
+        for (_, outcomes) in self.rows.iter().filter(|(key, _)| to_it(key)) {
+            for (_, outcome) in outcomes {
+                sum.merge(outcome);
+            }
+        }
+        sum
+    }
+
     /// Connects begun in a namespace in the last windows.
     pub(crate) fn attempts_in(&self, netns: &Netns) -> u64 {
         let here = self.rows.iter().filter(|((found, _, _), _)| found == netns);

@@ -2,6 +2,8 @@
 
 use super::Cause;
 
+pub(super) mod destination_unreachable;
+
 pub(super) mod ip_header_errors;
 
 pub(super) mod ipv6_broken;
@@ -25,4 +27,5 @@ pub(super) static CAUSES: &[&Cause] = &[
     &reassembly_failed::REASSEMBLY_FAILED,
     &ip_header_errors::IP_HEADER_ERRORS,
     &ipv6_broken::IPV6_BROKEN,
+    &destination_unreachable::DESTINATION_UNREACHABLE,
 ];

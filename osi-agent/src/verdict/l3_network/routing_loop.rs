@@ -1,7 +1,6 @@
 //! Packets go round between routers until their hop limit runs out.
 
 use core::net::IpAddr;
-use std::collections::BTreeMap;
 
 use osi_common::layer::Layer;
 
@@ -11,11 +10,14 @@ use super::super::{
     Sighting, Threshold,
 };
 use crate::layer::l3_network::hops::{HOPS_EXHAUSTED, is_exhausted};
+use crate::layer::l3_network::icmp::ICMP_HOPS_EXHAUSTED;
 use crate::layer::l3_network::routes::{IP_FORWARDED, IP6_FORWARDED};
 use crate::scope::Scope;
 use crate::snapshot::NetnsState;
-use crate::verdict::facts::Seen;
+use crate::verdict::facts::{Seen, by_destination};
 use crate::verdict::history::gateway;
+
+mod sender;
 
 pub(in crate::verdict) static ROUTING_LOOP: Cause = Cause {
     id: "routing_loop",
@@ -26,7 +28,7 @@ pub(in crate::verdict) static ROUTING_LOOP: Cause = Cause {
     help: "Routers send packets for a destination to each other until no hop is left.",
     explained_by: &[],
     suspects: &[],
-    reads: &[&HOPS_EXHAUSTED],
+    reads: &[&HOPS_EXHAUSTED, &ICMP_HOPS_EXHAUSTED],
     thresholds: &[
         Threshold {
             name: "packets",
@@ -36,6 +38,11 @@ pub(in crate::verdict) static ROUTING_LOOP: Cause = Cause {
             name: "rounds",
             default: 8.0,
         },
+        // Some tools that trace a route send three probes of one flow to each router.
+        Threshold {
+            name: "one_flow",
+            default: 4.0,
+        },
     ],
     detect,
     advise,
@@ -44,6 +51,7 @@ pub(in crate::verdict) static ROUTING_LOOP: Cause = Cause {
 fn detect(facts: &Facts, found: &mut Vec<Sighting>) {
     for state in &facts.window.now.namespaces {
         found.extend(sighting(facts, state));
+        sender::detect(facts, &state.netns, found);
     }
 }
 
@@ -132,13 +140,7 @@ fn towards(facts: &Facts, state: &NetnsState) -> Option<Towards> {
         .into_iter()
         .filter(|seen| is_exhausted(&seen.reason, &seen.function))
         .collect();
-    let mut by_destination: BTreeMap<IpAddr, Vec<&Seen>> = BTreeMap::new();
-    for seen in &samples {
-        if let Some(destination) = seen.remote {
-            by_destination.entry(destination).or_default().push(seen);
-        }
-    }
-    let (address, seen) = by_destination
+    let (address, seen) = by_destination(&samples)
         .into_iter()
         .max_by_key(|(_, seen)| seen.len())?;
     let routes = &facts.history.routes;
@@ -160,6 +162,23 @@ fn advise(finding: &Finding) -> Vec<Advice> {
         .scope
         .remote
         .map_or_else(String::new, |address| address.to_string());
+    if finding
+        .evidence
+        .first()
+        .is_some_and(|row| row.signal == ICMP_HOPS_EXHAUSTED.id)
+    {
+        return vec![Advice {
+            text: format!(
+                "{ended} packets a window to {address} end between routers on the way: tell whoever runs them, with the addresses above."
+            ),
+            confirm: inside(&finding.scope, &format!("ip route get {address}")),
+            change: format!(
+                "see where they turn back with: {}",
+                inside(&finding.scope, &format!("traceroute -n {address}"))
+            ),
+            trade_off: "A larger hop limit only lets packets go round more often.".to_owned(),
+        }];
+    }
     vec![Advice {
         text: format!(
             "{ended} packets a window to {address} come back until no hop is left: this router and the next one send them to each other."

@@ -10,6 +10,8 @@ mod engine;
 
 mod healthy;
 
+mod icmp;
+
 mod l1_physical;
 
 mod l2_data_link;

@@ -1,0 +1,173 @@
+//! Somebody on the way, or the destination itself, answers that packets can not or may not arrive.
+
+use core::net::IpAddr;
+use std::collections::BTreeMap;
+
+use osi_common::icmp;
+use osi_common::layer::Layer;
+
+use super::super::text::{inside, place};
+use super::super::{
+    Advice, Cause, CauseClass, Confidence, Evidence, Facts, Finding, Impact, Onset, Severity,
+    Sighting, Threshold,
+};
+use crate::layer::l3_network::icmp::{ICMP_NOT_REACHED, is_not_reached};
+use crate::layer::l3_network::routes::{IP_SENT, IP6_SENT};
+use crate::scope::{Netns, Scope};
+use crate::verdict::facts::{Seen, by_destination, of_all};
+
+pub(in crate::verdict) static DESTINATION_UNREACHABLE: Cause = Cause {
+    id: "destination_unreachable",
+    layer: Layer::L3,
+    class: CauseClass::Peer,
+    onset: Onset::Hard,
+    severity: Severity::Critical,
+    help: "A router or host answers by ICMP that a destination can not or may not be reached.",
+    explained_by: &[],
+    suspects: &[],
+    reads: &[&ICMP_NOT_REACHED],
+    thresholds: &[
+        Threshold {
+            name: "packets",
+            default: 3.0,
+        },
+        Threshold {
+            name: "ratio",
+            default: 0.001,
+        },
+        Threshold {
+            name: "connect_ratio",
+            default: 0.05,
+        },
+    ],
+    detect,
+    advise,
+};
+
+fn detect(facts: &Facts, found: &mut Vec<Sighting>) {
+    for state in &facts.window.now.namespaces {
+        let netns = &state.netns;
+        let taken = facts.count_in(&ICMP_NOT_REACHED, netns);
+        if taken == 0 {
+            continue;
+        }
+        let samples = facts.answered(netns, is_not_reached);
+        for (destination, seen) in by_destination(&samples) {
+            let packets = of_all(taken, seen.len(), samples.len());
+            found.extend(sighting(facts, netns, destination, &seen, packets));
+        }
+    }
+}
+
+fn sighting(
+    facts: &Facts,
+    netns: &Netns,
+    destination: IpAddr,
+    seen: &[&Seen],
+    packets: u64,
+) -> Option<Sighting> {
+    let (sender, says, about) = usual(seen)?;
+    let scope = Scope::peer(netns, destination, None);
+    let connects = facts.history.peers.towards(netns, destination);
+    // Who refuses has been reached.
+    let reached = connects.connected + connects.refused;
+    let failing = connects.attempts.saturating_sub(reached);
+    let lately = packets.max(facts.history.answers.about(netns, destination));
+    let many = |count: u64| count as f64 > facts.limit("packets");
+    if !(many(lately) || reached == 0 && many(failing)) {
+        return None;
+    }
+    let of_connects = failing as f64 / facts.history.peers.attempts_in(netns).max(1) as f64;
+    let sent = [&IP_SENT, &IP6_SENT].map(|signal| facts.count_in(signal, netns));
+    let of_packets = packets as f64 / sent.iter().sum::<u64>().max(packets) as f64;
+    // Who talks to very many, such as a crawler, always finds some of them gone.
+    if of_packets <= facts.limit("ratio") && of_connects <= facts.limit("connect_ratio") {
+        return None;
+    }
+    let mut evidence = vec![Evidence::new(
+        ICMP_NOT_REACHED.id,
+        packets as f64,
+        "packets",
+        format!("{says}, says {sender}"),
+    )];
+    if failing > 0 {
+        let why = format!(
+            "of {} connects to it in the last windows did not reach it",
+            connects.attempts
+        );
+        evidence.push(Evidence::new(
+            "connect_failures",
+            failing as f64,
+            "connections",
+            why,
+        ));
+    }
+    let who = if sender == destination {
+        "it answers itself:".to_owned()
+    } else {
+        format!("{sender} on the way answers:")
+    };
+    Some(Sighting {
+        onset: Onset::Hard,
+        confidence: Confidence::Certain,
+        severity: if reached == 0 {
+            Severity::Critical
+        } else {
+            Severity::Warn
+        },
+        evidence,
+        impact: Impact {
+            connections: failing,
+            share_ratio: of_connects,
+            peers: 1,
+        },
+        summary: format!(
+            "{destination}{about} can not be reached{}, {who} {says}; {packets} packets came back.",
+            place(&scope)
+        ),
+        scope,
+    })
+}
+
+/// The commonest answer: who gives it, what it says, and what it is about.
+fn usual(seen: &[&Seen]) -> Option<(IpAddr, &'static str, String)> {
+    let mut answers: BTreeMap<_, u64> = BTreeMap::new();
+    for seen in seen {
+        let port = (seen.protocol, seen.remote_port);
+        *answers.entry((seen.sender?, seen.code, port)).or_default() += 1;
+    }
+    let ((sender, code, port), _) = answers.into_iter().max_by_key(|(_, times)| *times)?;
+    let about = match port {
+        // A later fragment.
+        (_, 0) => String::new(),
+        (TCP, port) => format!(" (TCP port {port})"),
+        (UDP, port) => format!(" (UDP port {port})"),
+        _ => String::new(),
+    };
+    Some((sender, icmp::message(code)?.name, about))
+}
+
+const TCP: u32 = 6;
+const UDP: u32 = 17;
+
+fn advise(finding: &Finding) -> Vec<Advice> {
+    let (Some(address), Some(answer)) = (finding.scope.remote, finding.evidence.first()) else {
+        return Vec::new();
+    };
+    vec![Advice {
+        text: format!(
+            "{} packets a window to {address} come back ({}): ask whoever runs the sender of the answer for its route to {address}, or for its rule.",
+            answer.value, answer.why
+        ),
+        confirm: inside(&finding.scope, &format!("ip route get {address}")),
+        change: format!(
+            "mend the route to {address} or lift the rule where the answer comes from; or, from here: {}",
+            inside(
+                &finding.scope,
+                &format!("ip route add {address} via OTHER_ROUTER")
+            )
+        ),
+        trade_off: "A filter may forbid it on purpose, and a way around it is then no mending."
+            .to_owned(),
+    }]
+}

@@ -1,0 +1,89 @@
+//! The loop as seen by whoever sends into it: a router answers again and again that no hop was left.
+
+use core::net::IpAddr;
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::super::super::text::place;
+use super::super::super::{Confidence, Evidence, Facts, Impact, Onset, Severity, Sighting};
+use super::ROUTING_LOOP;
+use crate::layer::l3_network::icmp::{ICMP_HOPS_EXHAUSTED, is_expired};
+use crate::scope::{Netns, Scope};
+use crate::verdict::facts::{Seen, by_destination, of_all};
+
+/// In a loop packets with the same hop limit end at the same router; two kinds of packets may end at its two sides.
+const ROUTERS: usize = 2;
+
+pub(super) fn detect(facts: &Facts, netns: &Netns, found: &mut Vec<Sighting>) {
+    let taken = facts.count_in(&ICMP_HOPS_EXHAUSTED, netns);
+    if taken == 0 {
+        return;
+    }
+    let samples = facts.answered(netns, is_expired);
+    for (destination, seen) in by_destination(&samples) {
+        let packets = of_all(taken, seen.len(), samples.len());
+        found.extend(sighting(facts, netns, destination, &seen, packets));
+    }
+}
+
+fn sighting(
+    facts: &Facts,
+    netns: &Netns,
+    destination: IpAddr,
+    seen: &[&Seen],
+    packets: u64,
+) -> Option<Sighting> {
+    let routers: BTreeSet<IpAddr> = seen.iter().filter_map(|seen| seen.sender).collect();
+    let scope = Scope::peer(netns, destination, None);
+    let known = facts.history.ledger.is_open(ROUTING_LOOP.id, &scope);
+    let connects = facts.history.peers.towards(netns, destination);
+    let no_connect = connects.unreachable as f64 >= facts.limit("packets")
+        && connects.connected + connects.refused == 0;
+    let one_flow = of_one_flow(seen) as f64 >= facts.limit("one_flow");
+    if routers.is_empty() || routers.len() > ROUTERS || !(known || no_connect || one_flow) {
+        return None;
+    }
+    let named: Vec<_> = routers.iter().map(ToString::to_string).collect();
+    let named = named.join(" and ");
+    let mut evidence = vec![Evidence::new(
+        ICMP_HOPS_EXHAUSTED.id,
+        packets as f64,
+        "packets",
+        format!("ran out of hops, by the messages of {named}"),
+    )];
+    if no_connect {
+        evidence.push(Evidence::new(
+            "connect_failures",
+            connects.unreachable as f64,
+            "connections",
+            "connects to it in the last windows ended so, and none got through",
+        ));
+    }
+    let attempts = facts.history.peers.attempts_in(netns);
+    Some(Sighting {
+        onset: Onset::Hard,
+        confidence: Confidence::Likely,
+        severity: Severity::Critical,
+        evidence,
+        impact: Impact {
+            connections: connects.unreachable,
+            share_ratio: connects.unreachable as f64 / attempts.max(1) as f64,
+            peers: 1,
+        },
+        summary: format!(
+            "Packets to {destination}{} go round in a loop: {packets} ran out of hops, by the messages of {named}.",
+            place(&scope)
+        ),
+        scope,
+    })
+}
+
+/// Most messages about packets of one flow. Whoever traces a route tells his probes apart by their ports, or sends echo
+/// requests, which have none.
+fn of_one_flow(seen: &[&Seen]) -> usize {
+    let mut flows: BTreeMap<_, usize> = BTreeMap::new();
+    for seen in seen.iter().filter(|seen| seen.remote_port != 0) {
+        let flow = (seen.protocol, seen.local_port, seen.remote_port);
+        *flows.entry(flow).or_default() += 1;
+    }
+    flows.into_values().max().unwrap_or(0)
+}
