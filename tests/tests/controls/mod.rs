@@ -4,6 +4,7 @@ mod bulk;
 mod connections;
 mod elsewhere;
 mod firewall;
+mod icmp;
 mod idle;
 mod restart;
 mod wire;

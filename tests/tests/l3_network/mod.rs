@@ -1,5 +1,6 @@
 //! Faults of routing and filtering.
 
+mod destination_unreachable;
 mod exact_drops;
 mod ip_header_errors;
 mod ipv6_broken;
