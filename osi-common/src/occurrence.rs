@@ -36,13 +36,15 @@ pub enum Kind {
     Closed = 12,
     /// An ICMP or ICMPv6 error came in on an interface. Code: [`crate::icmp::number`].
     IcmpErrorReceived = 13,
-    /// An ICMP or ICMPv6 error left by an interface. Code: as above.
+    /// An ICMP or ICMPv6 error of this host left by an interface. Code: as above.
     IcmpErrorSent = 14,
+    /// One that had come in left by an interface: this host only handed it on. Code: as above.
+    IcmpErrorForwarded = 15,
 }
 
 impl Kind {
     /// All kinds, in numeric order.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Drop,
         Self::Connect,
         Self::Connected,
@@ -57,6 +59,7 @@ impl Kind {
         Self::Closed,
         Self::IcmpErrorReceived,
         Self::IcmpErrorSent,
+        Self::IcmpErrorForwarded,
     ];
 
     /// The kind with this number, if this build knows it.

@@ -161,7 +161,8 @@ fn kind_of(key: &Key) -> Option<(EventKind, Layer)> {
         | Kind::Connected
         | Kind::Accepted
         | Kind::AcceptedUnmeasured
-        | Kind::Closed => None,
+        | Kind::Closed
+        | Kind::IcmpErrorForwarded => None,
     }
 }
 

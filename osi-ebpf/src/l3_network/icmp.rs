@@ -126,9 +126,10 @@ fn v6(ctx: &TcContext) -> Option<Error> {
 #[inline(always)]
 fn told(ctx: &TcContext, direction: Direction, error: &Error) {
     // SAFETY: as above.
-    let (ifindex, vlan, to_whom) = unsafe {
+    let (ifindex, came_by, vlan, to_whom) = unsafe {
         (
             (*ctx.skb.skb).ifindex,
+            (*ctx.skb.skb).ingress_ifindex,
             (*ctx.skb.skb).vlan_tci & VLAN,
             (*ctx.skb.skb).pkt_type,
         )
@@ -136,6 +137,8 @@ fn told(ctx: &TcContext, direction: Direction, error: &Error) {
     let kind = match direction {
         Direction::Rx if to_whom == OTHERHOST => return,
         Direction::Rx => Kind::IcmpErrorReceived,
+        // The interface that a packet came by stays with it until it leaves (`skb_iif`); what is made here has none.
+        Direction::Tx if came_by != 0 => Kind::IcmpErrorForwarded,
         Direction::Tx => Kind::IcmpErrorSent,
     };
     if vlan != 0 {
@@ -148,7 +151,9 @@ fn told(ctx: &TcContext, direction: Direction, error: &Error) {
         ifindex,
         location: 0,
     };
-    if count(ctx, &key, 1) {
+    let is_new = count(ctx, &key, 1);
+    // What is handed on has told its example when it came in.
+    if is_new && !matches!(kind, Kind::IcmpErrorForwarded) {
         send(ctx, &key, |sample: &mut Sample| {
             sample.ethertype = error.ethertype;
             sample.sender = error.sender;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use osi_common::icmp::{self, Meaning};
 use osi_common::layer::Layer;
-use osi_common::occurrence::Kind;
+use osi_common::occurrence::{Key, Kind};
 
 use crate::layer::{Amount, Read, Source, Unit, Window, rows};
 use crate::scope::{Netns, Scope, ScopeKind};
@@ -50,22 +50,22 @@ rows! { Layer::L3;
     ICMP_NOT_REACHED: "ICMP messages of others that a packet of this host can not or may not reach its destination; closed ports and packet sizes are no part of it." {
         id: "icmp_not_reached",
         unit: Unit::Packets,
-        source: Source::Derived,
+        source: Source::Map,
         scope: ScopeKind::Netns,
-        fed_by: &["tc", "mibs"],
+        fed_by: &["tc"],
         since: "5.10",
         read: Read::Traffic(|window, rows| rows.extend(taken(window, is_not_reached))),
     }
     ICMP_HOPS_EXHAUSTED: "ICMP messages of others that a packet of this host ran out of hops on its way." {
         id: "icmp_hops_exhausted",
         unit: Unit::Packets,
-        source: Source::Derived,
+        source: Source::Map,
         scope: ScopeKind::Netns,
-        fed_by: &["tc", "mibs"],
+        fed_by: &["tc"],
         since: "5.10",
         read: Read::Traffic(|window, rows| rows.extend(taken(window, is_expired))),
     }
-    ICMP_ERRORS_SENT: "ICMP errors that left, all interfaces together; an answer to a port scan is no fault, and what a router hands on is counted, too." {
+    ICMP_ERRORS_SENT: "ICMP errors that this host sent, all interfaces together; an answer to a port scan is no fault." {
         id: "icmp_errors_sent",
         unit: Unit::Events,
         source: Source::Map,
@@ -86,44 +86,31 @@ pub const fn is_expired(meaning: Meaning) -> bool {
     matches!(meaning, Meaning::Expired)
 }
 
-/// Messages of others that the kernel took for its own packets, per namespace.
+/// Messages of others that this host did not hand on, per namespace: they are about its own packets.
 ///
-/// tc sees who says what, also what a router only hands on; the kernel counts what it took, by type only. So of the messages
-/// of a type, those that are not meant here are taken off the kernel's count, and no more than the rest can be.
+/// Both sides are counted by tc, message by message. The kernel's counters know the type only, and are read at another moment.
 fn taken(window: &Window, wanted: fn(Meaning) -> bool) -> Vec<Amount> {
-    let mut seen: BTreeMap<(&Netns, Mib), (u64, u64)> = BTreeMap::new();
+    let is_wanted = |key: &Key| icmp::message(key.code).is_some_and(|says| wanted(says.meaning));
+    let mut messages: BTreeMap<(&Netns, u32), (u64, u64)> = BTreeMap::new();
     for (netns, key, count) in window.occurrences(Kind::IcmpErrorReceived) {
-        let (Some(mib), Some(message)) = (counter(key.code), icmp::message(key.code)) else {
-            continue;
-        };
-        let (meant, other) = seen.entry((netns, mib)).or_default();
-        if wanted(message.meaning) && !is_own(window, netns, key.ifindex) {
-            *meant += count.count;
-        } else {
-            *other += count.count;
+        if is_wanted(key) && !is_own(window, netns, key.ifindex) {
+            messages.entry((netns, key.code)).or_default().0 += count.count;
+        }
+    }
+    for (netns, key, count) in window.occurrences(Kind::IcmpErrorForwarded) {
+        if is_wanted(key) {
+            messages.entry((netns, key.code)).or_default().1 += count.count;
         }
     }
     let mut rows: BTreeMap<&Netns, u64> = BTreeMap::new();
-    for ((netns, mib), (meant, other)) in seen {
-        let taken = window.mib_in(netns, mib).saturating_sub(other);
-        *rows.entry(netns).or_default() += meant.min(taken);
+    for ((netns, _), (received, forwarded)) in messages {
+        *rows.entry(netns).or_default() += received.saturating_sub(forwarded);
     }
     let amount = |(netns, delta): (&Netns, u64)| Amount {
         scope: Scope::netns(netns),
         delta,
     };
     rows.into_iter().map(amount).collect()
-}
-
-/// The kernel's counter of messages of this type.
-const fn counter(number: u32) -> Option<Mib> {
-    match icmp::kind(number) {
-        (false, 3) => Some(Mib::IcmpInDestUnreachs),
-        (true, 1) => Some(Mib::Icmp6InDestUnreachs),
-        (false, 11) => Some(Mib::IcmpInTimeExcds),
-        (true, 3) => Some(Mib::Icmp6InTimeExcds),
-        (false | true, _) => None,
-    }
 }
 
 /// Whether a message came in where this host answers itself: a neighbour that stays silent ends in such a message, too.

@@ -3,12 +3,12 @@
 use core::net::IpAddr;
 
 use osi_common::icmp;
-use osi_common::occurrence::{Kind, Sample};
+use osi_common::occurrence::{Key, Kind, Sample};
 
 use super::builder::{
-    CLIENT, ETH0, World, far, finding, link, mib, near, open, peer, root, sample, state, traffic,
+    CLIENT, ETH0, World, far, finding, link, near, open, peer, root, sample, state, traffic,
 };
-use crate::snapshot::{Mib, Snapshot};
+use crate::snapshot::Snapshot;
 use crate::verdict::{Confidence, Severity};
 
 const HOST_UNREACHABLE: (u8, u8) = (3, 1);
@@ -53,16 +53,17 @@ impl Answer {
         seen
     }
 
-    /// It passes tc so often, and so often the kernel takes it.
+    /// It comes in so often, and so often it stays here.
     fn comes(&self, snapshot: &mut Snapshot, seen: u64, taken: u64) {
         let key = self.sample().key;
-        snapshot.kernel.occurrences.entry(key).or_default().count += seen;
-        let counter = if self.says.0 == 3 {
-            Mib::IcmpInDestUnreachs
-        } else {
-            Mib::IcmpInTimeExcds
+        let on = Key {
+            kind: Kind::IcmpErrorForwarded as u32,
+            ifindex: ETH0 + 1,
+            ..key
         };
-        mib(snapshot, CLIENT, counter, taken);
+        for (key, count) in [(key, seen), (on, seen - taken)] {
+            snapshot.kernel.occurrences.entry(key).or_default().count += count;
+        }
         let examples = (0..seen.min(4)).map(|_| self.sample());
         snapshot.samples.extend(examples);
     }
