@@ -18,7 +18,7 @@ mod routes;
 
 mod trend;
 
-pub(super) use answers::Answers;
+pub(super) use answers::{Answer, Answers};
 pub(super) use filtered::{Filtered, Inbound, TCP, is_passing};
 pub(super) use links::{FLAP_SPAN_NS, LinkMemory, Links};
 pub(super) use loss::{Loss, Losses};

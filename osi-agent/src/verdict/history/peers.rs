@@ -89,6 +89,22 @@ impl Peers {
         sum
     }
 
+    /// Windows since a SYN to an address was last sent again, or a connect to it last timed out; `None` where none was.
+    pub(crate) fn unanswered_for(
+        &self,
+        netns: &Netns,
+        address: IpAddr,
+        windows: u64,
+    ) -> Option<u64> {
+        let to_it = |record: &PeerRecord| (record.netns, record.address) == (netns, address);
+        let unanswered =
+            |record: &PeerRecord| record.sum.syn_retransmits + record.sum.timed_out > 0;
+        self.records(windows)
+            .filter(|record| to_it(record) && unanswered(record))
+            .map(|record| record.quiet_windows)
+            .min()
+    }
+
     /// Connects begun in a namespace in the last windows.
     pub(crate) fn attempts_in(&self, netns: &Netns) -> u64 {
         let here = self.rows.iter().filter(|((found, _, _), _)| found == netns);

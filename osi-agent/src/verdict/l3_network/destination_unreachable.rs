@@ -1,7 +1,6 @@
 //! Somebody on the way, or the destination itself, answers that packets can not or may not arrive.
 
 use core::net::IpAddr;
-use std::collections::BTreeMap;
 
 use osi_common::icmp;
 use osi_common::layer::Layer;
@@ -14,7 +13,8 @@ use super::super::{
 use crate::layer::l3_network::icmp::{ICMP_NOT_REACHED, is_not_reached};
 use crate::layer::l3_network::routes::{IP_SENT, IP6_SENT};
 use crate::scope::{Netns, Scope};
-use crate::verdict::facts::{Seen, by_destination, of_all};
+use crate::verdict::facts::{by_destination, of_all};
+use crate::verdict::history::Answer;
 
 pub(in crate::verdict) static DESTINATION_UNREACHABLE: Cause = Cause {
     id: "destination_unreachable",
@@ -39,6 +39,10 @@ pub(in crate::verdict) static DESTINATION_UNREACHABLE: Cause = Cause {
             name: "connect_ratio",
             default: 0.05,
         },
+        Threshold {
+            name: "quiet_windows",
+            default: 2.0,
+        },
     ],
     detect,
     advise,
@@ -48,31 +52,51 @@ fn detect(facts: &Facts, found: &mut Vec<Sighting>) {
     for state in &facts.window.now.namespaces {
         let netns = &state.netns;
         let taken = facts.count_in(&ICMP_NOT_REACHED, netns);
-        if taken == 0 {
-            continue;
-        }
         let samples = facts.answered(netns, is_not_reached);
-        for (destination, seen) in by_destination(&samples) {
-            let packets = of_all(taken, seen.len(), samples.len());
-            found.extend(sighting(facts, netns, destination, &seen, packets));
+        let now = by_destination(&samples);
+        for (destination, examples, answer) in facts.history.answers.within(netns) {
+            let seen = now.get(&destination).map_or(0, Vec::len);
+            let packets = of_all(taken, seen, samples.len());
+            let of = Answered {
+                netns,
+                destination,
+                answer,
+                packets,
+                lately: packets.max(examples),
+            };
+            found.extend(sighting(facts, &of));
         }
     }
 }
 
-fn sighting(
-    facts: &Facts,
-    netns: &Netns,
+/// What was answered about one destination.
+struct Answered<'a> {
+    netns: &'a Netns,
     destination: IpAddr,
-    seen: &[&Seen],
+    answer: Answer,
+    /// In this window.
     packets: u64,
-) -> Option<Sighting> {
-    let (sender, says, about) = usual(seen)?;
+    /// In the last windows.
+    lately: u64,
+}
+
+fn sighting(facts: &Facts, of: &Answered) -> Option<Sighting> {
+    let Answered {
+        netns,
+        destination,
+        answer,
+        packets,
+        lately,
+    } = *of;
+    let says = icmp::message(answer.number)?.name;
     let scope = Scope::peer(netns, destination, None);
     let connects = facts.history.peers.towards(netns, destination);
     // Who refuses has been reached.
     let reached = connects.connected + connects.refused;
+    if packets == 0 && !(reached == 0 && still_hangs(facts, &scope, of)) {
+        return None;
+    }
     let failing = connects.attempts.saturating_sub(reached);
-    let lately = packets.max(facts.history.answers.about(netns, destination));
     let many = |count: u64| count as f64 > facts.limit("packets");
     if !(many(lately) || reached == 0 && many(failing)) {
         return None;
@@ -84,11 +108,12 @@ fn sighting(
     if of_packets <= facts.limit("ratio") && of_connects <= facts.limit("connect_ratio") {
         return None;
     }
+    let sender = answer.sender;
     let mut evidence = vec![Evidence::new(
         ICMP_NOT_REACHED.id,
-        packets as f64,
+        lately as f64,
         "packets",
-        format!("{says}, says {sender}"),
+        format!("came back in the last windows: {says}, says {sender}"),
     )];
     if failing > 0 {
         let why = format!(
@@ -122,29 +147,34 @@ fn sighting(
             peers: 1,
         },
         summary: format!(
-            "{destination}{about} can not be reached{}, {who} {says}; {packets} packets came back.",
+            "{destination}{} can not be reached{}, {who} {says}; {lately} packets came back.",
+            about(&answer),
             place(&scope)
         ),
         scope,
     })
 }
 
-/// The commonest answer: who gives it, what it says, and what it is about.
-fn usual(seen: &[&Seen]) -> Option<(IpAddr, &'static str, String)> {
-    let mut answers: BTreeMap<_, u64> = BTreeMap::new();
-    for seen in seen {
-        let port = (seen.protocol, seen.remote_port);
-        *answers.entry((seen.sender?, seen.code, port)).or_default() += 1;
-    }
-    let ((sender, code, port), _) = answers.into_iter().max_by_key(|(_, times)| *times)?;
-    let about = match port {
-        // A later fragment.
-        (_, 0) => String::new(),
-        (TCP, port) => format!(" (TCP port {port})"),
-        (UDP, port) => format!(" (UDP port {port})"),
+/// Between two tries of a handshake nothing is sent that could be answered: what a router said of the last one still holds.
+fn still_hangs(facts: &Facts, scope: &Scope, of: &Answered) -> bool {
+    let (peers, windows) = (&facts.history.peers, facts.history.windows);
+    let hangs = peers
+        .unanswered_for(of.netns, of.destination, windows)
+        .is_some_and(|quiet| quiet as f64 <= facts.limit("quiet_windows"));
+    hangs
+        && facts
+            .history
+            .ledger
+            .is_open(DESTINATION_UNREACHABLE.id, scope)
+}
+
+/// What the packet was that is answered; nothing for a later fragment, which has no port.
+fn about(answer: &Answer) -> String {
+    match (answer.protocol, answer.port) {
+        (TCP, 1..) => format!(" (TCP port {})", answer.port),
+        (UDP, 1..) => format!(" (UDP port {})", answer.port),
         _ => String::new(),
-    };
-    Some((sender, icmp::message(code)?.name, about))
+    }
 }
 
 const TCP: u32 = 6;
@@ -156,7 +186,7 @@ fn advise(finding: &Finding) -> Vec<Advice> {
     };
     vec![Advice {
         text: format!(
-            "{} packets a window to {address} come back ({}): ask whoever runs the sender of the answer for its route to {address}, or for its rule.",
+            "{} packets to {address} {}: ask whoever runs the sender of the answer for its route to {address}, or for its rule.",
             answer.value, answer.why
         ),
         confirm: inside(&finding.scope, &format!("ip route get {address}")),

@@ -162,6 +162,29 @@ fn hanging_connects_to_it_are_its_symptom() {
 }
 
 #[test]
+fn between_two_tries_of_a_handshake_it_holds() {
+    let mut world = World::new();
+    let hanging = |s: &mut Snapshot| {
+        let outcomes = peer(s, CLIENT, far(9), 443);
+        outcomes.attempts += 10;
+        outcomes.syn_retransmits += 20;
+    };
+    let told = |s: &mut Snapshot| Answer::of_the_router(HOST_UNREACHABLE, far(9)).comes(s, 6, 6);
+    world.windows(3, |s| (told(s), hanging(s)).0);
+    // The next tries are six windows away, and the router answers some of them.
+    for _ in 0..2 {
+        let map = world.windows(6, |_| {});
+        assert_eq!(root(&map), "destination_unreachable");
+        world.window(|s| (told(s), hanging(s)).0);
+    }
+    assert_eq!(world.until_calm(|_| {}), 7);
+    // Without an answer for long, it is a guess no more.
+    world.windows(3, |s| (told(s), hanging(s)).0);
+    let map = world.windows(20, hanging);
+    assert_eq!(open(&map), ["handshake_timeout"]);
+}
+
+#[test]
 fn closed_ports_and_what_this_host_tells_itself_are_calm() {
     let mut world = World::new();
     world.window(|s| {
