@@ -40,11 +40,14 @@ pub enum Kind {
     IcmpErrorSent = 14,
     /// One that had come in left by an interface: this host only handed it on. Code: as above.
     IcmpErrorForwarded = 15,
+    /// The first full-size segment of a connection was sent again after two time-outs, beside the count as [`Kind::Retransmit`].
+    /// Code: 1 where the peer has acknowledged what was sent after it (SACK), 0 where nothing tells.
+    FullSizeUnacked = 16,
 }
 
 impl Kind {
     /// All kinds, in numeric order.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Drop,
         Self::Connect,
         Self::Connected,
@@ -60,6 +63,7 @@ impl Kind {
         Self::IcmpErrorReceived,
         Self::IcmpErrorSent,
         Self::IcmpErrorForwarded,
+        Self::FullSizeUnacked,
     ];
 
     /// The kind with this number, if this build knows it.

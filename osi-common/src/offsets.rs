@@ -63,10 +63,20 @@ offsets! {
     sock_err = "sock"."sk_err",
     /// Smoothed round-trip time in 1/8 µs.
     tcp_srtt_us = "tcp_sock"."srtt_us",
+    /// Largest payload of a segment.
+    tcp_mss = "tcp_sock"."mss_cache",
+    /// Payload that the peer has acknowledged.
+    tcp_bytes_acked = "tcp_sock"."bytes_acked",
+    /// Segments that it has acknowledged out of order.
+    tcp_sacked_out = "tcp_sock"."sacked_out",
+    /// Time-outs since it acknowledged anything new.
+    tcp_timeouts = "inet_connection_sock"."icsk_retransmits",
     /// Inode number of a network namespace.
     net_inum = "net"."ns.inum",
     /// The socket a packet belongs to.
     skb_sk = "sk_buff"."sk",
+    /// Bytes of a packet.
+    skb_len = "sk_buff"."len",
     /// The device of a packet (a union: see the drop topic).
     skb_dev = "sk_buff"."dev",
     /// Route of a packet, a tagged pointer.

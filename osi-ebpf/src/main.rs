@@ -32,6 +32,7 @@ mod l2_data_link {
 mod l3_network {
     pub(crate) mod drops;
     pub(crate) mod icmp;
+    pub(crate) mod path_mtu;
 }
 
 mod l4_transport {

@@ -162,7 +162,8 @@ fn kind_of(key: &Key) -> Option<(EventKind, Layer)> {
         | Kind::Accepted
         | Kind::AcceptedUnmeasured
         | Kind::Closed
-        | Kind::IcmpErrorForwarded => None,
+        | Kind::IcmpErrorForwarded
+        | Kind::FullSizeUnacked => None,
     }
 }
 

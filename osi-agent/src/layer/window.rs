@@ -217,8 +217,13 @@ impl<'a> Window<'a> {
 
     /// How often something of this kind happened in one namespace.
     pub fn occurred_in(&self, netns: &Netns, kind: Kind) -> u64 {
+        self.occurred_as(netns, kind, |_| true)
+    }
+
+    /// The same for some codes of the kind.
+    pub fn occurred_as(&self, netns: &Netns, kind: Kind, wanted: fn(u32) -> bool) -> u64 {
         self.occurrences(kind)
-            .filter(|(found, _, _)| *found == netns)
+            .filter(|(found, key, _)| *found == netns && wanted(key.code))
             .map(|(_, _, count)| count.count)
             .sum()
     }

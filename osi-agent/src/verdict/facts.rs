@@ -183,7 +183,8 @@ pub(super) fn answered(window: &Window, netns: &Netns, wanted: fn(Meaning) -> bo
         .collect()
 }
 
-fn samples<'a>(
+/// [`Facts::samples`] for who has no facts yet.
+pub(super) fn samples<'a>(
     window: &Window<'a>,
     kind: Kind,
     netns: &Netns,

@@ -12,8 +12,9 @@ use super::l2_data_link::{
 };
 use super::l3_network::{
     destination_unreachable::DESTINATION_UNREACHABLE, ip_header_errors::IP_HEADER_ERRORS,
-    ipv6_broken::IPV6_BROKEN, no_route::NO_ROUTE, packet_filtered::PACKET_FILTERED,
-    reverse_path_filtered::REVERSE_PATH_FILTERED, routing_loop::ROUTING_LOOP,
+    ipv6_broken::IPV6_BROKEN, mtu_black_hole::MTU_BLACK_HOLE, no_route::NO_ROUTE,
+    packet_filtered::PACKET_FILTERED, reverse_path_filtered::REVERSE_PATH_FILTERED,
+    routing_loop::ROUTING_LOOP,
 };
 
 pub(super) static ON_THE_WAY: &[&Cause] = &[
@@ -34,4 +35,5 @@ pub(super) static ON_THE_WAY: &[&Cause] = &[
     &ROUTING_LOOP,
     &DESTINATION_UNREACHABLE,
     &IP_HEADER_ERRORS,
+    &MTU_BLACK_HOLE,
 ];

@@ -8,9 +8,11 @@
 use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
 use osi_common::occurrence::{Key, Kind};
 
+use crate::l3_network::path_mtu;
 use crate::l4_transport::handshake;
 use crate::shared::{
     occurrence::{count, send},
+    read::Object,
     rodata::{in_scope, tcp_retransmit_args},
     sock::Sock,
 };
@@ -26,6 +28,9 @@ pub(crate) fn tcp_retransmit_skb(ctx: BtfTracePointContext) -> i32 {
     let netns = sock.netns();
     if in_scope(netns) {
         handshake::retransmitted(&ctx, sock, netns);
+        if let Some(segment) = Object::typed(ctx.arg(1)) {
+            path_mtu::sent_again(&ctx, sock, segment, netns);
+        }
     }
     0
 }

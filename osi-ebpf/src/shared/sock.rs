@@ -78,6 +78,30 @@ impl Sock {
         u64::from(eighths_us >> 3) * 1000
     }
 
+    /// Largest payload of a segment in bytes, 0 when it can not be read. Only for TCP sockets.
+    #[inline(always)]
+    pub(crate) fn mss(self) -> u32 {
+        self.0.probe(offset!(tcp_mss)).unwrap_or(0)
+    }
+
+    /// Payload bytes that the peer has acknowledged. Only for TCP sockets; what can not be read is taken for very many.
+    #[inline(always)]
+    pub(crate) fn bytes_acked(self) -> u64 {
+        self.0.probe(offset!(tcp_bytes_acked)).unwrap_or(u64::MAX)
+    }
+
+    /// Segments that the peer has acknowledged out of order. Only for TCP sockets.
+    #[inline(always)]
+    pub(crate) fn sacked(self) -> u32 {
+        self.0.probe(offset!(tcp_sacked_out)).unwrap_or(0)
+    }
+
+    /// Retransmission time-outs since the peer acknowledged anything new. Only for TCP sockets.
+    #[inline(always)]
+    pub(crate) fn timeouts(self) -> u8 {
+        self.0.probe(offset!(tcp_timeouts)).unwrap_or(0)
+    }
+
     /// Addresses and ports.
     #[inline(always)]
     pub(crate) fn flow(self) -> Flow {

@@ -4,6 +4,7 @@ mod destination_unreachable;
 mod exact_drops;
 mod ip_header_errors;
 mod ipv6_broken;
+mod mtu_black_hole;
 mod no_route;
 mod packet_filtered;
 mod reassembly_failed;

@@ -12,6 +12,8 @@ pub mod icmp;
 
 pub mod netfilter;
 
+pub mod path_mtu;
+
 pub mod routes;
 
 /// This layer's topics.
@@ -22,4 +24,5 @@ pub(super) static TOPICS: &[Topic] = &[
     icmp::SIGNALS,
     netfilter::SIGNALS,
     fragments::SIGNALS,
+    path_mtu::SIGNALS,
 ];

@@ -99,3 +99,8 @@ rows! { Layer::L4;
         read: Read::Errors(|window, rows| rows.extend(window.mib_rows(Mib::TcpInCsumErrors))),
     }
 }
+
+/// Whether a retransmit of this phase is no handshake's.
+pub const fn is_payload(phase: u32) -> bool {
+    phase != Phase::Handshake as u32
+}

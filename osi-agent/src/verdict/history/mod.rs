@@ -6,6 +6,8 @@ mod answers;
 
 mod filtered;
 
+mod stalls;
+
 mod stopped;
 
 mod links;
@@ -13,6 +15,8 @@ mod links;
 mod loss;
 
 mod peers;
+
+mod recent;
 
 mod routes;
 
@@ -23,7 +27,9 @@ pub(super) use filtered::{Filtered, Inbound, TCP, is_passing};
 pub(super) use links::{FLAP_SPAN_NS, LinkMemory, Links};
 pub(super) use loss::{Loss, Losses};
 pub(super) use peers::Peers;
+use recent::Recent;
 pub(super) use routes::{Routes, covers, gateway, is_global};
+pub(super) use stalls::{Stall, Stalls};
 pub(super) use stopped::Stopped;
 pub(super) use trend::Trends;
 
@@ -44,6 +50,8 @@ pub struct History {
     pub(super) peers: Peers,
     /// What others said of destinations.
     pub(super) answers: Answers,
+    /// Connections that stall at their first full-size segment.
+    pub(super) stalls: Stalls,
     /// Packets to listeners that a filter dropped.
     pub(super) filtered: Filtered,
     /// Whose packets filters stopped.
@@ -63,6 +71,7 @@ impl History {
         self.links.observe(self.windows, window);
         self.peers.observe(self.windows, window);
         self.answers.observe(self.windows, window);
+        self.stalls.observe(self.windows, window);
         self.filtered
             .observe(self.windows, window, map, &self.routes);
         self.stopped.observe(self.windows, window);

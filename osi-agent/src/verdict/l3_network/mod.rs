@@ -8,6 +8,8 @@ pub(super) mod ip_header_errors;
 
 pub(super) mod ipv6_broken;
 
+pub(super) mod mtu_black_hole;
+
 pub(super) mod no_route;
 
 pub(super) mod packet_filtered;
@@ -28,4 +30,5 @@ pub(super) static CAUSES: &[&Cause] = &[
     &ip_header_errors::IP_HEADER_ERRORS,
     &ipv6_broken::IPV6_BROKEN,
     &destination_unreachable::DESTINATION_UNREACHABLE,
+    &mtu_black_hole::MTU_BLACK_HOLE,
 ];

@@ -24,6 +24,8 @@ mod link_degraded;
 
 mod packet_filtered;
 
+mod path_mtu;
+
 mod properties;
 
 mod rows;

@@ -1,0 +1,41 @@
+//! The sign of a path that takes small packets and loses large ones in silence, a PMTUD black hole (RFC 2923 section 2.1):
+//! a connection comes to be, and its first full-size segment never arrives.
+
+use aya_ebpf::EbpfContext;
+use osi_common::occurrence::{Key, Kind};
+
+use crate::l4_transport::handshake::place;
+use crate::shared::{
+    occurrence::{count, send},
+    read::Object,
+    rodata::offset,
+    sock::Sock,
+};
+
+/// The first time-out is everyday loss, and before it what was lost may be a probe.
+const TIMEOUTS: u8 = 2;
+/// A segment is up to this much shorter than `mss_cache` where it carries options that come and go (`tcp_current_mss`).
+const OPTIONS: u32 = 40;
+
+/// Looks at a segment that was sent again.
+#[inline(always)]
+pub(crate) fn sent_again<C: EbpfContext>(ctx: &C, sock: Sock, segment: Object, netns: u32) {
+    if sock.timeouts() < TIMEOUTS {
+        return;
+    }
+    let mss = sock.mss();
+    let is_full = mss > OPTIONS && segment.field(offset!(skb_len)).unwrap_or(0) >= mss - OPTIONS;
+    if !is_full || sock.bytes_acked() >= u64::from(mss - OPTIONS) {
+        return;
+    }
+    let key = Key {
+        kind: Kind::FullSizeUnacked as u32,
+        code: u32::from(sock.sacked() > 0),
+        netns,
+        ifindex: 0,
+        location: 0,
+    };
+    if count(ctx, &key, 1) {
+        send(ctx, &key, |sample| place(sample, &sock.flow()));
+    }
+}
