@@ -1,5 +1,7 @@
 //! Which CPU sends, and which receives.
 
+use std::fs;
+
 use anyhow::{Context as _, Result};
 use rustix::thread::{CpuSet, sched_setaffinity};
 
@@ -14,13 +16,28 @@ pub fn on<T>(cpu: usize, work: impl FnOnce() -> Result<T>) -> Result<T> {
     work()
 }
 
-/// Lets the first CPU receive whatever comes to eth0, whichever CPU sent it.
-pub fn receive_on_first(host: &Namespace) -> Result<()> {
-    let order = "mount -t sysfs none /sys && echo 1 > /sys/class/net/eth0/queues/rx-0/rps_cpus";
+/// Lets the first CPU receive whatever comes to an interface, whichever CPU sent it.
+pub fn receive_on_first(host: &Namespace, interface: &str) -> Result<()> {
+    let order = format!(
+        "mount -t sysfs none /sys && echo 1 > /sys/class/net/{interface}/queues/rx-0/rps_cpus"
+    );
     // The mount is the command's own: sysfs shows the interfaces of the namespace that it was mounted from.
     command::output(
         host.command("unshare")?
-            .args(["--mount", "sh", "-c", order]),
+            .args(["--mount", "sh", "-c", &order]),
     )
     .map(drop)
+}
+
+/// The sum of a column of `/proc/net/softnet_stat` over all CPUs: 1 is drops, 2 squeezes.
+pub fn softnet(column: usize) -> Result<u64> {
+    let text = fs::read_to_string("/proc/net/softnet_stat")?;
+    let of_cpu = |line: &str| {
+        let word = line
+            .split_whitespace()
+            .nth(column)
+            .context("a column is gone")?;
+        Ok(u64::from_str_radix(word, 16)?)
+    };
+    text.lines().map(of_cpu).sum()
 }

@@ -211,6 +211,9 @@ fn softnets(bytes: &[u8]) {
     let text = procfs::text(bytes.to_vec());
     let lines = softnet::parse(&text);
     assert!(lines.len() <= text.lines().count());
+    for (_, time) in softnet::times(&text) {
+        assert!(time.softirq_ticks <= time.ticks);
+    }
     let lines = text.lines().count() as u64;
     let column = gauges::column(&text, "table_fulls");
     assert!(column.is_none_or(|sum| sum <= lines * u64::from(u32::MAX)));

@@ -206,6 +206,7 @@ pub(super) fn sockstat() -> Vec<Vec<u8>> {
 pub(super) fn softnet() -> Vec<Vec<u8>> {
     texts(&[
         "000594ad 00000002 00000001 0 0 0 0 0 0 0 0 00000010 ffffffff 0 0\n0000000a 0 100000000\n",
+        "cpu  9 9 9 9 9 9 9 9 9 9\ncpu0 1 2 3 4 5 6 70 8 900 900\nintr 5 6\n",
     ])
 }
 

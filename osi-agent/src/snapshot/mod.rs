@@ -17,6 +17,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::scope::{Iface, Netns};
 
+pub mod cpu;
+
 pub mod driver;
 
 pub mod host;
@@ -31,6 +33,7 @@ pub mod sampler;
 
 pub mod table;
 
+pub use cpu::{CpuTime, Softnet};
 pub use driver::{Driver, DriverCounter};
 pub use mib::{Mib, Mibs};
 pub use table::Table;
@@ -368,19 +371,4 @@ pub struct NeighbourTable {
     pub limit: Option<u64>,
     /// Entries that could not be made because the table was full (`table_fulls` of `/proc/net/stat`).
     pub overflows: Option<u64>,
-}
-
-/// One CPU's line of `/proc/net/softnet_stat`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Softnet {
-    /// CPU number.
-    pub cpu: u32,
-    /// Packets processed.
-    pub processed: u64,
-    /// Dropped because the backlog was full.
-    pub dropped: u64,
-    /// Times the budget ran out with work left.
-    pub squeezed: u64,
-    /// Packets in the backlog now, where the kernel shows it (5.10 on).
-    pub backlog: Option<u64>,
 }

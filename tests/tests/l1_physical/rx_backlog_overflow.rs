@@ -36,7 +36,7 @@ fn rx_backlog_overflow() -> Result<()> {
         return Ok(());
     };
     let pair = Pair::build()?;
-    cpu::receive_on_first(&pair.server)?;
+    cpu::receive_on_first(&pair.server, "eth0")?;
     let before = dropped()?;
     // A namespace watched alone is concerned only where the kernel says whose packets they were.
     let agent = Agent::watch_all()?;
@@ -71,12 +71,6 @@ fn rx_backlog_overflow() -> Result<()> {
     Ok(())
 }
 
-/// The second column of all CPUs.
 fn dropped() -> Result<u64> {
-    let text = fs::read_to_string("/proc/net/softnet_stat")?;
-    let column = text.lines().map(|line| {
-        let word = line.split_whitespace().nth(1).context("a column is gone")?;
-        Ok(u64::from_str_radix(word, 16)?)
-    });
-    column.sum()
+    cpu::softnet(1)
 }

@@ -7,6 +7,7 @@ mod ipv6_broken;
 mod mtu_black_hole;
 mod no_route;
 mod packet_filtered;
+mod packet_processing_saturated;
 mod reassembly_failed;
 mod reverse_path_filtered;
 mod routing_loop;

@@ -37,7 +37,7 @@ fn what_the_kernel_skips_is_said() -> Result<()> {
         return skip::skip(test, "one CPU does not interrupt itself");
     }
     let pair = Pair::build()?;
-    if let Err(error) = cpu::receive_on_first(&pair.client) {
+    if let Err(error) = cpu::receive_on_first(&pair.client, "eth0") {
         return skip::skip(
             test,
             &format!("packets can not be handed to another CPU: {error:#}"),

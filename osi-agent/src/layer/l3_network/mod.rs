@@ -1,4 +1,4 @@
-//! L3: packets without a route or a hop, what ICMP says of them, packet filters, headers, fragments.
+//! L3: packets without a route or a hop, what ICMP says of them, packet filters, headers, fragments, and the time that it all takes.
 
 use super::Topic;
 
@@ -14,6 +14,8 @@ pub mod netfilter;
 
 pub mod path_mtu;
 
+pub mod processing;
+
 pub mod routes;
 
 /// This layer's topics.
@@ -25,4 +27,5 @@ pub(super) static TOPICS: &[Topic] = &[
     netfilter::SIGNALS,
     fragments::SIGNALS,
     path_mtu::SIGNALS,
+    processing::SIGNALS,
 ];

@@ -2,6 +2,7 @@
 
 use osi_common::layer::Layer;
 
+use super::super::l3_network::packet_processing_saturated::PACKET_PROCESSING_SATURATED;
 use super::super::text::{inside, percent, place, share};
 use super::super::{
     Advice, Cause, CauseClass, Confidence, Evidence, Facts, Finding, Impact, Onset, Severity,
@@ -17,7 +18,7 @@ pub(in crate::verdict) static RX_BACKLOG_OVERFLOW: Cause = Cause {
     onset: Onset::Statistical,
     severity: Severity::Critical,
     help: "Packets reach a CPU faster than it takes them off its receive backlog, and those that find it full are dropped.",
-    explained_by: &[],
+    explained_by: &[&[&PACKET_PROCESSING_SATURATED]],
     suspects: &[],
     reads: &[&SOFTNET_DROPPED],
     thresholds: &[
@@ -39,7 +40,7 @@ pub(in crate::verdict) static RX_BACKLOG_OVERFLOW: Cause = Cause {
 };
 
 /// The drop reason of packets that find the backlog full.
-const REASON: &str = "CPU_BACKLOG";
+pub(in crate::verdict) const REASON: &str = "CPU_BACKLOG";
 
 fn detect(facts: &Facts, found: &mut Vec<Sighting>) {
     let host = Scope::host();

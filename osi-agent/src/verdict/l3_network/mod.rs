@@ -14,6 +14,8 @@ pub(super) mod no_route;
 
 pub(super) mod packet_filtered;
 
+pub(super) mod packet_processing_saturated;
+
 pub(super) mod reassembly_failed;
 
 pub(super) mod reverse_path_filtered;
@@ -31,4 +33,5 @@ pub(super) static CAUSES: &[&Cause] = &[
     &ipv6_broken::IPV6_BROKEN,
     &destination_unreachable::DESTINATION_UNREACHABLE,
     &mtu_black_hole::MTU_BLACK_HOLE,
+    &packet_processing_saturated::PACKET_PROCESSING_SATURATED,
 ];

@@ -194,6 +194,62 @@ fn a_full_backlog_is_a_fault_of_the_cpu_that_has_it() {
     assert_eq!(world.until_calm(|_| {}), 5);
 }
 
+/// A CPU's window: so much of a second in softirqs, and so many times its budget ran out.
+fn busy(snapshot: &mut Snapshot, cpu: usize, softirq_ticks: u64, squeezed: u64) {
+    let row = &mut softnet(snapshot)[cpu];
+    row.time.softirq_ticks += softirq_ticks;
+    row.time.ticks += 100;
+    row.squeezed += squeezed;
+}
+
+#[test]
+fn a_cpu_that_does_nothing_but_packets_is_the_root_of_its_full_backlog() {
+    let mut world = World::new();
+    world.window(|s| busy(s, 1, 0, 0));
+    let map = world.windows(2, |s| {
+        busy(s, 1, 98, 50);
+        overflow(s, 1, 100);
+    });
+    assert_eq!(root(&map), "packet_processing_saturated");
+    assert_eq!(
+        open(&map),
+        ["packet_processing_saturated", "rx_backlog_overflow"]
+    );
+    assert_eq!(
+        map.verdict.summary,
+        "CPU 1 is busy with packets 98 % of its time and leaves some undone: 100 packets were dropped."
+    );
+    assert_eq!(
+        finding(&map, "packet_processing_saturated").severity,
+        Severity::Critical
+    );
+    assert_eq!(map.layers[4].saturation_ratio, Some(0.98));
+    assert_eq!(world.until_calm(|s| busy(s, 1, 20, 5)), 5);
+}
+
+#[test]
+fn a_busy_cpu_that_keeps_up_is_no_fault() {
+    let mut world = World::new();
+    world.window(|s| busy(s, 0, 0, 0));
+    let map = world.windows(3, |s| busy(s, 0, 98, 50));
+    assert_eq!(
+        finding(&map, "packet_processing_saturated").severity,
+        Severity::Warn
+    );
+    let mut world = World::new();
+    world.window(|s| busy(s, 0, 0, 0));
+    assert_eq!(
+        open(&world.windows(5, |s| busy(s, 0, 100, 2))),
+        [""; 0],
+        "other softirqs"
+    );
+    assert_eq!(
+        open(&world.windows(5, |s| busy(s, 0, 90, 50))),
+        [""; 0],
+        "time is left"
+    );
+}
+
 #[test]
 fn a_few_packets_are_no_overflow() {
     let mut world = World::new();

@@ -1,0 +1,36 @@
+//! What each CPU did with packets, and its time.
+
+use serde::{Deserialize, Serialize};
+
+/// One CPU's line of `/proc/net/softnet_stat`, and its time in `/proc/stat`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Softnet {
+    /// CPU number.
+    pub cpu: u32,
+    /// Packets processed.
+    pub processed: u64,
+    /// Dropped because the backlog was full.
+    pub dropped: u64,
+    /// Times the budget ran out with work left.
+    pub squeezed: u64,
+    /// Packets in the backlog now, where the kernel shows it (5.10 on).
+    pub backlog: Option<u64>,
+    /// What it has spent its time on.
+    pub time: CpuTime,
+}
+
+/// A CPU's time since boot, in clock ticks of user space (`USER_HZ`, a hundredth of a second).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CpuTime {
+    /// In softirqs, those that `ksoftirqd` runs among them.
+    pub softirq_ticks: u64,
+    /// In everything, idling among it.
+    pub ticks: u64,
+}
+
+impl CpuTime {
+    /// Softirqs' share of it, 0 to 1.
+    pub fn share(self) -> f64 {
+        self.softirq_ticks as f64 / self.ticks.max(1) as f64
+    }
+}

@@ -1,0 +1,86 @@
+//! A router with a long list of rules gets small packets faster than the one CPU that it has for them.
+//!
+//! First evidence: the first time that a CPU's budget for packets ran out with work left.
+
+use std::fmt::Write as _;
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context as _, Result};
+use osi_tests::agent::Agent;
+use osi_tests::expect::{Expected, STATISTICAL};
+use osi_tests::load::{self, Datagrams};
+use osi_tests::skip::{self, Need};
+use osi_tests::stream::{self, growth};
+use osi_tests::topology::{Family, Routed};
+use osi_tests::{command, cpu, wait};
+
+const EXPECTED: Expected = Expected {
+    cause: "packet_processing_saturated",
+    layer: "L3",
+    within: STATISTICAL,
+    // The backlog is full before a whole window was busy.
+    beside: &["rx_backlog_overflow"],
+};
+
+const RULES: u32 = 500;
+
+#[test]
+fn packet_processing_saturated() -> Result<()> {
+    let Some(_turn) = skip::ready_alone(
+        "l3_network::packet_processing_saturated::packet_processing_saturated",
+        &[
+            Need::OwnMachine("a CPU"),
+            Need::Program("unshare"),
+            Need::Program("nft"),
+        ],
+    )?
+    else {
+        return Ok(());
+    };
+    let lab = Routed::build()?;
+    cpu::receive_on_first(&lab.router, Routed::WEST)?;
+    add_rules(&lab)?;
+    let squeezed = || cpu::softnet(2);
+    let agent = Agent::watch_all()?;
+
+    let before = squeezed()?;
+    let fault = SystemTime::now();
+    let plan = Datagrams {
+        target: Routed::server_at(Family::V4, 9),
+        count: 100_000,
+        size: 18,
+        burst: 100,
+        every: Duration::from_millis(5),
+    };
+    let datagrams = std::thread::scope(|scope| {
+        let sender = scope.spawn(|| cpu::on(1, || load::datagrams(&lab.client, plan)));
+        sender.join().ok().context("the sender panicked")?
+    })?;
+    let evidence = wait::until_above("squeezes", before + 2, Duration::from_secs(5), squeezed)?;
+    let map = EXPECTED.named(&agent, fault, evidence)?;
+    let summary = map.verdict()["summary"].as_str().unwrap_or_default();
+    agent.ensure(summary.starts_with("CPU 0"), || {
+        format!("the first CPU routes, and the summary is {summary:?}")
+    })?;
+
+    datagrams.join()?;
+    let at_least = squeezed()? - before;
+    EXPECTED.resolves(&agent, &map)?;
+    let lines = EXPECTED.stop(agent)?;
+    let said = growth(&lines, "L1", "softnet_squeezed");
+    stream::ensure(&lines, said >= at_least, || {
+        format!("the CPUs were squeezed {at_least} times and the agent says {said}")
+    })
+}
+
+/// Rules that every packet is held against and none matches.
+fn add_rules(lab: &Routed) -> Result<()> {
+    let mut rules =
+        "table ip lab {\n chain long {\n type filter hook forward priority 0;\n".to_owned();
+    for number in 0..RULES {
+        writeln!(rules, "udp dport {} drop", 20_000 + number)?;
+    }
+    rules.push_str(" }\n}\n");
+    let mut nft = lab.router.command("nft")?;
+    command::output_with_input(nft.args(["-f", "-"]), &rules).map(drop)
+}
