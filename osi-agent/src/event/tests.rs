@@ -48,6 +48,7 @@ fn namespace(link: Link, unresolved: Vec<Neighbour>) -> NetnsState {
         },
         drivers: Table::default(),
         qdiscs: Table::default(),
+        programs: Table::default(),
         routes: Table::default(),
         neighbours: Neighbours {
             entries_v4: 0,

@@ -20,8 +20,8 @@ use crate::probe::btf::Btf;
 use crate::probe::kernel::{Symbols, reasons_of_format};
 use crate::probe::{clsact, memory, own, preflight};
 use crate::snapshot::host::{
-    decode, diag, drivers, ethtool, gauges, link, mibs, neighbour, netlink, ports, procfs, qdisc,
-    queue, route, settings, sockets, softnet,
+    decode, diag, drivers, ethtool, gauges, link, mibs, neighbour, netlink, ports, procfs,
+    programs, qdisc, queue, route, settings, sockets, softnet,
 };
 use crate::snapshot::maps::sample;
 use crate::snapshot::{Mib, Mibs, Neighbours, Snapshot};
@@ -167,6 +167,11 @@ fn filters(bytes: &[u8]) {
     let mut answers = Vec::new();
     let _ = clsact::collect(bytes, &mut answers);
     assert!(answers.len() <= bytes.len() / 16);
+    for message in netlink::messages(bytes) {
+        if let Some((_, name)) = programs::filter(message.payload) {
+            assert_clean(&name, link::NAME_MAX);
+        }
+    }
 }
 
 fn snmp(bytes: &[u8]) {

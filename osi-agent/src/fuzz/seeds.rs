@@ -172,6 +172,7 @@ pub(super) fn filter() -> Vec<Vec<u8>> {
     let options = [
         attribute(7, b"osi_tc_ingress\0"),
         attribute(8, &words(&[1])),
+        attribute(11, &words(&[42])),
     ]
     .concat();
     let filter = body(

@@ -103,7 +103,7 @@ impl Names {
         if code == Key::OTHER {
             return "other".into();
         }
-        if self.drop_reasons.is_empty() {
+        if self.is_nameless() {
             return caller::only_reason(function, code)
                 .unwrap_or(UNNAMED)
                 .into();
@@ -112,6 +112,11 @@ impl Names {
             .get(&code)
             .cloned()
             .unwrap_or_else(|| format!("reason#{code}").into())
+    }
+
+    /// Whether the kernel names no reason of any drop (before 5.17).
+    pub fn is_nameless(&self) -> bool {
+        self.drop_reasons.is_empty()
     }
 
     /// A reset reason's name; `reason#N` where the kernel has none for it, `None` where it gives no reasons at all.

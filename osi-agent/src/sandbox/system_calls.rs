@@ -203,6 +203,12 @@ fn allowed(role: Role, elsewhere: bool) -> Result<Rules, seccompiler::BackendErr
     if elsewhere {
         rules.insert(libc::SYS_setns, vec![equal(1, libc::CLONE_NEWNET)?]);
     }
+    if role == Role::Helper {
+        // It asks who is on an interface; it loads, makes and attaches nothing.
+        let commands = NAMING.map(|command| equal(0, command));
+        let commands = commands.into_iter().collect::<Result<_, _>>()?;
+        rules.insert(libc::SYS_bpf, commands);
+    }
     if role == Role::Watcher {
         // Everything is loaded by now; what is left is reading and attaching.
         let conditions =
@@ -217,6 +223,8 @@ fn allowed(role: Role, elsewhere: bool) -> Result<Rules, seccompiler::BackendErr
 const BPF_MAP_CREATE: i32 = 0;
 /// The same.
 const BPF_PROG_LOAD: i32 = 5;
+/// The same: `BPF_PROG_GET_NEXT_ID`, `BPF_PROG_GET_FD_BY_ID`, `BPF_OBJ_GET_INFO_BY_FD`, `BPF_PROG_QUERY`.
+const NAMING: [i32; 4] = [11, 13, 15, 16];
 
 fn equal(argument: u8, value: i32) -> Result<SeccompRule, seccompiler::BackendError> {
     SeccompRule::new(vec![condition(argument, SeccompCmpOp::Eq, value)?])

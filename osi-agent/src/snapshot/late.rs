@@ -21,6 +21,7 @@ impl HostSample {
             state.links.or_keep(&before.links);
             state.drivers.or_keep(&before.drivers);
             state.qdiscs.or_keep(&before.qdiscs);
+            state.programs.or_keep(&before.programs);
             state.routes.or_keep(&before.routes);
             if state.mibs == Mibs::default() {
                 state.mibs = before.mibs.clone();

@@ -123,7 +123,10 @@ impl Maps {
 
     /// Reads everything, as of `now_ns` (boot time).
     pub fn read(&mut self, names: &Names, slots: &[Slot], now_ns: u64) -> KernelMaps {
-        let mut maps = KernelMaps::default();
+        let mut maps = KernelMaps {
+            nameless: names.is_nameless(),
+            ..KernelMaps::default()
+        };
         self.read_occurrences(names, &mut maps);
         self.read_peers(&mut maps);
         self.read_handshakes(now_ns, &mut maps);

@@ -29,6 +29,8 @@ pub mod maps;
 
 pub mod mib;
 
+pub mod program;
+
 pub mod sampler;
 
 pub mod table;
@@ -36,6 +38,7 @@ pub mod table;
 pub use cpu::{CpuTime, Softnet};
 pub use driver::{Driver, DriverCounter};
 pub use mib::{Mib, Mibs};
+pub use program::{Hook, Program};
 pub use table::Table;
 
 /// Something that could not be seen, and why. Blind is never shown as healthy.
@@ -75,6 +78,8 @@ pub struct KernelMaps {
     pub drops: HashMap<DropKey, Count>,
     /// Reason and function that samples of drops carry as their code and location, by the same names as in `drops`.
     pub reasons: HashMap<(u32, u64), (Arc<str>, Arc<str>)>,
+    /// The kernel names no reason of any drop (before 5.17).
+    pub nameless: bool,
     /// Connect outcomes by peer.
     pub peers: HashMap<PeerKey, Peer>,
     /// Latency histograms, indexed by `osi_common::handshake::Latency`.
@@ -134,6 +139,8 @@ pub struct NetnsState {
     pub drivers: Table<Driver>,
     /// Queueing disciplines.
     pub qdiscs: Table<Qdisc>,
+    /// Programs and filters of others that may drop packets.
+    pub programs: Table<Program>,
     /// IPv4 and IPv6 routes of the main table.
     pub routes: Table<Route>,
     /// Neighbour entries that are not plainly healthy.

@@ -7,8 +7,8 @@ use super::l1_physical::{
     rx_backlog_overflow::RX_BACKLOG_OVERFLOW,
 };
 use super::l2_data_link::{
-    egress_queue_overflow::EGRESS_QUEUE_OVERFLOW, neighbor_table_full::NEIGHBOR_TABLE_FULL,
-    neighbor_unreachable::NEIGHBOR_UNREACHABLE,
+    datapath_program_drops::DATAPATH_PROGRAM_DROPS, egress_queue_overflow::EGRESS_QUEUE_OVERFLOW,
+    neighbor_table_full::NEIGHBOR_TABLE_FULL, neighbor_unreachable::NEIGHBOR_UNREACHABLE,
 };
 use super::l3_network::{
     destination_unreachable::DESTINATION_UNREACHABLE, ip_header_errors::IP_HEADER_ERRORS,
@@ -25,6 +25,7 @@ pub(super) static ON_THE_WAY: &[&Cause] = &[
     &CLOUD_ALLOWANCE_EXCEEDED,
     &RX_BACKLOG_OVERFLOW,
     &EGRESS_QUEUE_OVERFLOW,
+    &DATAPATH_PROGRAM_DROPS,
     &NEIGHBOR_TABLE_FULL,
     &NEIGHBOR_UNREACHABLE,
     &NO_ROUTE,

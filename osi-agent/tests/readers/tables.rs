@@ -3,6 +3,8 @@
 use std::net::{IpAddr, UdpSocket};
 use std::time::Duration;
 
+use osi_agent::snapshot::Hook;
+
 use crate::pair::{Pair, json, link, number, qdisc, run, state, within};
 
 /// Sends datagrams that nobody waits for.
@@ -140,6 +142,32 @@ fn a_tbf_shows_rate_limit_and_drops_as_tc_does() {
             .filter(|qdisc| qdisc.iface.name == "va")
             .count(),
         shown.len()
+    );
+}
+
+#[test]
+fn a_filter_is_seen_with_its_kind() {
+    need_root!("a_filter_is_seen_with_its_kind");
+    let pair = Pair::new();
+    assert!(state(&pair.a).programs.is_empty());
+    run(&format!("tc -n {} qdisc add dev va clsact", pair.a));
+    for direction in ["ingress", "egress"] {
+        run(&format!(
+            "tc -n {} filter add dev va {direction} protocol all pref 10 u32 match u32 0 0",
+            pair.a
+        ));
+    }
+    let state = state(&pair.a);
+    let found = state.programs.iter();
+    let found: Vec<_> = found
+        .map(|row| (row.iface.name.as_str(), row.hook, row.id, row.name.as_str()))
+        .collect();
+    assert_eq!(
+        found,
+        [
+            ("va", Hook::FilterIngress, None, "u32"),
+            ("va", Hook::FilterEgress, None, "u32")
+        ]
     );
 }
 

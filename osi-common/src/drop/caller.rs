@@ -538,6 +538,12 @@ pub const CALLERS: &[Caller] = &[
         meaning: "The next hop did not answer ARP or neighbour discovery.",
     },
     Caller {
+        function: "netif_receive_generic_xdp",
+        layer: Layer::L2,
+        class: Class::Policy,
+        meaning: "An XDP program dropped the packet.",
+    },
+    Caller {
         function: "netlink_attachskb",
         layer: Layer::L5,
         class: Class::Benign,
@@ -914,6 +920,18 @@ pub const CALLERS: &[Caller] = &[
         layer: Layer::L5,
         class: Class::Benign,
         meaning: "A local socket closed, refused or changed its peer; no network traffic.",
+    },
+    Caller {
+        function: "veth_xdp_rcv",
+        layer: Layer::L2,
+        class: Class::Policy,
+        meaning: "An XDP program dropped the packet.",
+    },
+    Caller {
+        function: "veth_xdp_rcv_skb",
+        layer: Layer::L2,
+        class: Class::Policy,
+        meaning: "An XDP program dropped the packet.",
     },
     Caller {
         function: "veth_xmit",

@@ -72,7 +72,10 @@ pub fn by_link<'a>(window: &Window<'a>) -> impl Iterator<Item = Faults<'a>> + us
         match growth.row.map(|row| row.meaning) {
             Some(Meaning::Physical) => *physical += growth.by,
             Some(Meaning::HardwareDrop) => *missed += growth.by,
-            Some(Meaning::SoftwareDrop | Meaning::Allowance | Meaning::Pause) | None => {}
+            Some(
+                Meaning::SoftwareDrop | Meaning::ProgramDrop | Meaning::Allowance | Meaning::Pause,
+            )
+            | None => {}
         }
     }
     // A bond repeats what its members count.

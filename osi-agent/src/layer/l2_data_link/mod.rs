@@ -6,6 +6,8 @@ pub mod frames;
 
 pub mod neighbour;
 
+pub mod programs;
+
 pub mod qdisc;
 
 pub mod rejected;
@@ -18,4 +20,5 @@ pub(super) static TOPICS: &[Topic] = &[
     neighbour::SIGNALS,
     frames::SIGNALS,
     rejected::SIGNALS,
+    programs::SIGNALS,
 ];

@@ -3,6 +3,7 @@
 use osi_common::drop::UNNAMED;
 use osi_common::layer::Layer;
 
+use super::programs;
 use crate::layer::drops::drops;
 use crate::layer::{Amount, Read, Row, Source, Unit, Window, rows};
 use crate::scope::{Scope, ScopeKind};
@@ -57,6 +58,8 @@ fn rejected(window: &Window, rows: &mut Vec<Amount>) {
     rows.extend(
         dropped
             .into_iter()
+            // Without reasons, what a tc filter dropped ends in the same function.
+            .filter(|row| &*row.reason != UNNAMED || !programs::filters_drop(window, &row.scope))
             .filter(|row| &*row.reason != WRONG_ADDRESS || !listens_to_all(window, &row.scope))
             .map(|row| Amount {
                 scope: row.scope,

@@ -1,6 +1,6 @@
 //! Devices that other software provides: virtio, the clouds' own, and veth.
 
-use super::{MEMORY, Meaning, RING, Row, SIZE};
+use super::{MEMORY, Meaning, PROGRAM, RING, Row, SIZE};
 
 /// drivers/net/virtio_net.c: `virtnet_rq_stats_desc`, shown as `rx_queue_N_…` before 6.10 and as `rxN_…` since;
 /// `virtnet_stats_rx_basic_desc`, shown as `rxN_hw_…` where the device counts. The totals without a number are left out.
@@ -16,6 +16,18 @@ pub(super) const VIRTIO_NET: &[Row] = &[
         meaning: Meaning::SoftwareDrop,
         help: "Frames that the driver received and could not hand on: wrong length, no memory, or refused by XDP.",
         advice: MEMORY,
+    },
+    Row {
+        counter: "rx_queue_*_xdp_drops",
+        meaning: Meaning::ProgramDrop,
+        help: "Frames that an XDP program dropped.",
+        advice: PROGRAM,
+    },
+    Row {
+        counter: "rx*_xdp_drops",
+        meaning: Meaning::ProgramDrop,
+        help: "Frames that an XDP program dropped.",
+        advice: PROGRAM,
     },
     Row {
         counter: "rx*_hw_drops",
@@ -59,6 +71,12 @@ pub(super) const ENA: &[Row] = &[
         advice: "Cache DNS answers on the instance, and ask its metadata service less often.",
     },
     Row {
+        counter: "queue_*_rx_xdp_drop",
+        meaning: Meaning::ProgramDrop,
+        help: "Frames that an XDP program dropped.",
+        advice: PROGRAM,
+    },
+    Row {
         counter: "queue_*_rx_skb_alloc_fail",
         meaning: Meaning::SoftwareDrop,
         help: "Frames that the driver dropped because it found no memory to hand them on in.",
@@ -74,6 +92,12 @@ pub(super) const GVE: &[Row] = &[
         meaning: Meaning::HardwareDrop,
         help: "Frames that the device dropped because the driver had posted no receive buffer.",
         advice: RING,
+    },
+    Row {
+        counter: "rx_xdp_drop[*]",
+        meaning: Meaning::ProgramDrop,
+        help: "Frames that an XDP program dropped.",
+        advice: PROGRAM,
     },
     Row {
         counter: "rx_skb_alloc_fail",
@@ -95,7 +119,8 @@ pub(super) const GVE: &[Row] = &[
     },
 ];
 
-/// drivers/net/veth.c: `veth_rq_stats_desc` and `veth_tq_stats_desc`. What an XDP program drops on purpose is left out.
+/// drivers/net/veth.c: `veth_rq_stats_desc` and `veth_tq_stats_desc`. What an XDP program drops on purpose is
+/// left out: it is a packet by then, and the probe on `kfree_skb` sees it freed.
 pub(super) const VETH: &[Row] = &[
     Row {
         counter: "rx_queue_*_drops",

@@ -1,11 +1,17 @@
 //! NVIDIA's and Broadcom's server devices.
 
-use super::{CABLE, HOST, MEMORY, Meaning, PEER, RING, Row};
+use super::{CABLE, HOST, MEMORY, Meaning, PEER, PROGRAM, RING, Row};
 
 /// drivers/net/ethernet/mellanox/mlx5/core/en_stats.c: `sw_stats_desc`, `q_stats_desc`, `pport_802_3_stats_desc`,
 /// `pport_2863_stats_desc`, `pport_2819_stats_desc`. Symbol errors are left out, they damage frames that are counted already;
 /// so is `rx_steer_missed_packets`, which healthy ports count for frames that nobody here wants.
 pub(super) const MLX5_CORE: &[Row] = &[
+    Row {
+        counter: "rx_xdp_drop",
+        meaning: Meaning::ProgramDrop,
+        help: "Frames that an XDP program dropped.",
+        advice: PROGRAM,
+    },
     Row {
         counter: "rx_out_of_buffer",
         meaning: Meaning::HardwareDrop,

@@ -42,6 +42,8 @@ pub enum Meaning {
     HardwareDrop,
     /// Frames that the driver dropped.
     SoftwareDrop,
+    /// Frames that an XDP program dropped, before the kernel made packets of them.
+    ProgramDrop,
     /// Frames that were damaged on the wire.
     Physical,
     /// Packets that the cloud delayed or dropped, because the instance used more than it is allowed.
@@ -104,6 +106,7 @@ fn is(pattern: &str, name: &str) -> bool {
         .is_some_and(|queue| !queue.is_empty() && queue.bytes().all(|digit| digit.is_ascii_digit()))
 }
 
+const PROGRAM: &str = "Ask whoever attached the XDP program whether it is meant to drop.";
 const CABLE: &str = "Clean or replace the cable, the transceiver and its socket, then the other end's, one at a time, and watch which change stops the errors.";
 const RING: &str = "Let the receive rings be longer, or spread the queues over more CPUs, so that bursts find room.";
 const HOST: &str = "The host takes packets off the device too slowly: look for a busy CPU, a slow PCIe slot or power saving states.";

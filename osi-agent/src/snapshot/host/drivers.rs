@@ -219,6 +219,7 @@ mod tests {
             name: "eth0".to_owned(),
             raw: b"eth0".to_vec(),
             queue_length: None,
+            xdp_program: None,
             asked: Asked::Hardware,
             frames: 0,
             faults,

@@ -53,6 +53,7 @@ pub(super) fn read(netns: &Netns, scratch: &mut Scratch) -> io::Result<Kept<Link
                 name: raw.link.iface.name.clone(),
                 raw: raw.name,
                 queue_length: raw.queue_length,
+                xdp_program: raw.link.xdp_program,
                 asked,
                 frames: stats.rx_packets.saturating_add(stats.tx_packets),
                 faults: faults(stats),
@@ -72,6 +73,8 @@ pub(super) struct Device {
     pub(super) raw: Vec<u8>,
     /// `IFLA_TXQLEN`, the limit of each band of `pfifo_fast`.
     pub(super) queue_length: Option<u32>,
+    /// Id of the XDP program on it.
+    pub(super) xdp_program: Option<u32>,
     /// Whether its driver has something to tell.
     pub(super) asked: Asked,
     /// Frames that it carried, both ways.

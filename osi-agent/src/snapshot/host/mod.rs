@@ -3,10 +3,11 @@
 //! Each file reads one thing and knows nothing of the others. `readers` is the one list of them: the sampler runs its
 //! rows, and a row that fails or is late blinds exactly what it names.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use self::drivers::Drivers;
 use self::link::Device;
+use self::programs::Programs;
 use self::sockets::Listening;
 
 pub(crate) mod decode;
@@ -28,6 +29,8 @@ pub(crate) mod drivers;
 pub(crate) mod qdisc;
 
 pub(crate) mod queue;
+
+pub(crate) mod programs;
 
 pub(crate) mod route;
 
@@ -53,6 +56,8 @@ pub const LINKS: &str = "links";
 pub const DRIVERS: &str = "drivers";
 /// Queueing disciplines.
 pub const QDISCS: &str = "qdiscs";
+/// eBPF programs and tc filters on interfaces.
+pub const PROGRAMS: &str = "programs";
 /// Routes of the main table.
 pub const ROUTES: &str = "routes";
 /// Neighbour entries.
@@ -131,18 +136,23 @@ pub(super) struct Scratch {
     text: String,
     /// Interfaces of the namespace at hand, from the links reader.
     devices: HashMap<u32, Device>,
+    /// Those of them that have tc filters, and the packets that these dropped, from the reader of queueing disciplines.
+    filtered: BTreeMap<u32, u64>,
     /// Ports of the namespace at hand, from the listeners reader.
     listening: Listening,
     /// Speed and duplex of the links of all namespaces.
     settings: settings::Known,
     /// Drivers of all namespaces.
     drivers: Drivers,
+    /// Programs of all namespaces.
+    programs: Programs,
 }
 
 impl Scratch {
     /// Forgets what the previous namespace left.
     pub(super) fn reset(&mut self) {
         self.devices.clear();
+        self.filtered.clear();
         self.listening.reset();
     }
 }

@@ -28,7 +28,10 @@ const ROOT: u32 = u32::MAX;
 /// Reads all queueing disciplines. The links must have been read in the same pass: they name the interfaces.
 pub(super) fn read(scratch: &mut Scratch) -> io::Result<Kept<Qdisc>> {
     let Scratch {
-        netlink, devices, ..
+        netlink,
+        devices,
+        filtered,
+        ..
     } = scratch;
     let request = Request {
         family: Family::Route,
@@ -60,6 +63,8 @@ pub(super) fn read(scratch: &mut Scratch) -> io::Result<Kept<Qdisc>> {
     {
         qdisc.rate_bits_per_s = ceiling(qdisc.iface.ifindex, netlink)?;
     }
+    let of_filters = qdiscs.rows.iter().filter(|qdisc| qdisc.holds_filters());
+    filtered.extend(of_filters.map(|qdisc| (qdisc.iface.ifindex, qdisc.drops)));
     Ok(qdiscs)
 }
 

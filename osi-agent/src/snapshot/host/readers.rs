@@ -7,13 +7,14 @@ use osi_common::layer::Layer;
 use super::gauges::{self, NamespaceGauges};
 use super::sockets::{self, PortUse};
 use super::{
-    CONNTRACK, DRIVERS, Kept, LINKS, LISTENERS, MIBS, NEIGHBOUR_TABLES, NEIGHBOURS, PORTS, QDISCS,
-    ROUTES, SOCKSTAT, SOFTNET, Scratch, drivers, link, mibs, neighbour, qdisc, route, softnet,
+    CONNTRACK, DRIVERS, Kept, LINKS, LISTENERS, MIBS, NEIGHBOUR_TABLES, NEIGHBOURS, PORTS,
+    PROGRAMS, QDISCS, ROUTES, SOCKSTAT, SOFTNET, Scratch, drivers, link, mibs, neighbour, programs,
+    qdisc, route, softnet,
 };
 use crate::scope::Netns;
 use crate::snapshot::{
-    Driver, Gauge, HostState, Link, Listener, Mibs, NeighbourTable, Neighbours, NetnsState, Qdisc,
-    Route, Softnet, Table,
+    Driver, Gauge, HostState, Link, Listener, Mibs, NeighbourTable, Neighbours, NetnsState,
+    Program, Qdisc, Route, Softnet, Table,
 };
 
 /// Which of the two sampler threads runs a reader. Route netlink may wait for the kernel's rtnl lock while somebody
@@ -78,6 +79,14 @@ pub(crate) static READERS: &[Reader] = &[
         layers: &[Layer::L3],
         group: Group::Tables,
         read: Read::Namespace(|_, scratch| Ok(NamespaceReading::Routes(route::read(scratch)?))),
+    },
+    Reader {
+        id: PROGRAMS,
+        layers: &[Layer::L2],
+        group: Group::Tables,
+        read: Read::Namespace(|netns, scratch| {
+            Ok(NamespaceReading::Programs(programs::read(netns, scratch)?))
+        }),
     },
     // Last of its thread: a driver that asks its firmware may take long.
     Reader {
@@ -159,6 +168,8 @@ pub(in crate::snapshot) enum NamespaceReading {
     Drivers(Kept<Driver>),
     /// Of [`QDISCS`].
     Qdiscs(Kept<Qdisc>),
+    /// Of [`PROGRAMS`].
+    Programs(Kept<Program>),
     /// Of [`NEIGHBOURS`].
     Neighbours(Neighbours),
     /// Of [`ROUTES`].
@@ -182,6 +193,7 @@ impl NamespaceReading {
             Self::Links(links) => return keep(links, read_ns, &mut state.links),
             Self::Drivers(drivers) => return keep(drivers, read_ns, &mut state.drivers),
             Self::Qdiscs(qdiscs) => return keep(qdiscs, read_ns, &mut state.qdiscs),
+            Self::Programs(programs) => return keep(programs, read_ns, &mut state.programs),
             Self::Routes(routes) => return keep(routes, read_ns, &mut state.routes),
             Self::Listeners(listeners) => {
                 let omitted;

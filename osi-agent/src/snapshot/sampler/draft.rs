@@ -235,6 +235,7 @@ pub(in crate::snapshot) fn empty(netns: &Netns) -> NetnsState {
         links: Table::default(),
         drivers: Table::default(),
         qdiscs: Table::default(),
+        programs: Table::default(),
         routes: Table::default(),
         neighbours: Neighbours::default(),
         mibs: Mibs::default(),

@@ -96,7 +96,7 @@ fn sighting(facts: &Facts, faults: &Faults) -> Option<Sighting> {
 fn tells(growth: &Growth) -> bool {
     match growth.row.map(|row| row.meaning) {
         Some(Meaning::Physical | Meaning::HardwareDrop | Meaning::SoftwareDrop) | None => true,
-        Some(Meaning::Allowance | Meaning::Pause) => false,
+        Some(Meaning::ProgramDrop | Meaning::Allowance | Meaning::Pause) => false,
     }
 }
 

@@ -2,6 +2,8 @@
 
 use super::Cause;
 
+pub(super) mod datapath_program_drops;
+
 pub(super) mod egress_queue_overflow;
 
 pub(super) mod frames_rejected;
@@ -16,4 +18,5 @@ pub(super) static CAUSES: &[&Cause] = &[
     &neighbor_table_full::NEIGHBOR_TABLE_FULL,
     &egress_queue_overflow::EGRESS_QUEUE_OVERFLOW,
     &frames_rejected::FRAMES_REJECTED,
+    &datapath_program_drops::DATAPATH_PROGRAM_DROPS,
 ];

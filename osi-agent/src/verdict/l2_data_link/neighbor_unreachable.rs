@@ -12,6 +12,7 @@ use super::super::{
     Advice, Cause, CauseClass, Confidence, Evidence, Facts, Finding, Impact, Onset, Severity,
     Sighting, Threshold,
 };
+use super::datapath_program_drops::DATAPATH_PROGRAM_DROPS;
 use crate::layer::l2_data_link::neighbour::{NEIGHBOUR_FAILED, NEIGHBOURS_INCOMPLETE, is_fresh};
 use crate::scope::{Netns, Scope};
 use crate::snapshot::{Neighbour, NetnsState};
@@ -23,7 +24,7 @@ pub(in crate::verdict) static NEIGHBOR_UNREACHABLE: Cause = Cause {
     onset: Onset::Hard,
     severity: Severity::Critical,
     help: "An address on the local network does not say who has it, so packets for it are thrown away.",
-    explained_by: &[&[&LINK_DOWN]],
+    explained_by: &[&[&LINK_DOWN, &DATAPATH_PROGRAM_DROPS]],
     suspects: &[],
     reads: &[&NEIGHBOUR_FAILED, &NEIGHBOURS_INCOMPLETE],
     thresholds: &[

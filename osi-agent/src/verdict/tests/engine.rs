@@ -127,8 +127,8 @@ fn a_root_names_the_blind_layers_that_could_overturn_it() {
     assert_eq!(root(&map), "packet_loss");
     assert_eq!(
         map.verdict.cannot_rule_out,
-        ["L1", "L3"],
-        "a link or a filter might be behind it; L7 can not"
+        ["L1", "L2", "L3"],
+        "a link, a program on it or a filter might be behind it; L7 can not"
     );
 }
 

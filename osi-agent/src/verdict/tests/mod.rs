@@ -4,6 +4,8 @@ mod builder;
 
 mod cascades;
 
+mod datapath_programs;
+
 mod driver_counters;
 
 mod engine;

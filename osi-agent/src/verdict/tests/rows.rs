@@ -48,6 +48,7 @@ pub(super) fn namespace(inode: u32, name: &str) -> NetnsState {
         links: table(vec![link(ETH0, "eth0")]),
         drivers: Table::default(),
         qdiscs: table(vec![qdisc(ETH0, "eth0")]),
+        programs: Table::default(),
         routes: table(vec![network, default]),
         neighbours: Neighbours::default(),
         mibs,

@@ -1,0 +1,173 @@
+//! A program that somebody put on an interface drops packets there.
+
+use std::collections::BTreeSet;
+
+use osi_common::layer::Layer;
+
+use super::super::origin::Origin;
+use super::super::text::{iface, inside, percent, place, quoted, share};
+use super::super::{
+    Advice, Cause, CauseClass, Confidence, Evidence, Facts, Finding, Impact, Onset, Severity,
+    Sighting, Threshold,
+};
+use crate::layer::l2_data_link::programs::{
+    FRAMES_SENT, PROGRAM_DROPS, counted_on, hooks, hooks_that_dropped,
+};
+use crate::layer::l2_data_link::rejected::FRAMES_RECEIVED;
+use crate::scope::Iface;
+use crate::snapshot::{Hook, NetnsState, Program};
+
+pub(in crate::verdict) static DATAPATH_PROGRAM_DROPS: Cause = Cause {
+    id: "datapath_program_drops",
+    layer: Layer::L2,
+    class: CauseClass::Policy,
+    onset: Onset::Statistical,
+    severity: Severity::Warn,
+    help: "An XDP program, tc program or tc filter that somebody put on an interface drops packets.",
+    explained_by: &[],
+    suspects: &[],
+    reads: &[&PROGRAM_DROPS],
+    thresholds: &[
+        Threshold {
+            name: "packets",
+            default: 10.0,
+        },
+        Threshold {
+            name: "ratio",
+            default: 0.001,
+        },
+    ],
+    detect,
+    advise,
+};
+
+fn detect(facts: &Facts, found: &mut Vec<Sighting>) {
+    // Without the interfaces' counters no share is known.
+    if facts.map.is_blind(&FRAMES_SENT) {
+        return;
+    }
+    for state in &facts.window.now.namespaces {
+        found.extend(sighting(facts, state));
+    }
+}
+
+fn sighting(facts: &Facts, state: &NetnsState) -> Option<Sighting> {
+    let dropped = facts.count_in(&PROGRAM_DROPS, &state.netns);
+    let carried =
+        facts.count_in(&FRAMES_RECEIVED, &state.netns) + facts.count_in(&FRAMES_SENT, &state.netns);
+    // What is dropped on its way in was received.
+    let lost = share(dropped, carried.saturating_sub(dropped));
+    if dropped as f64 <= facts.limit("packets") || lost <= facts.limit("ratio") {
+        return None;
+    }
+    let mut origin = Origin::of(facts, state, |seen| {
+        !hooks(&seen.reason, &seen.function).is_empty()
+    });
+    origin.iface = origin
+        .iface
+        .or_else(|| counted_on(facts.window, &state.netns));
+    let scope = origin.scope();
+    let at = hooks_that_dropped(facts.window, &state.netns, facts.map.drops());
+    let suspects = suspects(state, origin.iface, &at);
+    let mut evidence = vec![Evidence::new(
+        PROGRAM_DROPS.id,
+        dropped as f64,
+        "packets",
+        format!("{} of the frames received and sent", percent(lost)),
+    )];
+    evidence.extend(suspects.iter().filter_map(|program| {
+        let (hook, id) = (program.hook.name(), program.id?);
+        Some(Evidence::new(hook, f64::from(id), "id", named(program)))
+    }));
+    evidence.extend(origin.evidence("senders"));
+    Some(Sighting {
+        onset: Onset::Statistical,
+        confidence: Confidence::Certain,
+        severity: Severity::Warn,
+        evidence,
+        impact: Impact {
+            connections: 0,
+            share_ratio: lost,
+            peers: origin.senders.len() as u64,
+        },
+        summary: format!(
+            "{}{}{} dropped {dropped} packets{}: {} of those received and sent.",
+            subject(&suspects),
+            origin.on(),
+            place(&scope),
+            origin.from(),
+            percent(lost)
+        ),
+        scope,
+    })
+}
+
+/// The programs at the hooks where packets were dropped, on the interface where that is known.
+fn suspects<'a>(
+    state: &'a NetnsState,
+    on: Option<&Iface>,
+    at: &BTreeSet<Hook>,
+) -> Vec<&'a Program> {
+    let here = |program: &&Program| on.is_none_or(|iface| program.iface == *iface);
+    let programs = state.programs.iter().filter(here);
+    programs
+        .filter(|program| at.contains(&program.hook))
+        .collect()
+}
+
+/// `The xdp program guard (id 7)`; of several, any may have done it.
+fn subject(suspects: &[&Program]) -> String {
+    match suspects {
+        [] => "A program whose name is not known".to_owned(),
+        [only] => format!("The {}", named(only)),
+        several => {
+            let names: Vec<_> = several.iter().map(|program| named(program)).collect();
+            format!("One of {}", names.join(", "))
+        }
+    }
+}
+
+fn named(program: &Program) -> String {
+    let Program { hook, id, name, .. } = program;
+    match id {
+        Some(id) => format!("{} program {name} (id {id})", hook.name()),
+        None => format!("{} filter of kind {name}", hook.name()),
+    }
+}
+
+fn advise(finding: &Finding) -> Vec<Advice> {
+    let dropped = finding.evidence.first().map_or(0.0, |row| row.value);
+    let name = iface(&finding.scope);
+    let device = match &finding.scope.iface {
+        Some(_) => format!(" dev {}", quoted(name)),
+        None => String::new(),
+    };
+    let mut rows = finding.evidence.iter();
+    let hook = rows.find_map(|row| Hook::named(&row.signal));
+    let (show, change) = match hook {
+        Some(Hook::Xdp) => (
+            format!("ip -d link show{device}"),
+            format!("ip link set{device} xdp off"),
+        ),
+        Some(Hook::TcxIngress | Hook::TcxEgress) => (
+            format!("bpftool net show{device}"),
+            "bpftool link detach id ID".to_owned(),
+        ),
+        Some(Hook::FilterEgress) => (
+            format!("tc -s filter show{device} egress"),
+            format!("tc filter del{device} egress pref N"),
+        ),
+        Some(Hook::FilterIngress) | None => (
+            format!("tc -s filter show{device} ingress"),
+            format!("tc filter del{device} ingress pref N"),
+        ),
+    };
+    vec![Advice {
+        text: format!(
+            "{dropped} packets a window end in a program on {name}, before the stack sees them: ask whoever attached it whether that is meant; bpftool prog show id ID tells its owner."
+        ),
+        confirm: inside(&finding.scope, &show),
+        change: inside(&finding.scope, &change),
+        trade_off: "Such programs keep attacks away or carry the traffic of containers: without it, what it stopped comes in, or what it forwarded stands still.".to_owned(),
+    }]
+}
