@@ -6,11 +6,16 @@ use std::ffi::CString;
 use std::fs::{self, File};
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd, RawFd};
 use std::path::Path;
+use std::process::Command;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use rustix::process::{Resource, Rlimit, setrlimit};
 
+use crate::command;
 use crate::netns::Namespace;
+use crate::tc;
+
+mod filter;
 
 /// Commands of bpf(2), `enum bpf_cmd`.
 const PROG_LOAD: libc::c_int = 5;
@@ -18,20 +23,35 @@ const PROG_ATTACH: libc::c_int = 8;
 const PROG_DETACH: libc::c_int = 9;
 const PROG_QUERY: libc::c_int = 16;
 const LINK_CREATE: libc::c_int = 28;
+const ENABLE_STATS: libc::c_int = 32;
 /// `BPF_F_ALLOW_OVERRIDE`: the mode of a cgroup program that suffers no other beside it.
 const ALLOW_OVERRIDE: u32 = 1;
 /// `BPF_F_BEFORE`: first in order.
 const BEFORE: u32 = 1 << 3;
 /// `XDP_FLAGS_SKB_MODE`: generic.
 const SKB_MODE: u32 = 1 << 1;
+/// `XDP_FLAGS_DRV_MODE`: inside the driver.
+const DRV_MODE: u32 = 1 << 2;
+/// What every program here is called.
+pub const NAME: &str = "lab_program";
+/// The preference of a filter: behind the agent's.
+const PREFERENCE: &str = "50000";
 
-/// What a foreign program does with a packet: nothing, but it may end its way through the hook.
+/// Where a foreign program stands, and what it does with every packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hook {
     /// Generic XDP: `XDP_PASS`.
     Xdp,
+    /// Generic XDP: `XDP_DROP`.
+    XdpDrop,
+    /// XDP inside the driver: `XDP_DROP`.
+    XdpDriverDrop,
     /// TCX ingress, first in order, with `TCX_PASS`: what stands behind it never runs.
     TcxIngress,
+    /// TCX ingress, last in order: `TCX_DROP`.
+    TcxIngressDrop,
+    /// A filter of clsact on the way in, whose program says `TC_ACT_SHOT`.
+    FilterIngressDrop,
     /// sock_ops of a cgroup, attached so that it may be overridden: nothing can be attached beside it.
     SockOpsOverride,
 }
@@ -40,8 +60,8 @@ impl Hook {
     /// `enum bpf_prog_type`.
     const fn program_type(self) -> u32 {
         match self {
-            Self::Xdp => 6,
-            Self::TcxIngress => 3,
+            Self::Xdp | Self::XdpDrop | Self::XdpDriverDrop => 6,
+            Self::TcxIngress | Self::TcxIngressDrop | Self::FilterIngressDrop => 3,
             Self::SockOpsOverride => 13,
         }
     }
@@ -49,17 +69,18 @@ impl Hook {
     /// `enum bpf_attach_type`.
     const fn attach_type(self) -> u32 {
         match self {
-            Self::Xdp => 37,
-            Self::TcxIngress => 46,
+            Self::Xdp | Self::XdpDrop | Self::XdpDriverDrop => 37,
+            Self::TcxIngress | Self::TcxIngressDrop => 46,
+            Self::FilterIngressDrop => 0,
             Self::SockOpsOverride => 3,
         }
     }
 
     const fn verdict(self) -> u8 {
         match self {
-            Self::Xdp => 2,
             Self::TcxIngress => 0,
-            Self::SockOpsOverride => 1,
+            Self::XdpDrop | Self::XdpDriverDrop | Self::SockOpsOverride => 1,
+            Self::Xdp | Self::TcxIngressDrop | Self::FilterIngressDrop => 2,
         }
     }
 }
@@ -69,7 +90,7 @@ impl Hook {
 pub struct Foreign {
     hook: Hook,
     program: OwnedFd,
-    _link: Option<OwnedFd>,
+    link: Option<OwnedFd>,
     cgroup: Option<File>,
 }
 
@@ -81,8 +102,11 @@ impl Foreign {
             let program = load(hook)?;
             // `link_create` of `union bpf_attr`: program, target, type, flags, then the member of the type.
             let flags = match hook {
-                Hook::Xdp => SKB_MODE,
+                Hook::Xdp | Hook::XdpDrop => SKB_MODE,
+                Hook::XdpDriverDrop => DRV_MODE,
                 Hook::TcxIngress => BEFORE,
+                Hook::TcxIngressDrop => 0,
+                Hook::FilterIngressDrop => bail!("a filter is no link"),
                 Hook::SockOpsOverride => bail!("sock_ops attaches to a cgroup"),
             };
             let words = [
@@ -99,10 +123,49 @@ impl Foreign {
             Ok(Self {
                 hook,
                 program,
-                _link: Some(link),
+                link: Some(link),
                 cgroup: None,
             })
         })
+    }
+
+    /// Hangs a filter on clsact, which somebody may have put there already. It goes with the interface.
+    pub fn as_filter(host: &Namespace, interface: &str) -> Result<Self> {
+        let hook = Hook::FilterIngressDrop;
+        let qdiscs = tc::qdiscs(host, interface)?;
+        let mut kinds = qdiscs.as_array().into_iter().flatten();
+        if !kinds.any(|qdisc| qdisc["kind"] == "clsact") {
+            let add = ["-n", host.name(), "qdisc", "add", "dev", interface];
+            command::output(Command::new("tc").args(add).arg("clsact"))?;
+        }
+        host.run(|| {
+            let program = load(hook)?;
+            filter::add(index_of(interface)?, &program, NAME, PREFERENCE.parse()?)?;
+            Ok(Self {
+                hook,
+                program,
+                link: None,
+                cgroup: None,
+            })
+        })
+    }
+
+    /// Takes it off an interface; the program itself stays, with what was counted.
+    pub fn detach(&mut self, host: &Namespace, interface: &str) -> Result<()> {
+        drop(self.link.take());
+        if self.hook == Hook::FilterIngressDrop {
+            let del = ["-n", host.name(), "filter", "del", "dev", interface];
+            let which = ["ingress", "pref", PREFERENCE];
+            command::output(Command::new("tc").args(del).args(which))?;
+        }
+        Ok(())
+    }
+
+    /// How often it ran, as bpftool tells while [`counting`] is held.
+    pub fn runs(&self) -> Result<u64> {
+        let id = self.id()?.to_string();
+        let shown = command::json(Command::new("bpftool").args(["-j", "prog", "show", "id", &id]))?;
+        Ok(shown["run_cnt"].as_u64().unwrap_or(0))
     }
 
     /// Attaches to a cgroup.
@@ -118,7 +181,7 @@ impl Foreign {
         Ok(Self {
             hook,
             program,
-            _link: None,
+            link: None,
             cgroup: Some(cgroup),
         })
     }
@@ -131,6 +194,11 @@ impl Foreign {
         id.and_then(|id| id.trim().parse().ok())
             .context("the kernel tells no id of a program")
     }
+}
+
+/// Makes the kernel count every program's runs for as long as this is held.
+pub fn counting() -> Result<OwnedFd> {
+    bpf(ENABLE_STATS, &[0]).context("the kernel does not count the runs of programs")
 }
 
 /// The ids of the programs on a cgroup's hook.
@@ -202,6 +270,11 @@ fn load(hook: Hook) -> Result<OwnedFd> {
         license_low,
         license_high,
     ]);
+    for (word, part) in words[12..16].iter_mut().zip(NAME.as_bytes().chunks(4)) {
+        let mut bytes = [0; 4];
+        bytes[..part.len()].copy_from_slice(part);
+        *word = u32::from_ne_bytes(bytes);
+    }
     // `expected_attach_type`, which sock_ops does not have.
     words[17] = if hook == Hook::SockOpsOverride {
         0

@@ -113,6 +113,16 @@ pub fn filters(host: &Namespace, interface: &str, direction: &str) -> Result<Str
     command::output(tc(host).args(["filter", "show", "dev", interface, direction]))
 }
 
+/// Packets that the filters of an interface's clsact qdisc dropped.
+pub fn filter_drops(host: &Namespace, interface: &str) -> Result<u64> {
+    let all = qdiscs(host, interface)?;
+    let mut list = all.as_array().into_iter().flatten();
+    let holder = list.find(|qdisc| qdisc["kind"] == "clsact");
+    holder
+        .and_then(|qdisc| qdisc["drops"].as_u64())
+        .context("there is no clsact")
+}
+
 /// A filter that somebody else has on both directions of an interface, with a qdisc of their own: it matches and does nothing.
 pub fn add_foreign_filter(host: &Namespace, interface: &str) -> Result<()> {
     command::output(tc(host).args(["qdisc", "add", "dev", interface, "clsact"]))?;

@@ -1,5 +1,6 @@
 //! Faults between neighbours on a link.
 
+mod datapath_program_drops;
 mod egress_queue_overflow;
 mod frames;
 mod frames_rejected;

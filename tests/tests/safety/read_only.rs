@@ -14,8 +14,8 @@ const TRACED: &str = "sendto,sendmsg,sendmmsg,ioctl,bpf,open,openat,openat2,crea
     unlink,unlinkat,mkdir,mkdirat,rmdir,link,linkat,symlink,symlinkat,mknod,mknodat,chmod,fchmod,fchmodat,chown,fchown,lchown,\
     fchownat,mount,umount2,move_mount,sethostname,init_module,finit_module,delete_module,kill,tkill,tgkill,settimeofday,\
     clock_settime,adjtimex";
-/// `bpf(2)` commands that make or read what belongs to the agent alone; attaching is by link only.
-const BPF: [&str; 12] = [
+/// `bpf(2)` commands that read, or make what belongs to the agent alone; attaching is by link only.
+const BPF: [&str; 15] = [
     "BPF_MAP_CREATE",
     "BPF_MAP_LOOKUP_ELEM",
     "BPF_MAP_LOOKUP_BATCH",
@@ -28,6 +28,10 @@ const BPF: [&str; 12] = [
     "BPF_LINK_CREATE",
     "BPF_RAW_TRACEPOINT_OPEN",
     "BPF_OBJ_GET_INFO_BY_FD",
+    // Who else is on an interface, and what it is called.
+    "BPF_PROG_QUERY",
+    "BPF_PROG_GET_NEXT_ID",
+    "BPF_PROG_GET_FD_BY_ID",
 ];
 /// `include/uapi/linux/sock_diag.h`.
 const SOCK_DIAG_BY_FAMILY: u16 = 20;
