@@ -188,16 +188,26 @@ impl Scope {
         }
     }
 
+    /// An own address on one interface.
+    pub fn own_address(netns: &Netns, iface: &Iface, local: IpAddr) -> Self {
+        Self {
+            local: Some(local),
+            ..Self::iface(netns, iface.ifindex, &iface.name)
+        }
+    }
+
     /// Whether everything in `narrow` also lies in `self`: host ⊇ namespace ⊇ interface, listener, process; peers by address.
     ///
-    /// An interface also covers what its namespace as a whole suffers, because what it carries is seen only there.
+    /// An interface also covers what its namespace as a whole suffers, because what it carries is seen only there. One of its
+    /// addresses covers only what has that address.
     pub fn covers(&self, narrow: &Self) -> bool {
         let same_netns = self.netns.is_some() && self.netns == narrow.netns;
         match self.kind {
             ScopeKind::Host => true,
             ScopeKind::Netns => same_netns,
             ScopeKind::Iface => {
-                same_netns && (narrow.iface.is_none() || self.iface == narrow.iface)
+                let same_address = self.local.is_none() || narrow.local == self.local;
+                same_netns && same_address && (narrow.iface.is_none() || self.iface == narrow.iface)
             }
             ScopeKind::Peer => {
                 let same_port =

@@ -13,6 +13,8 @@ use crate::{link, scale};
 
 /// `ETH_P_IP`.
 pub const IPV4: u16 = 0x0800;
+/// `ETH_P_ARP`.
+const ARP: u16 = 0x0806;
 /// An EtherType for experiments (IEEE 802, local experimental): no host has a handler for it.
 pub const EXPERIMENTAL: u16 = 0x88b5;
 
@@ -35,6 +37,21 @@ pub fn ethernet(
     frame.extend(link::address(from.0, from.1)?);
     frame.extend(ethertype.to_be_bytes());
     frame.extend(payload);
+    Ok(frame)
+}
+
+/// An ARP announcement (RFC 5227, section 3): the host tells everybody on the link that an address is its own.
+pub fn announcement(host: (&Namespace, &str), address: Ipv4Addr) -> Result<Vec<u8>> {
+    const REQUEST: u8 = 1;
+    let own = link::address(host.0, host.1)?;
+    let mut frame = [[0xff; 6], own].concat();
+    frame.extend(ARP.to_be_bytes());
+    // Ethernet and IPv4, with the lengths of their addresses.
+    frame.extend([0, 1, 8, 0, 6, 4, 0, REQUEST]);
+    frame.extend(own);
+    frame.extend(address.octets());
+    frame.extend([0; 6]);
+    frame.extend(address.octets());
     Ok(frame)
 }
 

@@ -1,5 +1,6 @@
 //! Interfaces: taking them down and up, and what the kernel counted on them.
 
+use std::net::IpAddr;
 use std::process::Command;
 
 use anyhow::{Context as _, Result};
@@ -45,6 +46,20 @@ pub fn address(host: &Namespace, interface: &str) -> Result<[u8; 6]> {
     <[u8; 6]>::try_from(bytes)
         .ok()
         .context("an address has six bytes")
+}
+
+/// The hardware address of a neighbour as the host has noted it, if it has.
+pub fn neighbour(host: &Namespace, address: IpAddr) -> Result<Option<String>> {
+    let all = command::json(Command::new("ip").args([
+        "-n",
+        host.name(),
+        "-j",
+        "neigh",
+        "show",
+        "to",
+        &address.to_string(),
+    ]))?;
+    Ok(all[0]["lladdr"].as_str().map(str::to_owned))
 }
 
 /// Times that the carrier came or went since the interface exists.

@@ -1,4 +1,4 @@
-//! Hosts wired together by veth pairs: client–server, and client–router–server.
+//! Hosts wired together by veth pairs: client–server, client–router–server, and three hosts on a switch.
 //!
 //! Every link speaks IPv4 and IPv6. Addresses are the same in every lab: namespaces keep them apart.
 
@@ -221,6 +221,61 @@ impl Routed {
     /// Puts the client's default route back.
     pub fn restore_client_route(&self, family: Family) -> Result<()> {
         add_default_route(&self.client, family, 1)
+    }
+}
+
+/// Three hosts on one switch.
+#[derive(Debug)]
+pub struct Switched {
+    /// Has `eth0` with number 1.
+    pub client: Namespace,
+    /// Has `eth0` with number 2.
+    pub server: Namespace,
+    /// Has `eth0` without an address.
+    pub spare: Namespace,
+    /// Joins them by `br0`.
+    switch: Namespace,
+}
+
+impl Switched {
+    /// IPv4 address of the server.
+    pub const SERVER: Ipv4Addr = v4(1, 2);
+
+    /// Makes the hosts and the switch.
+    pub fn build() -> Result<Self> {
+        let lab = Self {
+            client: Namespace::create("client")?,
+            server: Namespace::create("server")?,
+            spare: Namespace::create("spare")?,
+            switch: Namespace::create("switch")?,
+        };
+        lab.switch.ip(&["link", "add", "br0", "type", "bridge"])?;
+        link::set_up(&lab.switch, "br0", true)?;
+        for (host, port) in [
+            (&lab.client, "port1"),
+            (&lab.server, "port2"),
+            (&lab.spare, "port3"),
+        ] {
+            link::add_veth((host, "eth0"), (&lab.switch, port))?;
+            lab.switch
+                .ip(&["link", "set", port, "master", "br0", "up"])?;
+        }
+        for (host, number) in [(&lab.client, 1), (&lab.server, 2)] {
+            let interface = "eth0";
+            set_up(
+                1,
+                &End {
+                    host,
+                    interface,
+                    number,
+                },
+            )?;
+        }
+        link::set_up(&lab.spare, "eth0", true)?;
+        await_path(&lab.client, |family, port| {
+            SocketAddr::new(address(family, 1, 2), port)
+        })?;
+        Ok(lab)
     }
 }
 

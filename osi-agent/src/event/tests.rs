@@ -55,6 +55,8 @@ fn namespace(link: Link, unresolved: Vec<Neighbour>) -> NetnsState {
             entries_v6: 0,
             unresolved,
         },
+        holders: Table::default(),
+        dad_failed: Table::default(),
         mibs: Mibs::default(),
         listeners: Vec::new(),
         pools: Vec::new(),

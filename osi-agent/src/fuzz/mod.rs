@@ -20,11 +20,11 @@ use crate::probe::btf::Btf;
 use crate::probe::kernel::{Symbols, reasons_of_format};
 use crate::probe::{clsact, memory, own, preflight};
 use crate::snapshot::host::{
-    decode, diag, drivers, ethtool, gauges, link, mibs, neighbour, netlink, ports, procfs,
+    address, decode, diag, drivers, ethtool, gauges, link, mibs, neighbour, netlink, ports, procfs,
     programs, qdisc, queue, route, settings, sockets, softnet,
 };
 use crate::snapshot::maps::sample;
-use crate::snapshot::{Mib, Mibs, Neighbours, Snapshot};
+use crate::snapshot::{Mib, Mibs, Snapshot};
 use crate::verdict::causes;
 
 mod seeds;
@@ -49,6 +49,7 @@ pub static PARSERS: &[Parser] = &[
     Parser { name: "qdisc", run: qdiscs, seeds: seeds::qdisc },
     Parser { name: "route", run: routes, seeds: seeds::route },
     Parser { name: "neighbour", run: neighbours, seeds: seeds::neighbour },
+    Parser { name: "address", run: addresses, seeds: seeds::address },
     Parser { name: "socket", run: sockets, seeds: seeds::socket },
     Parser { name: "filter", run: filters, seeds: seeds::filter },
     Parser { name: "snmp", run: snmp, seeds: seeds::snmp },
@@ -148,10 +149,19 @@ fn routes(bytes: &[u8]) {
 }
 
 fn neighbours(bytes: &[u8]) {
-    let mut neighbours = Neighbours::default();
-    neighbour::add(&mut neighbours, bytes);
+    let mut found = neighbour::Found::default();
+    neighbour::add(&mut found, bytes);
+    let (neighbours, holders) = found.holders();
     assert!(neighbours.entries_v4 + neighbours.entries_v6 <= 1);
-    assert!(neighbours.unresolved.len() <= 1);
+    assert!(neighbours.unresolved.len() + holders.len() <= 1);
+    for holder in holders {
+        // Two digits a byte, and colons between them.
+        assert_clean(&holder.link_address.to_string(), 3 * 32 - 1);
+    }
+}
+
+fn addresses(bytes: &[u8]) {
+    let _ = address::parse(bytes);
 }
 
 fn sockets(bytes: &[u8]) {

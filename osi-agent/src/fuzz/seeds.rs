@@ -151,12 +151,17 @@ pub(super) fn route() -> Vec<Vec<u8>> {
 pub(super) fn neighbour() -> Vec<Vec<u8>> {
     let attributes = [
         attribute(1, &[10, 0, 0, 1]),
+        attribute(2, &[2, 0, 0, 0, 0, 1]),
         attribute(3, &words(&[1, 2, u32::MAX, 3])),
     ];
-    vec![
-        body(&[2, 7, 0x20], &attributes),
-        body(&[10, 7, 1], &attributes),
-    ]
+    [0x20, 1, 2]
+        .map(|state| body(&[2, 7, state], &attributes))
+        .to_vec()
+}
+
+pub(super) fn address() -> Vec<Vec<u8>> {
+    let attributes = [attribute(1, &[0xfd; 16]), attribute(2, &[0xfc; 16])];
+    vec![body(&[10 | 64 << 8 | 0x88 << 16, 7], &attributes)]
 }
 
 pub(super) fn socket() -> Vec<Vec<u8>> {

@@ -9,7 +9,7 @@ use osi_common::occurrence::{Count, Key, Kind};
 use super::Amount;
 use crate::scope::{Netns, Scope};
 use crate::snapshot::{
-    Driver, HostState, InterfaceMaps, Link, Mib, NetnsState, Qdisc, Snapshot, Table,
+    Driver, Holder, HostState, InterfaceMaps, Link, Mib, NetnsState, Qdisc, Snapshot, Table,
 };
 
 /// Two snapshots and the time between them. Counters that went backwards (a reset, a reused index) count as not moved.
@@ -116,6 +116,14 @@ impl<'a> Window<'a> {
                 let place = (before.handle, before.parent) == (qdisc.handle, qdisc.parent);
                 place && before.iface == qdisc.iface && before.kind == qdisc.kind
             },
+        )
+    }
+
+    /// The namespaces' neighbours that have answered, with who answered for them when they were read before.
+    pub fn holders(&self) -> impl Iterator<Item = Row<'a, Holder>> + use<'a> {
+        self.rows(
+            |state| &state.holders,
+            |before, holder| before.iface == holder.iface && before.address == holder.address,
         )
     }
 

@@ -23,6 +23,8 @@ impl HostSample {
             state.qdiscs.or_keep(&before.qdiscs);
             state.programs.or_keep(&before.programs);
             state.routes.or_keep(&before.routes);
+            state.holders.or_keep(&before.holders);
+            state.dad_failed.or_keep(&before.dad_failed);
             if state.mibs == Mibs::default() {
                 state.mibs = before.mibs.clone();
             }

@@ -4,6 +4,7 @@
 //! Nothing here judges; `layer` turns two snapshots into rates and ratios.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -143,8 +144,12 @@ pub struct NetnsState {
     pub programs: Table<Program>,
     /// IPv4 and IPv6 routes of the main table.
     pub routes: Table<Route>,
-    /// Neighbour entries that are not plainly healthy.
+    /// How many neighbour entries there are, and those that are not plainly healthy.
     pub neighbours: Neighbours,
+    /// Neighbours that have answered.
+    pub holders: Table<Holder>,
+    /// Own addresses that somebody else on the link has.
+    pub dad_failed: Table<OwnAddress>,
     /// SNMP counters.
     pub mibs: Mibs,
     /// Listening TCP sockets.
@@ -313,6 +318,41 @@ pub struct Neighbour {
     pub used_ns: u64,
     /// Time since the entry changed its state (`nda_cacheinfo.ndm_updated`).
     pub updated_ns: u64,
+}
+
+/// A neighbour that has answered: which hardware address holds which IP address (`RTM_GETNEIGH`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holder {
+    /// Its address.
+    pub address: IpAddr,
+    /// Interface it is on.
+    pub iface: Iface,
+    /// Who answered (`NDA_LLADDR`).
+    pub link_address: LinkAddress,
+}
+
+/// A hardware address: 6 bytes on Ethernet, 20 on InfiniBand.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct LinkAddress(pub Vec<u8>);
+
+impl fmt::Display for LinkAddress {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (position, byte) in self.0.iter().enumerate() {
+            let colon = if position == 0 { "" } else { ":" };
+            write!(out, "{colon}{byte:02x}")?;
+        }
+        Ok(())
+    }
+}
+
+/// An own address that duplicate address detection found in use elsewhere, so that the kernel does not use it (RFC 4862,
+/// 5.4; `RTM_GETADDR`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OwnAddress {
+    /// The address.
+    pub address: IpAddr,
+    /// Interface it is set on.
+    pub iface: Iface,
 }
 
 /// A listening TCP socket (`SOCK_DIAG`, state LISTEN).

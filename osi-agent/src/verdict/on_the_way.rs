@@ -7,8 +7,9 @@ use super::l1_physical::{
     rx_backlog_overflow::RX_BACKLOG_OVERFLOW,
 };
 use super::l2_data_link::{
-    datapath_program_drops::DATAPATH_PROGRAM_DROPS, egress_queue_overflow::EGRESS_QUEUE_OVERFLOW,
-    neighbor_table_full::NEIGHBOR_TABLE_FULL, neighbor_unreachable::NEIGHBOR_UNREACHABLE,
+    datapath_program_drops::DATAPATH_PROGRAM_DROPS, duplicate_address::DUPLICATE_ADDRESS,
+    egress_queue_overflow::EGRESS_QUEUE_OVERFLOW, neighbor_table_full::NEIGHBOR_TABLE_FULL,
+    neighbor_unreachable::NEIGHBOR_UNREACHABLE,
 };
 use super::l3_network::{
     destination_unreachable::DESTINATION_UNREACHABLE, ip_header_errors::IP_HEADER_ERRORS,
@@ -28,6 +29,7 @@ pub(super) static ON_THE_WAY: &[&Cause] = &[
     &DATAPATH_PROGRAM_DROPS,
     &NEIGHBOR_TABLE_FULL,
     &NEIGHBOR_UNREACHABLE,
+    &DUPLICATE_ADDRESS,
     &NO_ROUTE,
     &IPV6_BROKEN,
     &PACKET_FILTERED,

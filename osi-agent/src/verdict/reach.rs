@@ -27,13 +27,14 @@ impl<'a> Reach<'a> {
     /// Whether a fault in `fault` can be felt in `felt`.
     pub(super) fn covers(&self, fault: &Scope, felt: &Scope) -> bool {
         match fault.kind {
-            ScopeKind::Iface => self.link_covers(fault, felt),
+            ScopeKind::Iface if fault.local.is_none() => self.link_covers(fault, felt),
             ScopeKind::Peer if fault.iface.is_some() => {
                 fault.covers(felt) || self.gateway_covers(fault, felt)
             }
             ScopeKind::Listener => fault.covers(felt) || self.listener_covers(fault, felt),
             ScopeKind::Netns => fault.covers(felt) || self.filter_covers(fault, felt),
             ScopeKind::Host
+            | ScopeKind::Iface
             | ScopeKind::Peer
             | ScopeKind::Pool
             | ScopeKind::Process

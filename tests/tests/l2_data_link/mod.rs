@@ -1,6 +1,7 @@
 //! Faults between neighbours on a link.
 
 mod datapath_program_drops;
+mod duplicate_address;
 mod egress_queue_overflow;
 mod frames;
 mod frames_rejected;

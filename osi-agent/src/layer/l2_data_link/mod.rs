@@ -2,6 +2,8 @@
 
 use super::Topic;
 
+pub mod addresses;
+
 pub mod frames;
 
 pub mod neighbour;
@@ -18,6 +20,7 @@ pub mod sizes;
 pub(super) static TOPICS: &[Topic] = &[
     qdisc::SIGNALS,
     neighbour::SIGNALS,
+    addresses::SIGNALS,
     frames::SIGNALS,
     rejected::SIGNALS,
     programs::SIGNALS,

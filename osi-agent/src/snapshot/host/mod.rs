@@ -36,6 +36,8 @@ pub(crate) mod route;
 
 pub(crate) mod neighbour;
 
+pub(crate) mod address;
+
 pub(crate) mod mibs;
 
 pub(crate) mod diag;
@@ -62,7 +64,9 @@ pub const PROGRAMS: &str = "programs";
 pub const ROUTES: &str = "routes";
 /// Neighbour entries.
 pub const NEIGHBOURS: &str = "neighbours";
-/// The host's limits for them, which only the initial network namespace shows.
+/// Own addresses.
+pub const ADDRESSES: &str = "addresses";
+/// The host's limits for neighbour entries, which only the initial network namespace shows.
 pub const NEIGHBOUR_TABLES: &str = "neighbour_tables";
 /// SNMP counters.
 pub const MIBS: &str = "mibs";

@@ -7,14 +7,14 @@ use osi_common::layer::Layer;
 use super::gauges::{self, NamespaceGauges};
 use super::sockets::{self, PortUse};
 use super::{
-    CONNTRACK, DRIVERS, Kept, LINKS, LISTENERS, MIBS, NEIGHBOUR_TABLES, NEIGHBOURS, PORTS,
-    PROGRAMS, QDISCS, ROUTES, SOCKSTAT, SOFTNET, Scratch, drivers, link, mibs, neighbour, programs,
-    qdisc, route, softnet,
+    ADDRESSES, CONNTRACK, DRIVERS, Kept, LINKS, LISTENERS, MIBS, NEIGHBOUR_TABLES, NEIGHBOURS,
+    PORTS, PROGRAMS, QDISCS, ROUTES, SOCKSTAT, SOFTNET, Scratch, address, drivers, link, mibs,
+    neighbour, programs, qdisc, route, softnet,
 };
 use crate::scope::Netns;
 use crate::snapshot::{
-    Driver, Gauge, HostState, Link, Listener, Mibs, NeighbourTable, Neighbours, NetnsState,
-    Program, Qdisc, Route, Softnet, Table,
+    Driver, Gauge, Holder, HostState, Link, Listener, Mibs, NeighbourTable, Neighbours, NetnsState,
+    OwnAddress, Program, Qdisc, Route, Softnet, Table,
 };
 
 /// Which of the two sampler threads runs a reader. Route netlink may wait for the kernel's rtnl lock while somebody
@@ -71,7 +71,16 @@ pub(crate) static READERS: &[Reader] = &[
         layers: &[Layer::L2],
         group: Group::Tables,
         read: Read::Namespace(|_, scratch| {
-            Ok(NamespaceReading::Neighbours(neighbour::read(scratch)?))
+            neighbour::read(scratch)
+                .map(|(all, holders)| NamespaceReading::Neighbours(all, holders))
+        }),
+    },
+    Reader {
+        id: ADDRESSES,
+        layers: &[Layer::L2],
+        group: Group::Tables,
+        read: Read::Namespace(|_, scratch| {
+            Ok(NamespaceReading::Addresses(address::read(scratch)?))
         }),
     },
     Reader {
@@ -171,7 +180,9 @@ pub(in crate::snapshot) enum NamespaceReading {
     /// Of [`PROGRAMS`].
     Programs(Kept<Program>),
     /// Of [`NEIGHBOURS`].
-    Neighbours(Neighbours),
+    Neighbours(Neighbours, Vec<Holder>),
+    /// Of [`ADDRESSES`].
+    Addresses(Kept<OwnAddress>),
     /// Of [`ROUTES`].
     Routes(Kept<Route>),
     /// Of [`MIBS`].
@@ -200,7 +211,10 @@ impl NamespaceReading {
                 (state.listeners, omitted) = listeners.into_parts();
                 return omitted;
             }
-            Self::Neighbours(neighbours) => state.neighbours = neighbours,
+            Self::Addresses(failed) => return keep(failed, read_ns, &mut state.dad_failed),
+            Self::Neighbours(neighbours, rows) => {
+                (state.neighbours, state.holders) = (neighbours, Table { read_ns, rows });
+            }
             Self::Mibs(mibs) => state.mibs = *mibs,
             Self::Conntrack(conntrack) => state.conntrack = conntrack,
             Self::Sockstat(NamespaceGauges {

@@ -238,6 +238,8 @@ pub(in crate::snapshot) fn empty(netns: &Netns) -> NetnsState {
         programs: Table::default(),
         routes: Table::default(),
         neighbours: Neighbours::default(),
+        holders: Table::default(),
+        dad_failed: Table::default(),
         mibs: Mibs::default(),
         listeners: Vec::new(),
         pools: Vec::new(),

@@ -14,6 +14,8 @@ mod links;
 
 mod loss;
 
+mod moves;
+
 mod peers;
 
 mod recent;
@@ -26,6 +28,7 @@ pub(super) use answers::{Answer, Answers};
 pub(super) use filtered::{Filtered, Inbound, TCP, is_passing};
 pub(super) use links::{FLAP_SPAN_NS, LinkMemory, Links};
 pub(super) use loss::{Loss, Losses};
+pub(super) use moves::{MOVE_SPAN_NS, Moves};
 pub(super) use peers::Peers;
 use recent::Recent;
 pub(super) use routes::{Routes, covers, gateway, is_global};
@@ -46,6 +49,8 @@ pub struct History {
     pub(super) links: Links,
     /// Routes that went away.
     pub(super) routes: Routes,
+    /// Neighbours whose hardware address changed.
+    pub(super) moves: Moves,
     /// Connect outcomes by peer.
     pub(super) peers: Peers,
     /// What others said of destinations.
@@ -69,6 +74,7 @@ impl History {
         self.trends.observe(map);
         self.routes.observe(self.windows, window);
         self.links.observe(self.windows, window);
+        self.moves.observe(window);
         self.peers.observe(self.windows, window);
         self.answers.observe(self.windows, window);
         self.stalls.observe(self.windows, window);

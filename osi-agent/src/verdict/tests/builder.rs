@@ -108,6 +108,8 @@ fn stamp(snapshot: &mut Snapshot) {
         state.drivers.read_ns = snapshot.boot_ns;
         state.qdiscs.read_ns = snapshot.boot_ns;
         state.routes.read_ns = snapshot.boot_ns;
+        state.holders.read_ns = snapshot.boot_ns;
+        state.dad_failed.read_ns = snapshot.boot_ns;
     }
 }
 

@@ -8,6 +8,8 @@ mod datapath_programs;
 
 mod driver_counters;
 
+mod duplicate_address;
+
 mod engine;
 
 mod healthy;

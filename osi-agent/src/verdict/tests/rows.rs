@@ -4,8 +4,8 @@ use core::net::{IpAddr, Ipv4Addr};
 
 use crate::scope::{Iface, Netns};
 use crate::snapshot::{
-    Link, LinkStats, Listener, Mib, Mibs, Neighbour, Neighbours, NetnsState, PortPool, Qdisc,
-    Route, Table,
+    Holder, Link, LinkAddress, LinkStats, Listener, Mib, Mibs, Neighbour, Neighbours, NetnsState,
+    PortPool, Qdisc, Route, Table,
 };
 
 pub(super) const ETH0: u32 = 2;
@@ -51,6 +51,8 @@ pub(super) fn namespace(inode: u32, name: &str) -> NetnsState {
         programs: Table::default(),
         routes: table(vec![network, default]),
         neighbours: Neighbours::default(),
+        holders: Table::default(),
+        dad_failed: Table::default(),
         mibs,
         listeners: Vec::new(),
         pools: Vec::new(),
@@ -128,6 +130,19 @@ pub(super) fn pool(remote: IpAddr, port: u16, used: u64, time_wait: u64) -> Port
         time_wait,
         usable: 28_232,
         lower_bound: false,
+    }
+}
+
+/// A neighbour that answered, with a hardware address that ends like this.
+pub(super) fn holder(address: IpAddr, last: u8) -> Holder {
+    let iface = Iface {
+        ifindex: ETH0,
+        name: "eth0".to_owned(),
+    };
+    Holder {
+        address,
+        iface,
+        link_address: LinkAddress(vec![2, 0, 0, 0, 0, last]),
     }
 }
 
