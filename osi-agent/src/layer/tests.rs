@@ -18,6 +18,7 @@ const FEEDERS: [&str; 21] = [
     "conntrack",
     "sockstat",
     "softnet",
+    "addresses",
     "tc",
     "xdp",
     "tcp_connect",

@@ -4,7 +4,6 @@
 //! Nothing here judges; `layer` turns two snapshots into rates and ratios.
 
 use std::collections::HashMap;
-use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -30,6 +29,8 @@ pub mod maps;
 
 pub mod mib;
 
+pub mod neighbour;
+
 pub mod program;
 
 pub mod sampler;
@@ -39,6 +40,7 @@ pub mod table;
 pub use cpu::{CpuTime, Softnet};
 pub use driver::{Driver, DriverCounter};
 pub use mib::{Mib, Mibs};
+pub use neighbour::{Holder, LinkAddress, Neighbour, Neighbours, OwnAddress};
 pub use program::{Hook, Program};
 pub use table::Table;
 
@@ -292,67 +294,6 @@ pub struct Route {
     pub gateway: Option<IpAddr>,
     /// IPv6.
     pub v6: bool,
-}
-
-/// The neighbour table of a namespace (`RTM_GETNEIGH`).
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct Neighbours {
-    /// Entries that count against `gc_thresh3`, IPv4: all but permanent and externally learned ones.
-    pub entries_v4: u64,
-    /// The same, IPv6.
-    pub entries_v6: u64,
-    /// Entries in state FAILED or INCOMPLETE.
-    pub unresolved: Vec<Neighbour>,
-}
-
-/// A neighbour that did not answer (yet).
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Neighbour {
-    /// Its address.
-    pub address: IpAddr,
-    /// Interface it should be on.
-    pub iface: Iface,
-    /// FAILED (true) or INCOMPLETE (false).
-    pub failed: bool,
-    /// Time since the entry was last used to send (`nda_cacheinfo.ndm_used`).
-    pub used_ns: u64,
-    /// Time since the entry changed its state (`nda_cacheinfo.ndm_updated`).
-    pub updated_ns: u64,
-}
-
-/// A neighbour that has answered: which hardware address holds which IP address (`RTM_GETNEIGH`).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Holder {
-    /// Its address.
-    pub address: IpAddr,
-    /// Interface it is on.
-    pub iface: Iface,
-    /// Who answered (`NDA_LLADDR`).
-    pub link_address: LinkAddress,
-}
-
-/// A hardware address: 6 bytes on Ethernet, 20 on InfiniBand.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct LinkAddress(pub Vec<u8>);
-
-impl fmt::Display for LinkAddress {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (position, byte) in self.0.iter().enumerate() {
-            let colon = if position == 0 { "" } else { ":" };
-            write!(out, "{colon}{byte:02x}")?;
-        }
-        Ok(())
-    }
-}
-
-/// An own address that duplicate address detection found in use elsewhere, so that the kernel does not use it (RFC 4862,
-/// 5.4; `RTM_GETADDR`).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct OwnAddress {
-    /// The address.
-    pub address: IpAddr,
-    /// Interface it is set on.
-    pub iface: Iface,
 }
 
 /// A listening TCP socket (`SOCK_DIAG`, state LISTEN).

@@ -167,6 +167,7 @@ fn what_is_late_is_blind_and_its_answer_is_dropped() {
         "qdiscs",
         "routes",
         "neighbours",
+        "addresses",
         "mibs",
         "listeners",
         "ports",

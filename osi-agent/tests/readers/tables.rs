@@ -320,3 +320,38 @@ fn a_neighbour_that_does_not_answer() {
         (entries("4"), entries("6"))
     );
 }
+
+#[test]
+fn a_neighbour_that_answers_has_its_hardware_address() {
+    need_root!("a_neighbour_that_answers_has_its_hardware_address");
+    let pair = Pair::new();
+    send(&pair.a, "10.99.0.2:9", 1);
+    let own = json(&format!("ip -n {} -j link show vb", pair.b));
+    let holders = state(&pair.a).holders;
+    let wanted: IpAddr = "10.99.0.2".parse().expect("address");
+    let found = holders.iter().find(|holder| holder.address == wanted);
+    let found = found.expect("neighbour");
+    assert_eq!(found.link_address.to_string(), own[0]["address"]);
+    assert_eq!(found.iface.name, "va");
+}
+
+#[test]
+fn an_own_address_that_somebody_has() {
+    need_root!("an_own_address_that_somebody_has");
+    let pair = Pair::new();
+    let a = &pair.a;
+    assert_eq!(state(a).dad_failed.len(), 0);
+    run(&format!("ip -n {a} addr add fd99::2/64 dev va"));
+    let listed = || run(&format!("ip -n {a} -6 -o addr show dadfailed"));
+    let failed = (0..200).any(|_| {
+        std::thread::sleep(Duration::from_millis(50));
+        listed().contains("fd99::2")
+    });
+    assert!(failed, "{}", run(&format!("ip -n {a} -6 addr")));
+    let state = state(a);
+    let taken: IpAddr = "fd99::2".parse().expect("address");
+    let [found] = state.dad_failed.as_slice() else {
+        panic!("{:?}", state.dad_failed)
+    };
+    assert_eq!((found.address, found.iface.name.as_str()), (taken, "va"));
+}
