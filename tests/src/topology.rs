@@ -238,6 +238,8 @@ pub struct Switched {
 }
 
 impl Switched {
+    /// IPv4 address of the client.
+    pub const CLIENT: Ipv4Addr = v4(1, 1);
     /// IPv4 address of the server.
     pub const SERVER: Ipv4Addr = v4(1, 2);
 

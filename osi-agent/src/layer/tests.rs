@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::{Read, signals};
 
 /// Readers and probes that exist.
-const FEEDERS: [&str; 21] = [
+const FEEDERS: [&str; 22] = [
     "links",
     "drivers",
     "qdiscs",
