@@ -87,6 +87,11 @@ pub fn dropped_packets(host: &Namespace, interface: &str) -> Result<u64> {
     counter(host, interface, "rx", "dropped")
 }
 
+/// Packets that the device could not send.
+pub fn send_errors(host: &Namespace, interface: &str) -> Result<u64> {
+    counter(host, interface, "tx", "errors")
+}
+
 /// Packets that the device counted as sent.
 pub fn sent_packets(host: &Namespace, interface: &str) -> Result<u64> {
     counter(host, interface, "tx", "packets")

@@ -190,7 +190,9 @@ fn snmp(bytes: &[u8]) {
     for file in ["snmp", "netstat"] {
         mibs::groups(file, &text, &mut mibs);
     }
-    mibs::pairs("snmp6", &text, &mut mibs);
+    for file in ["snmp6", "xfrm_stat"] {
+        mibs::pairs(file, &text, &mut mibs);
+    }
     for (mib, ..) in Mib::TABLE {
         if let Some(value) = mibs.get(*mib) {
             assert_written(&text, value);

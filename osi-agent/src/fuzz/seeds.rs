@@ -199,6 +199,7 @@ pub(super) fn snmp() -> Vec<Vec<u8>> {
         "Ip: Forwarding InReceives OutNoRoutes\nIp: 2 12417 3\nTcp: RtoMin MaxConn OutSegs RetransSegs\nTcp: 1 -1 7 9\n",
         "TcpExt: ListenOverflows ListenDrops\nTcpExt: 18446744073709551615 18446744073709551616\n",
         "Ip6InReceives                   \t42\nIp6OutNoRoutes\t7\n",
+        "XfrmInError             \t0\nXfrmInTmplMismatch      \t50\n",
     ])
 }
 

@@ -6,12 +6,12 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// Declares [`Mib`] and where each counter stands in `/proc/net`.
 macro_rules! mibs {
     ($( $(#[$meta:meta])* $name:ident = $file:literal $group:literal $key:literal ),* $(,)?) => {
-        /// A counter of `/proc/net/{snmp,snmp6,netstat}`.
+        /// A counter of `/proc/net/{snmp,snmp6,netstat,xfrm_stat}`.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub enum Mib { $( $(#[$meta])* $name ),* }
 
         impl Mib {
-            /// Every counter with (file, group, key); snmp6 has no groups.
+            /// Every counter with (file, group, key); snmp6 and xfrm_stat have no groups.
             pub const TABLE: &'static [(Mib, &'static str, &'static str, &'static str)] =
                 &[$( (Mib::$name, $file, $group, $key) ),*];
         }
@@ -103,6 +103,70 @@ mibs! {
     TcpTimeouts = "netstat" "TcpExt" "TCPTimeouts",
     /// SYN and SYN-ACK segments sent again.
     TcpSynRetrans = "netstat" "TcpExt" "TCPSynRetrans",
+    /// IPsec, received: a fault that no other counter names.
+    XfrmInError = "xfrm_stat" "" "XfrmInError",
+    /// IPsec, received: the kernel had no memory to work on them.
+    XfrmInBufferError = "xfrm_stat" "" "XfrmInBufferError",
+    /// IPsec, received: their IPsec header is broken, or the packet was cut.
+    XfrmInHdrError = "xfrm_stat" "" "XfrmInHdrError",
+    /// IPsec, received: no state here has their SPI, address and protocol, as after one end was restarted.
+    XfrmInNoStates = "xfrm_stat" "" "XfrmInNoStates",
+    /// IPsec, received: they did not decrypt or authenticate: the keys or algorithms of the two ends differ.
+    XfrmInStateProtoError = "xfrm_stat" "" "XfrmInStateProtoError",
+    /// IPsec, received: what was inside does not fit the mode of the state, tunnel or transport.
+    XfrmInStateModeError = "xfrm_stat" "" "XfrmInStateModeError",
+    /// IPsec, received: their sequence number was seen before or is older than the replay window.
+    XfrmInStateSeqError = "xfrm_stat" "" "XfrmInStateSeqError",
+    /// IPsec, received: the lifetime of their state is over.
+    XfrmInStateExpired = "xfrm_stat" "" "XfrmInStateExpired",
+    /// IPsec, received: the state is for another encapsulation, such as UDP for NAT traversal.
+    XfrmInStateMismatch = "xfrm_stat" "" "XfrmInStateMismatch",
+    /// IPsec, received: their state is being taken away.
+    XfrmInStateInvalid = "xfrm_stat" "" "XfrmInStateInvalid",
+    /// IPsec, received: the policy asks for another protection than they came with, such as none.
+    XfrmInTmplMismatch = "xfrm_stat" "" "XfrmInTmplMismatch",
+    /// IPsec, received: no policy allows what came in.
+    XfrmInNoPols = "xfrm_stat" "" "XfrmInNoPols",
+    /// IPsec, received: a policy forbids them.
+    XfrmInPolBlock = "xfrm_stat" "" "XfrmInPolBlock",
+    /// IPsec, received: their policy could not be applied.
+    XfrmInPolError = "xfrm_stat" "" "XfrmInPolError",
+    /// IPsec, received: they may not be forwarded.
+    XfrmFwdHdrError = "xfrm_stat" "" "XfrmFwdHdrError",
+    /// IPsec, received: their state was still being negotiated.
+    XfrmAcquireError = "xfrm_stat" "" "XfrmAcquireError",
+    /// IPsec, sent: a fault that no other counter names.
+    XfrmOutError = "xfrm_stat" "" "XfrmOutError",
+    /// IPsec, sent: no chain of states and routes could be made.
+    XfrmOutBundleGenError = "xfrm_stat" "" "XfrmOutBundleGenError",
+    /// IPsec, sent: the chain of states and routes is not valid any more.
+    XfrmOutBundleCheckError = "xfrm_stat" "" "XfrmOutBundleCheckError",
+    /// IPsec, sent: no state protects what the policy wants protected.
+    XfrmOutNoStates = "xfrm_stat" "" "XfrmOutNoStates",
+    /// IPsec, sent: encryption failed.
+    XfrmOutStateProtoError = "xfrm_stat" "" "XfrmOutStateProtoError",
+    /// IPsec, sent: they do not fit the mode of the state, as when they are too large for the tunnel.
+    XfrmOutStateModeError = "xfrm_stat" "" "XfrmOutStateModeError",
+    /// IPsec, sent: the sequence numbers of the state are used up.
+    XfrmOutStateSeqError = "xfrm_stat" "" "XfrmOutStateSeqError",
+    /// IPsec, sent: the lifetime of the state is over.
+    XfrmOutStateExpired = "xfrm_stat" "" "XfrmOutStateExpired",
+    /// IPsec, sent: a policy forbids them.
+    XfrmOutPolBlock = "xfrm_stat" "" "XfrmOutPolBlock",
+    /// IPsec, sent: their policy is being taken away.
+    XfrmOutPolDead = "xfrm_stat" "" "XfrmOutPolDead",
+    /// IPsec, sent: their policy could not be applied.
+    XfrmOutPolError = "xfrm_stat" "" "XfrmOutPolError",
+    /// IPsec, sent: the state is not valid, as after it expired.
+    XfrmOutStateInvalid = "xfrm_stat" "" "XfrmOutStateInvalid",
+}
+
+impl Mib {
+    /// The kernel's name of the counter, without its group.
+    pub fn key(self) -> &'static str {
+        let (_, _, _, key) = Self::TABLE[self as usize];
+        key
+    }
 }
 
 /// The values of all [`Mib`] rows; `None` where this kernel has no such counter.

@@ -15,7 +15,7 @@ use super::l3_network::{
     destination_unreachable::DESTINATION_UNREACHABLE, ip_header_errors::IP_HEADER_ERRORS,
     ipv6_broken::IPV6_BROKEN, mtu_black_hole::MTU_BLACK_HOLE, no_route::NO_ROUTE,
     packet_filtered::PACKET_FILTERED, reverse_path_filtered::REVERSE_PATH_FILTERED,
-    routing_loop::ROUTING_LOOP,
+    routing_loop::ROUTING_LOOP, tunnel_or_ipsec_drops::TUNNEL_OR_IPSEC_DROPS,
 };
 
 pub(super) static ON_THE_WAY: &[&Cause] = &[
@@ -37,6 +37,7 @@ pub(super) static ON_THE_WAY: &[&Cause] = &[
     // A router answers a few packets a second and drops the rest of them silently.
     &ROUTING_LOOP,
     &DESTINATION_UNREACHABLE,
+    &TUNNEL_OR_IPSEC_DROPS,
     &IP_HEADER_ERRORS,
     &MTU_BLACK_HOLE,
 ];

@@ -11,3 +11,4 @@ mod packet_processing_saturated;
 mod reassembly_failed;
 mod reverse_path_filtered;
 mod routing_loop;
+mod tunnel_or_ipsec_drops;

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use osi_common::layer::Layer;
 
 use super::driver::grown;
+use crate::layer::l3_network::tunnels::is_tunnel;
 use crate::layer::{Amount, Read, Source, Unit, Window, rows};
 use crate::scope::{Netns, Scope, ScopeKind};
 use crate::snapshot::driver::Meaning;
@@ -78,10 +79,10 @@ pub fn by_link<'a>(window: &Window<'a>) -> impl Iterator<Item = Faults<'a>> + us
             | None => {}
         }
     }
-    // A bond repeats what its members count.
+    // A bond repeats what its members count, and what a tunnel counts happened on L3.
     let own = window
         .links()
-        .filter(|row| row.now.kind.as_deref() != Some("bond"));
+        .filter(|row| row.now.kind.as_deref() != Some("bond") && !is_tunnel(row.now));
     own.map(move |row| {
         let (netns, link, before) = (row.netns, row.now, row.before);
         let growth =

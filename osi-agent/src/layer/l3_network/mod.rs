@@ -18,6 +18,10 @@ pub mod processing;
 
 pub mod routes;
 
+pub mod tunnels;
+
+pub mod xfrm;
+
 /// This layer's topics.
 pub(super) static TOPICS: &[Topic] = &[
     routes::SIGNALS,
@@ -28,4 +32,6 @@ pub(super) static TOPICS: &[Topic] = &[
     fragments::SIGNALS,
     path_mtu::SIGNALS,
     processing::SIGNALS,
+    xfrm::SIGNALS,
+    tunnels::SIGNALS,
 ];

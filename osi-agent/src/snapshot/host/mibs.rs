@@ -1,20 +1,23 @@
-//! SNMP counters: `/proc/net/{snmp,netstat,snmp6}`.
+//! SNMP counters: `/proc/net/{snmp,netstat,snmp6}`, and those of IPsec in `/proc/net/xfrm_stat`.
 
 use std::io;
 
 use super::{Scratch, procfs};
 use crate::snapshot::{Mib, Mibs};
 
-/// Reads every counter that this kernel keeps. A host without IPv6 has no `snmp6`, which is no error.
+/// Reads every counter that this kernel keeps. A host without IPv6 has no `snmp6` and a kernel without
+/// `CONFIG_XFRM_STATISTICS` no `xfrm_stat`, which is no error.
 pub(super) fn read(scratch: &mut Scratch) -> io::Result<Mibs> {
     let mut mibs = Mibs::default();
     for file in ["snmp", "netstat"] {
         groups(file, procfs::net(file, &mut scratch.text)?, &mut mibs);
     }
-    match procfs::net("snmp6", &mut scratch.text) {
-        Ok(text) => pairs("snmp6", text, &mut mibs),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(error),
+    for file in ["snmp6", "xfrm_stat"] {
+        match procfs::net(file, &mut scratch.text) {
+            Ok(text) => pairs(file, text, &mut mibs),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
     }
     Ok(mibs)
 }

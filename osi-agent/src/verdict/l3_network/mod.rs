@@ -22,6 +22,8 @@ pub(super) mod reverse_path_filtered;
 
 pub(super) mod routing_loop;
 
+pub(super) mod tunnel_or_ipsec_drops;
+
 /// This layer's causes.
 pub(super) static CAUSES: &[&Cause] = &[
     &no_route::NO_ROUTE,
@@ -34,4 +36,5 @@ pub(super) static CAUSES: &[&Cause] = &[
     &destination_unreachable::DESTINATION_UNREACHABLE,
     &mtu_black_hole::MTU_BLACK_HOLE,
     &packet_processing_saturated::PACKET_PROCESSING_SATURATED,
+    &tunnel_or_ipsec_drops::TUNNEL_OR_IPSEC_DROPS,
 ];

@@ -35,3 +35,5 @@ mod properties;
 mod rows;
 
 mod table;
+
+mod tunnel_or_ipsec_drops;

@@ -1,0 +1,91 @@
+//! Tunnel interfaces: packets that could not be put into the tunnel or taken out of it.
+
+use osi_common::layer::Layer;
+
+use crate::layer::{Amount, Read, Row, Source, Unit, Window, rows};
+use crate::scope::{Scope, ScopeKind};
+use crate::snapshot::{Link, LinkStats};
+
+rows! { Layer::L3;
+    TUNNEL_ERRORS: "Packets that could not be put into a tunnel, as without a route to its far end or a peer, or not be taken out of it." {
+        id: "tunnel_errors",
+        unit: Unit::Packets,
+        source: Source::Netlink,
+        scope: ScopeKind::Iface,
+        fed_by: &["links"],
+        since: "5.10",
+        read: Read::Errors(errors),
+    }
+}
+
+/// Kinds of links that wrap packets in packets (`IFLA_INFO_KIND`).
+const KINDS: [&str; 18] = [
+    "amt",
+    "bareudp",
+    "erspan",
+    "geneve",
+    "gre",
+    "gretap",
+    "gtp",
+    "ip6erspan",
+    "ip6gre",
+    "ip6gretap",
+    "ip6tnl",
+    "ipip",
+    "sit",
+    "vti",
+    "vti6",
+    "vxlan",
+    "wireguard",
+    "xfrm",
+];
+
+/// Whether the link is a tunnel.
+pub fn is_tunnel(link: &Link) -> bool {
+    link.kind
+        .as_deref()
+        .is_some_and(|kind| KINDS.contains(&kind))
+}
+
+/// What went wrong on a tunnel in the window.
+#[derive(Debug)]
+pub struct Faults<'a> {
+    /// The tunnel.
+    pub link: &'a Link,
+    /// Its scope.
+    pub scope: Scope,
+    /// Packets received wrongly.
+    pub received: u64,
+    /// Packets that could not be sent.
+    pub sent: u64,
+    /// Packets that it carried meanwhile, both ways.
+    pub carried: u64,
+}
+
+/// Every tunnel's faults.
+pub fn by_tunnel<'a>(window: &Window<'a>) -> impl Iterator<Item = Faults<'a>> + use<'a> {
+    let tunnels = window.links().filter(|row| is_tunnel(row.now));
+    tunnels.map(
+        |Row {
+             netns, now, before, ..
+         }| {
+            let growth = |field: fn(&LinkStats) -> u64| {
+                field(&now.stats).saturating_sub(field(&before.stats))
+            };
+            Faults {
+                link: now,
+                scope: Scope::iface(netns, now.iface.ifindex, &now.iface.name),
+                received: growth(|stats| stats.rx_errors),
+                sent: growth(|stats| stats.tx_errors),
+                carried: growth(|stats| stats.rx_packets + stats.tx_packets),
+            }
+        },
+    )
+}
+
+fn errors(window: &Window, rows: &mut Vec<Amount>) {
+    rows.extend(by_tunnel(window).map(|faults| Amount {
+        scope: faults.scope,
+        delta: faults.received + faults.sent,
+    }));
+}
