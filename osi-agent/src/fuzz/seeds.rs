@@ -161,7 +161,7 @@ pub(super) fn neighbour() -> Vec<Vec<u8>> {
 
 pub(super) fn address() -> Vec<Vec<u8>> {
     let attributes = [attribute(1, &[0xfd; 16]), attribute(2, &[0xfc; 16])];
-    vec![body(&[10 | 64 << 8 | 0x88 << 16, 7], &attributes)]
+    vec![body(&[0x0088_400a, 7], &attributes)]
 }
 
 pub(super) fn socket() -> Vec<Vec<u8>> {
