@@ -341,13 +341,17 @@ fn an_own_address_that_somebody_has() {
     let pair = Pair::new();
     let a = &pair.a;
     assert_eq!(state(a).dad_failed.len(), 0);
-    run(&format!("ip -n {a} addr add fd99::2/64 dev va"));
-    let listed = || run(&format!("ip -n {a} -6 -o addr show dadfailed"));
-    let failed = (0..200).any(|_| {
-        std::thread::sleep(Duration::from_millis(50));
-        listed().contains("fd99::2")
+    // On a new link the other end does not defend its address yet.
+    let failed = (0..10).any(|_| {
+        run(&format!("ip -n {a} addr add fd99::2/64 dev va"));
+        std::thread::sleep(Duration::from_secs(2));
+        let failed = run(&format!("ip -n {a} -6 -o addr show dadfailed")).contains("fd99::2");
+        if !failed {
+            run(&format!("ip -n {a} addr del fd99::2/64 dev va"));
+        }
+        failed
     });
-    assert!(failed, "{}", run(&format!("ip -n {a} -6 addr")));
+    assert!(failed, "nobody defends the address");
     let state = state(a);
     let taken: IpAddr = "fd99::2".parse().expect("address");
     let [found] = state.dad_failed.as_slice() else {
