@@ -6,7 +6,7 @@
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Result, ensure};
-use osi_tests::agent::Agent;
+use osi_tests::agent::{Agent, INTERVAL};
 use osi_tests::counters;
 use osi_tests::daemon::Holder;
 use osi_tests::expect::{Expected, HARD};
@@ -138,7 +138,13 @@ fn port_use_is_what_ss_counts() -> Result<()> {
 fn used_as_ss_counts(agent: &Agent, pair: &Pair, target: std::net::SocketAddr) -> Result<()> {
     let filter = format!("dst {target}");
     let before = counters::tcp_sockets(&pair.client, &filter)?;
-    let map = agent.wait_for_window(SystemTime::now(), 2)?;
+    let whole = agent.wait_for_window(SystemTime::now(), 2)?;
+    // A window whose reader of ports was late knows no pool.
+    let map = agent.wait_for("the pool", INTERVAL * 5, |line| {
+        line.is_fault_map()
+            && line.value()["seq"].as_u64() >= whole.value()["seq"].as_u64()
+            && pool(line, target).is_some()
+    })?;
     let after = counters::tcp_sockets(&pair.client, &filter)?;
     agent.ensure(before == after, || {
         format!("ss counted {before} and then {after} sockets towards {target}")

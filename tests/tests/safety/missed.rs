@@ -19,6 +19,8 @@ use osi_tests::{counters, cpu, kernel};
 /// Datagrams that the client's firewall drops, and datagrams that arrive meanwhile.
 const FILTERED: u64 = 300_000;
 const ARRIVING: u64 = 100_000;
+/// Packets of other kinds that may be freed meanwhile.
+const OTHERS: u64 = 100;
 
 #[test]
 fn what_the_kernel_skips_is_said() -> Result<()> {
@@ -79,12 +81,14 @@ fn what_the_kernel_skips_is_said() -> Result<()> {
     let told = counted("L4", "NO_SOCKET");
     let stats = stats(&lines).next_back().context("no stats line came")?;
     let missed = stats.misses();
-    stream::ensure(&lines, missed > 0 && told + missed <= unheard, || {
+    // Missed calls are those of all packets that were freed, a neighbour's question among them.
+    let bounded = told <= unheard && told + missed <= unheard + OTHERS;
+    stream::ensure(&lines, missed > 0 && bounded, || {
         format!("of {unheard} unheard datagrams {told} are counted and {missed} said to be missed")
     })?;
     println!(
         "{unheard} datagrams arrived unheard: {told} counted, {missed} missed, {} neither",
-        unheard - told - missed
+        unheard.saturating_sub(told + missed)
     );
     Ok(())
 }
