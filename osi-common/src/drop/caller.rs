@@ -922,6 +922,12 @@ pub const CALLERS: &[Caller] = &[
         meaning: "A local socket closed, refused or changed its peer; no network traffic.",
     },
     Caller {
+        function: "veth_poll",
+        layer: Layer::L2,
+        class: Class::Policy,
+        meaning: "An XDP program dropped the packet.",
+    },
+    Caller {
         function: "veth_xdp_rcv",
         layer: Layer::L2,
         class: Class::Policy,

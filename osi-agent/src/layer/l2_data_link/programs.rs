@@ -33,11 +33,12 @@ rows! { Layer::L2;
     }
 }
 
-/// Who ends a packet's way in XDP: the kernel names no reason for it, on any version so far. The last two are the driver of
+/// Who ends a packet's way in XDP: the kernel names no reason for it, on any version so far. The last three are the driver of
 /// veth, which makes packets before it runs the program.
-const XDP_FUNCTIONS: [&str; 4] = [
+const XDP_FUNCTIONS: [&str; 5] = [
     "do_xdp_generic",
     "netif_receive_generic_xdp",
+    "veth_poll",
     "veth_xdp_rcv",
     "veth_xdp_rcv_skb",
 ];

@@ -48,6 +48,7 @@ fn a_program_that_drops_is_named_with_its_number() {
         ("NOT_SPECIFIED", "do_xdp_generic", Hook::Xdp),
         ("NOT_SPECIFIED", "netif_receive_generic_xdp", Hook::Xdp),
         ("NOT_SPECIFIED", "veth_xdp_rcv_skb", Hook::Xdp),
+        ("NOT_SPECIFIED", "veth_poll", Hook::Xdp),
     ];
     for (reason, function, hook) in rows {
         let mut world = World::new();
