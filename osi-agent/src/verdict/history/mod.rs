@@ -4,6 +4,8 @@ use crate::layer::{LayerMap, Window};
 
 mod answers;
 
+mod expired;
+
 mod filtered;
 
 mod stalls;
@@ -25,6 +27,7 @@ mod routes;
 mod trend;
 
 pub(super) use answers::{Answer, Answers};
+pub(super) use expired::{Expired, Messages};
 pub(super) use filtered::{Filtered, Inbound, TCP, is_passing};
 pub(super) use links::{FLAP_SPAN_NS, LinkMemory, Links};
 pub(super) use loss::{Loss, Losses};
@@ -55,6 +58,8 @@ pub struct History {
     pub(super) peers: Peers,
     /// What others said of destinations.
     pub(super) answers: Answers,
+    /// Who said that hops ran out.
+    pub(super) expired: Expired,
     /// Connections that stall at their first full-size segment.
     pub(super) stalls: Stalls,
     /// Packets to listeners that a filter dropped.
@@ -77,6 +82,7 @@ impl History {
         self.moves.observe(window);
         self.peers.observe(self.windows, window);
         self.answers.observe(self.windows, window);
+        self.expired.observe(self.windows, window);
         self.stalls.observe(self.windows, window);
         self.filtered
             .observe(self.windows, window, map, &self.routes);

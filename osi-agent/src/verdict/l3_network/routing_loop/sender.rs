@@ -1,14 +1,15 @@
 //! The loop as seen by whoever sends into it: a router answers again and again that no hop was left.
 
 use core::net::IpAddr;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
+use super::super::super::history::Messages;
 use super::super::super::text::place;
 use super::super::super::{Confidence, Evidence, Facts, Impact, Onset, Severity, Sighting};
 use super::ROUTING_LOOP;
 use crate::layer::l3_network::icmp::{ICMP_HOPS_EXHAUSTED, is_expired};
 use crate::scope::{Netns, Scope};
-use crate::verdict::facts::{Seen, by_destination, of_all};
+use crate::verdict::facts::{by_destination, of_all};
 
 /// In a loop packets with the same hop limit end at the same router; two kinds of packets may end at its two sides.
 const ROUTERS: usize = 2;
@@ -19,9 +20,12 @@ pub(super) fn detect(facts: &Facts, netns: &Netns, found: &mut Vec<Sighting>) {
         return;
     }
     let samples = facts.answered(netns, is_expired);
-    for (destination, seen) in by_destination(&samples) {
-        let packets = of_all(taken, seen.len(), samples.len());
-        found.extend(sighting(facts, netns, destination, &seen, packets));
+    let now = by_destination(&samples);
+    for (destination, messages) in facts.history.expired.within(netns) {
+        if let Some(seen) = now.get(&destination) {
+            let packets = of_all(taken, seen.len(), samples.len());
+            found.extend(sighting(facts, netns, destination, &messages, packets));
+        }
     }
 }
 
@@ -29,16 +33,16 @@ fn sighting(
     facts: &Facts,
     netns: &Netns,
     destination: IpAddr,
-    seen: &[&Seen],
+    messages: &Messages,
     packets: u64,
 ) -> Option<Sighting> {
-    let routers: BTreeSet<IpAddr> = seen.iter().filter_map(|seen| seen.sender).collect();
+    let routers: BTreeSet<IpAddr> = messages.keys().map(|about| about.sender).collect();
     let scope = Scope::peer(netns, destination, None);
     let known = facts.history.ledger.is_open(ROUTING_LOOP.id, &scope);
     let connects = facts.history.peers.towards(netns, destination);
     let no_connect = connects.unreachable as f64 >= facts.limit("packets")
         && connects.connected + connects.refused == 0;
-    let one_flow = of_one_flow(seen) as f64 >= facts.limit("one_flow");
+    let one_flow = of_one_flow(messages) as f64 >= facts.limit("one_flow");
     if routers.is_empty() || routers.len() > ROUTERS || !(known || no_connect || one_flow) {
         return None;
     }
@@ -77,13 +81,9 @@ fn sighting(
     })
 }
 
-/// Most messages about packets of one flow. Whoever traces a route tells his probes apart by their ports, or sends echo
-/// requests, which have none.
-fn of_one_flow(seen: &[&Seen]) -> usize {
-    let mut flows: BTreeMap<_, usize> = BTreeMap::new();
-    for seen in seen.iter().filter(|seen| seen.remote_port != 0) {
-        let flow = (seen.protocol, seen.local_port, seen.remote_port);
-        *flows.entry(flow).or_default() += 1;
-    }
-    flows.into_values().max().unwrap_or(0)
+/// Most messages of one router about packets of one flow. Whoever traces a route tells his probes apart by their ports, or
+/// keeps them and hears a few times from each router, or sends echo requests, which have none.
+fn of_one_flow(messages: &Messages) -> u64 {
+    let with_port = messages.iter().filter(|(about, _)| about.remote_port != 0);
+    with_port.map(|(_, times)| *times).max().unwrap_or(0)
 }
