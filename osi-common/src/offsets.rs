@@ -69,8 +69,9 @@ offsets! {
     tcp_bytes_acked = "tcp_sock"."bytes_acked",
     /// Segments that it has acknowledged out of order.
     tcp_sacked_out = "tcp_sock"."sacked_out",
-    /// Time-outs since it acknowledged anything new.
-    tcp_timeouts = "inet_connection_sock"."icsk_retransmits",
+    /// How often the time-out has doubled since it acknowledged anything new. Not `icsk_retransmits`, which counts the time-out
+    /// at hand from 6.7 on and does not before.
+    tcp_backoff = "inet_connection_sock"."icsk_backoff",
     /// Inode number of a network namespace.
     net_inum = "net"."ns.inum",
     /// The socket a packet belongs to.

@@ -12,15 +12,14 @@ use crate::shared::{
     sock::Sock,
 };
 
-/// The first time-out is everyday loss, and before it what was lost may be a probe.
-const TIMEOUTS: u8 = 2;
 /// A segment is up to this much shorter than `mss_cache` where it carries options that come and go (`tcp_current_mss`).
 const OPTIONS: u32 = 40;
 
 /// Looks at a segment that was sent again.
 #[inline(always)]
 pub(crate) fn sent_again<C: EbpfContext>(ctx: &C, sock: Sock, segment: Object, netns: u32) {
-    if sock.timeouts() < TIMEOUTS {
+    // The first time-out is everyday loss, and before it what was lost may be a probe.
+    if sock.backoff() == 0 {
         return;
     }
     let mss = sock.mss();

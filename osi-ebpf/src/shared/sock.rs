@@ -96,10 +96,10 @@ impl Sock {
         self.0.probe(offset!(tcp_sacked_out)).unwrap_or(0)
     }
 
-    /// Retransmission time-outs since the peer acknowledged anything new. Only for TCP sockets.
+    /// Retransmission time-outs, but for the one at hand, since the peer acknowledged anything new. Only for TCP sockets.
     #[inline(always)]
-    pub(crate) fn timeouts(self) -> u8 {
-        self.0.probe(offset!(tcp_timeouts)).unwrap_or(0)
+    pub(crate) fn backoff(self) -> u8 {
+        self.0.probe(offset!(tcp_backoff)).unwrap_or(0)
     }
 
     /// Addresses and ports.
