@@ -285,6 +285,25 @@ pub fn datagrams(host: &Namespace, plan: Datagrams) -> Result<Task<()>> {
     })
 }
 
+/// Connections that each send so much at once, and then nothing: they end when they are dropped.
+pub fn push(
+    host: &Namespace,
+    target: SocketAddr,
+    connections: usize,
+    bytes: usize,
+) -> Result<Vec<TcpStream>> {
+    ensure!(connections <= 256, "{connections} connections are too many");
+    host.run(|| {
+        let one = || {
+            let mut stream = TcpStream::connect_timeout(&target, EXCHANGE_TIMEOUT)?;
+            stream.set_write_timeout(Some(scale::patience(EXCHANGE_TIMEOUT)))?;
+            stream.write_all(&vec![b'o'; bytes])?;
+            Ok(stream)
+        };
+        (0..connections).map(|_| one()).collect()
+    })
+}
+
 /// A TCP stream to a sink for `duration`, as fast as it goes or at `bytes_per_second`; joins to the bytes written.
 pub fn bulk(
     host: &Namespace,

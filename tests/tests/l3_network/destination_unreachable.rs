@@ -73,7 +73,7 @@ fn scenario(test: &str, family: Family, refusal: &Refusal) -> Result<()> {
 
     let fault = SystemTime::now();
     lab.router.ip(&["route", "add", refusal.route, &server])?;
-    let connects = load::connections(&lab.client, Plan::connects(target, 40, 20))?;
+    let connects = load::connections(&lab.client, Plan::connects(target, 80, 40))?;
     let evidence = wait::until_above("refused packets", before, Duration::from_secs(5), told)?;
     let map = EXPECTED.named(&agent, fault, evidence)?;
     let verdict = map.verdict();

@@ -11,13 +11,14 @@ use super::cpio::Archive;
 use super::packages::Downloaded;
 use crate::sh;
 
-/// Modules of the lab's links, shapers, filters and socket tables. What a kernel has built in, or under another name,
+/// Modules of the lab's links, shapers, filters, IPsec and socket tables. What a kernel has built in, or under another name,
 /// is no module of it.
 const MODULES: &[&str] = &[
     "veth",
     "tun",
     "dummy",
     "bridge",
+    "vxlan",
     "sch_tbf",
     "sch_htb",
     "sch_fq",
@@ -36,6 +37,13 @@ const MODULES: &[&str] = &[
     "nft_ct",
     "nft_numgen",
     "nft_limit",
+    "xfrm_user",
+    "esp4",
+    "authenc",
+    "echainiv",
+    "cbc",
+    "hmac",
+    "sha1_generic",
     "inet_diag",
     "tcp_diag",
     "udp_diag",
