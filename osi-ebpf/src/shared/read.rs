@@ -10,7 +10,7 @@ use core::mem::MaybeUninit;
 use aya_ebpf::{
     EbpfContext as _,
     bindings::bpf_hdr_start_off::BPF_HDR_START_NET,
-    helpers::{bpf_probe_read_kernel, bpf_skb_load_bytes_relative},
+    helpers::{bpf_probe_read_kernel, bpf_probe_read_kernel_buf, bpf_skb_load_bytes_relative},
     programs::TcContext,
 };
 use osi_common::offsets::ABSENT;
@@ -154,5 +154,17 @@ impl Object {
         }
         // SAFETY: the helper checks the address itself and fails instead of faulting.
         unsafe { bpf_probe_read_kernel(self.pointer.byte_add(offset as usize).cast::<T>()) }.ok()
+    }
+
+    /// Reads an address to where it belongs, without a copy on the stack, which is short of room; zeros where it can not be
+    /// read.
+    #[inline(always)]
+    pub(crate) fn probe_address(self, offset: u32, into: &mut [u8; 16]) {
+        if offset == ABSENT {
+            return;
+        }
+        // SAFETY: as in `probe`. The kernel zeroes what it fails to read.
+        let _unread =
+            unsafe { bpf_probe_read_kernel_buf(self.pointer.byte_add(offset as usize), into) };
     }
 }

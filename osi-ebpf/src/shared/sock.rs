@@ -114,8 +114,10 @@ impl Sock {
             remote_port: u16::from_be(self.0.field(offset!(sock_dport)).unwrap_or(0)),
         };
         if family == AF_INET6 {
-            flow.local = self.0.probe(offset!(sock_v6_rcv_saddr)).unwrap_or_default();
-            flow.remote = self.0.probe(offset!(sock_v6_daddr)).unwrap_or_default();
+            self.0
+                .probe_address(offset!(sock_v6_rcv_saddr), &mut flow.local);
+            self.0
+                .probe_address(offset!(sock_v6_daddr), &mut flow.remote);
             if mapped(&flow.remote) {
                 flow.family = AF_INET;
                 flow.local = unmapped(&flow.local);
