@@ -22,7 +22,7 @@ const EXPECTED: Expected = Expected {
     beside: &["rx_backlog_overflow"],
 };
 
-const RULES: u32 = 500;
+const RULES: u32 = 2000;
 
 #[test]
 fn packet_processing_saturated() -> Result<()> {

@@ -1,13 +1,14 @@
 //! What others answered about destinations that are not reached: a router says it now and then only.
 //!
-//! Where a route refuses, Linux sends two messages and then one in two seconds (`ip_error` and `icmpv4_xrlim_allow` take from
-//! one purse).
+//! Where a route refuses, Linux sends two messages and then one in two seconds at most, and none at all to who tries every
+//! second: `ip_error` and `icmpv4_xrlim_allow` take from one purse, and the first one empties it. What was said last holds
+//! therefore while all tries go unanswered.
 
 use core::net::IpAddr;
 use std::collections::BTreeMap;
 
 use super::super::facts::{Seen, answered, by_destination};
-use super::Recent;
+use super::{Peers, Recent};
 use crate::layer::Window;
 use crate::layer::l3_network::icmp::is_not_reached;
 use crate::scope::Netns;
@@ -33,8 +34,9 @@ pub(crate) struct Answer {
 }
 
 impl Answers {
-    pub(super) fn observe(&mut self, windows: u64, window: &Window) {
-        self.recent.forget(windows);
+    pub(super) fn observe(&mut self, windows: u64, window: &Window, peers: &Peers) {
+        let in_vain = |netns: &Netns, destination| peers.in_vain(netns, destination, windows);
+        self.recent.forget_unless(windows, in_vain);
         for state in &window.now.namespaces {
             let samples = answered(window, &state.netns, is_not_reached);
             for (destination, seen) in by_destination(&samples) {
@@ -47,8 +49,8 @@ impl Answers {
         }
     }
 
-    /// Destinations that others answered about in the last windows, this one included: how many examples there are, and the
-    /// latest of the usual answers.
+    /// Destinations that others answered about in the last windows, this one included, or whose last answer still holds: how
+    /// many examples there are, and the latest of the usual answers.
     pub(crate) fn within(&self, netns: &Netns) -> impl Iterator<Item = (IpAddr, u64, Answer)> {
         self.recent.of(netns).filter_map(|(destination, rows)| {
             let examples = rows.iter().map(|(_, (examples, _))| examples).sum();

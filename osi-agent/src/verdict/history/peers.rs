@@ -1,7 +1,7 @@
 //! Connect outcomes by peer over the last windows: a handshake takes longer than a window to fail.
 
 use core::net::IpAddr;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque, btree_map::Range};
 
 use osi_common::handshake::Peer;
 
@@ -10,6 +10,9 @@ use crate::scope::Netns;
 
 /// Windows that are added up.
 const WINDOWS: u64 = 10;
+
+/// Windows without another try after which a handshake is not taken to hang any more.
+const QUIET_WINDOWS: u64 = 2;
 
 /// Peers that are followed.
 const MAX_PEERS: usize = 4096;
@@ -56,53 +59,40 @@ impl Peers {
 
     /// Every peer that was connected to in the last windows.
     pub(crate) fn records(&self, windows: u64) -> impl Iterator<Item = PeerRecord<'_>> {
-        self.rows
-            .iter()
-            .map(move |((netns, address, port), outcomes)| {
-                let mut sum = Peer::default();
-                let mut last = 0;
-                for (at, outcome) in outcomes {
-                    sum.merge(outcome);
-                    if outcome.syn_retransmits > 0 || outcome.timed_out > 0 {
-                        last = *at;
-                    }
-                }
-                PeerRecord {
-                    netns,
-                    address: *address,
-                    port: *port,
-                    sum,
-                    quiet_windows: windows.saturating_sub(last),
-                }
-            })
+        let rows = self.rows.iter();
+        rows.map(move |(key, outcomes)| PeerRecord::new(windows, key, outcomes))
     }
 
     /// What became of the connects to an address, all its ports together, in the last windows.
     pub(crate) fn towards(&self, netns: &Netns, address: IpAddr) -> Peer {
         let mut sum = Peer::default();
-        let to_it = |key: &&Key| (&key.0, key.1) == (netns, address);
-        for (_, outcomes) in self.rows.iter().filter(|(key, _)| to_it(key)) {
-            for (_, outcome) in outcomes {
-                sum.merge(outcome);
-            }
+        for (_, outcomes) in self.to(netns, address) {
+            outcomes.iter().for_each(|(_, outcome)| sum.merge(outcome));
         }
         sum
     }
 
-    /// Windows since a SYN to an address was last sent again, or a connect to it last timed out; `None` where none was.
-    pub(crate) fn unanswered_for(
-        &self,
-        netns: &Netns,
-        address: IpAddr,
-        windows: u64,
-    ) -> Option<u64> {
-        let to_it = |record: &PeerRecord| (record.netns, record.address) == (netns, address);
-        let unanswered =
-            |record: &PeerRecord| record.sum.syn_retransmits + record.sum.timed_out > 0;
-        self.records(windows)
-            .filter(|record| to_it(record) && unanswered(record))
-            .map(|record| record.quiet_windows)
-            .min()
+    /// Whether SYNs to an address were sent again of late, and none of them arrived: who refuses has been reached.
+    pub(crate) fn in_vain(&self, netns: &Netns, address: IpAddr, windows: u64) -> bool {
+        let rows = self.to(netns, address);
+        let records = rows.map(|(key, outcomes)| PeerRecord::new(windows, key, outcomes));
+        let mut hanging = false;
+        for PeerRecord {
+            sum, quiet_windows, ..
+        } in records
+        {
+            if sum.connected + sum.refused > 0 {
+                return false;
+            }
+            hanging |= sum.syn_retransmits + sum.timed_out > 0 && quiet_windows <= QUIET_WINDOWS;
+        }
+        hanging
+    }
+
+    /// The rows of an address, one for each port.
+    fn to(&self, netns: &Netns, address: IpAddr) -> Range<'_, Key, VecDeque<(u64, Peer)>> {
+        let port = |port: u16| (netns.clone(), address, port);
+        self.rows.range(port(0)..=port(u16::MAX))
     }
 
     /// Connects begun in a namespace in the last windows.
@@ -111,5 +101,29 @@ impl Peers {
         here.flat_map(|(_, outcomes)| outcomes)
             .map(|(_, outcome)| outcome.attempts)
             .sum()
+    }
+}
+
+impl<'a> PeerRecord<'a> {
+    fn new(
+        windows: u64,
+        (netns, address, port): &'a Key,
+        outcomes: &VecDeque<(u64, Peer)>,
+    ) -> Self {
+        let mut sum = Peer::default();
+        let mut last = 0;
+        for (at, outcome) in outcomes {
+            sum.merge(outcome);
+            if outcome.syn_retransmits > 0 || outcome.timed_out > 0 {
+                last = *at;
+            }
+        }
+        Self {
+            netns,
+            address: *address,
+            port: *port,
+            sum,
+            quiet_windows: windows.saturating_sub(last),
+        }
     }
 }

@@ -27,9 +27,17 @@ impl<T> Default for Recent<T> {
 impl<T> Recent<T> {
     /// A window begins: what is too old goes.
     pub(super) fn forget(&mut self, windows: u64) {
-        self.rows.retain(|_, destinations| {
-            destinations.retain(|_, seen| {
-                seen.retain(|(at, _)| at + WINDOWS > windows);
+        self.forget_unless(windows, |_, _| false);
+    }
+
+    /// A window begins: what is too old goes, but for the last row of each destination for which it still holds.
+    pub(super) fn forget_unless(&mut self, windows: u64, holds: impl Fn(&Netns, IpAddr) -> bool) {
+        self.rows.retain(|netns, destinations| {
+            destinations.retain(|destination, seen| {
+                let last = seen.back().map_or(0, |(at, _)| *at);
+                let too_old = |at: u64| at + WINDOWS <= windows;
+                let kept = too_old(last) && holds(netns, *destination);
+                seen.retain(|(at, _)| !too_old(*at) || (kept && *at == last));
                 !seen.is_empty()
             });
             !destinations.is_empty()

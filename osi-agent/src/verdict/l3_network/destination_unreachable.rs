@@ -39,10 +39,6 @@ pub(in crate::verdict) static DESTINATION_UNREACHABLE: Cause = Cause {
             name: "connect_ratio",
             default: 0.05,
         },
-        Threshold {
-            name: "quiet_windows",
-            default: 2.0,
-        },
     ],
     detect,
     advise,
@@ -93,7 +89,9 @@ fn sighting(facts: &Facts, of: &Answered) -> Option<Sighting> {
     let connects = facts.history.peers.towards(netns, destination);
     // Who refuses has been reached.
     let reached = connects.connected + connects.refused;
-    if packets == 0 && !(reached == 0 && still_hangs(facts, &scope, of)) {
+    // Between two tries of a handshake nothing is sent that could be answered, and not every try is.
+    let (peers, windows) = (&facts.history.peers, facts.history.windows);
+    if packets == 0 && !peers.in_vain(netns, destination, windows) {
         return None;
     }
     let failing = connects.attempts.saturating_sub(reached);
@@ -153,19 +151,6 @@ fn sighting(facts: &Facts, of: &Answered) -> Option<Sighting> {
         ),
         scope,
     })
-}
-
-/// Between two tries of a handshake nothing is sent that could be answered: what a router said of the last one still holds.
-fn still_hangs(facts: &Facts, scope: &Scope, of: &Answered) -> bool {
-    let (peers, windows) = (&facts.history.peers, facts.history.windows);
-    let hangs = peers
-        .unanswered_for(of.netns, of.destination, windows)
-        .is_some_and(|quiet| quiet as f64 <= facts.limit("quiet_windows"));
-    hangs
-        && facts
-            .history
-            .ledger
-            .is_open(DESTINATION_UNREACHABLE.id, scope)
 }
 
 /// What the packet was that is answered; nothing for a later fragment, which has no port.

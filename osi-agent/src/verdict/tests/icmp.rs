@@ -178,10 +178,28 @@ fn between_two_tries_of_a_handshake_it_holds() {
         world.window(|s| (told(s), hanging(s)).0);
     }
     assert_eq!(world.until_calm(|_| {}), 7);
-    // Without an answer for long, it is a guess no more.
+    // A router falls silent while the tries go on.
     world.windows(3, |s| (told(s), hanging(s)).0);
     let map = world.windows(20, hanging);
-    assert_eq!(open(&map), ["handshake_timeout"]);
+    assert_eq!(root(&map), "destination_unreachable");
+    // Where one gets through, or nobody tries any more, it is past.
+    let arrives = |s: &mut Snapshot| (hanging(s), peer(s, CLIENT, far(9), 443).connected += 1).1;
+    world.windows(10, arrives);
+    let map = world.windows(2, arrives);
+    assert!(!open(&map).contains(&"destination_unreachable"));
+}
+
+#[test]
+fn what_was_said_before_connects_hang_counts() {
+    let mut world = World::new();
+    let map = world.window(|s| Answer::of_the_router(HOST_UNREACHABLE, far(9)).comes(s, 2, 2));
+    assert_eq!(open(&map), [""; 0]);
+    let map = world.windows(2, |s| {
+        let outcomes = peer(s, CLIENT, far(9), 443);
+        outcomes.attempts += 10;
+        outcomes.syn_retransmits += 20;
+    });
+    assert_eq!(root(&map), "destination_unreachable");
 }
 
 #[test]
