@@ -1,7 +1,7 @@
 //! Two routers send packets for a network to each other.
 //!
-//! First evidence: the first packet whose hops ran out, and at the sender the first message that says so. With 64 hops, every
-//! packet ends at the second router.
+//! First evidence: the first packet whose hops ran out, and at the sender the fourth message that says so, as whoever traces a
+//! route gets three. With 64 hops, every packet ends at the second router.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, SystemTime};
@@ -73,7 +73,7 @@ fn routing_loop() -> Result<()> {
     stream::ensure_counted(&lines, "packets without hops", truth, said)
 }
 
-/// The second router says so: to the first few packets, and then to one a second.
+/// The second router says so: on most kernels to the first few packets, and then to one a second.
 #[test]
 fn routing_loop_as_its_sender_sees_it() -> Result<()> {
     let Some(_turn) = skip::ready(
@@ -90,7 +90,7 @@ fn routing_loop_as_its_sender_sees_it() -> Result<()> {
     turn_back(&lab)?;
     let datagrams = load::datagrams(&lab.client, PLAN)?;
     let told = || counters::snmp(&lab.client, "IcmpInTimeExcds");
-    let evidence = wait::until_above("messages", 0, Duration::from_secs(5), told)?;
+    let evidence = wait::until_above("messages", 3, Duration::from_secs(10), told)?;
     let map = EXPECTED.named(&agent, fault, evidence)?;
     let verdict = map.verdict();
     agent.ensure(verdict["scope"]["remote"] == LOST.to_string(), || {
