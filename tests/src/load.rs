@@ -285,7 +285,7 @@ pub fn datagrams(host: &Namespace, plan: Datagrams) -> Result<Task<()>> {
     })
 }
 
-/// Connections that each send so much at once, and then nothing: they end when they are dropped.
+/// Connections that each send so much at once, and then nothing; see [`arrived`].
 pub fn push(
     host: &Namespace,
     target: SocketAddr,
@@ -302,6 +302,18 @@ pub fn push(
         };
         (0..connections).map(|_| one()).collect()
     })
+}
+
+/// Ends connections to a sink; returns when all that was sent on them has arrived.
+pub fn arrived(streams: Vec<TcpStream>) -> Result<()> {
+    for mut stream in streams {
+        stream.set_read_timeout(Some(scale::patience(Duration::from_secs(30))))?;
+        stream.shutdown(Shutdown::Write)?;
+        stream
+            .read_to_end(&mut Vec::new())
+            .context("what was sent did not arrive")?;
+    }
+    Ok(())
 }
 
 /// A TCP stream to a sink for `duration`, as fast as it goes or at `bytes_per_second`; joins to the bytes written.

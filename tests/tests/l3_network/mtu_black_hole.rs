@@ -80,7 +80,8 @@ fn scenario(test: &str, family: Family, small_ones_pass: bool) -> Result<()> {
     ensure!(silence.remove()? > 0, "the router had nothing to say");
     mtu("1500")?;
     EXPECTED.resolves(&agent, &map)?;
-    drop((streams, server));
+    load::arrived(streams)?;
+    drop(server);
     let again = counters::snmp(&lab.client, "TcpRetransSegs")?;
     let in_vain = timeouts()? - first;
     let lines = EXPECTED.stop(agent)?;

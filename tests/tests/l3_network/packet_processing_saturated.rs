@@ -53,9 +53,9 @@ fn scenario() -> Result<()> {
     let fault = SystemTime::now();
     let plan = Datagrams {
         target: Routed::server_at(Family::V4, 9),
-        count: 100_000,
+        count: 80_000,
         size: 18,
-        burst: 100,
+        burst: 40,
         every: Duration::from_millis(5),
     };
     let datagrams = load::datagrams(&lab.client, plan)?;

@@ -11,7 +11,7 @@ use crate::scope::Netns;
 /// Windows that are added up.
 const WINDOWS: u64 = 10;
 
-/// Windows without another try after which a handshake is not taken to hang any more.
+/// Windows without another try after which nobody is taken to try any more.
 const QUIET_WINDOWS: u64 = 2;
 
 /// Peers that are followed.
@@ -66,27 +66,25 @@ impl Peers {
     /// What became of the connects to an address, all its ports together, in the last windows.
     pub(crate) fn towards(&self, netns: &Netns, address: IpAddr) -> Peer {
         let mut sum = Peer::default();
-        for (_, outcomes) in self.to(netns, address) {
-            outcomes.iter().for_each(|(_, outcome)| sum.merge(outcome));
+        let outcomes = self.to(netns, address).flat_map(|(_, outcomes)| outcomes);
+        for (_, outcome) in outcomes {
+            sum.merge(outcome);
         }
         sum
     }
 
-    /// Whether SYNs to an address were sent again of late, and none of them arrived: who refuses has been reached.
+    /// Whether connects to an address were tried of late, and none of them arrived: who refuses has been reached.
     pub(crate) fn in_vain(&self, netns: &Netns, address: IpAddr, windows: u64) -> bool {
-        let rows = self.to(netns, address);
-        let records = rows.map(|(key, outcomes)| PeerRecord::new(windows, key, outcomes));
-        let mut hanging = false;
-        for PeerRecord {
-            sum, quiet_windows, ..
-        } in records
-        {
-            if sum.connected + sum.refused > 0 {
+        let outcomes = self.to(netns, address).flat_map(|(_, outcomes)| outcomes);
+        let mut tried = false;
+        for (at, outcome) in outcomes {
+            if outcome.connected + outcome.refused > 0 {
                 return false;
             }
-            hanging |= sum.syn_retransmits + sum.timed_out > 0 && quiet_windows <= QUIET_WINDOWS;
+            let tries = outcome.attempts + outcome.syn_retransmits + outcome.timed_out;
+            tried |= tries > 0 && windows.saturating_sub(*at) <= QUIET_WINDOWS;
         }
-        hanging
+        tried
     }
 
     /// The rows of an address, one for each port.

@@ -182,6 +182,14 @@ fn between_two_tries_of_a_handshake_it_holds() {
     world.windows(3, |s| (told(s), hanging(s)).0);
     let map = world.windows(20, hanging);
     assert_eq!(root(&map), "destination_unreachable");
+    // Who waits for less than a second sends no SYN again.
+    let given_up = |s: &mut Snapshot| {
+        let outcomes = peer(s, CLIENT, far(9), 443);
+        outcomes.attempts += 4;
+        outcomes.abandoned += 4;
+    };
+    let map = world.windows(20, given_up);
+    assert_eq!(root(&map), "destination_unreachable");
     // Where one gets through, or nobody tries any more, it is past.
     let arrives = |s: &mut Snapshot| (hanging(s), peer(s, CLIENT, far(9), 443).connected += 1).1;
     world.windows(10, arrives);
