@@ -20,7 +20,7 @@ const HTTP_REQUEST: &[u8] = b"GET / HTTP/1.0\r\n\r\n";
 const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(5);
 const WORKERS: usize = 4;
 /// The most connections, datagrams and seconds that any plan may ask for.
-const MOST_CONNECTIONS: u64 = 20_000;
+const MOST_CONNECTIONS: u64 = 60_000;
 const MOST_DATAGRAMS: u64 = 100_000;
 const LONGEST: Duration = Duration::from_mins(1);
 

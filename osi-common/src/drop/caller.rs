@@ -424,6 +424,12 @@ pub const CALLERS: &[Caller] = &[
         meaning: "Not all fragments of a packet came in time.",
     },
     Caller {
+        function: "ip6_mc_input",
+        layer: Layer::L3,
+        class: Class::Benign,
+        meaning: "Nobody on this host has joined the multicast group.",
+    },
+    Caller {
         function: "ip6_pkt_discard",
         layer: Layer::L3,
         class: Class::Config,
@@ -804,8 +810,8 @@ pub const CALLERS: &[Caller] = &[
     Caller {
         function: "tcp_v4_rcv",
         layer: Layer::L4,
-        class: Class::Peer,
-        meaning: "No socket was waiting for the segment, or it was malformed.",
+        class: Class::Benign,
+        meaning: "The connection had ended (TIME_WAIT), or no socket was waiting: the reset that answers is counted itself.",
     },
     Caller {
         function: "tcp_v6_do_rcv",
@@ -816,8 +822,8 @@ pub const CALLERS: &[Caller] = &[
     Caller {
         function: "tcp_v6_rcv",
         layer: Layer::L4,
-        class: Class::Peer,
-        meaning: "No socket was waiting for the segment, or it was malformed.",
+        class: Class::Benign,
+        meaning: "The connection had ended (TIME_WAIT), or no socket was waiting: the reset that answers is counted itself.",
     },
     Caller {
         function: "tcp_write_queue_purge",

@@ -6,5 +6,6 @@ mod elsewhere;
 mod firewall;
 mod icmp;
 mod idle;
+mod minute;
 mod restart;
 mod wire;

@@ -1,0 +1,77 @@
+//! A healthy minute: 1,000 connections a second beside a stream, and no packet is lost anywhere.
+
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Result, bail, ensure};
+use osi_tests::agent::Agent;
+use osi_tests::load::{self, Exchange, Plan};
+use osi_tests::server::{Behaviour, Server};
+use osi_tests::skip;
+use osi_tests::stream::{self, handshakes};
+use osi_tests::topology::{Family, Pair};
+use osi_tests::{expect, scale};
+
+const MINUTE: Duration = Duration::from_mins(1);
+const PER_SECOND: u64 = 1000;
+/// 160 Mbit/s at full speed.
+const BYTES_PER_SECOND: u64 = 20_000_000;
+
+#[test]
+fn a_thousand_connections_a_second_beside_a_stream() -> Result<()> {
+    let test = "controls::minute::a_thousand_connections_a_second_beside_a_stream";
+    let Some(_turn) = skip::ready_alone(test, &[])? else {
+        return Ok(());
+    };
+    let pair = Pair::build()?;
+    let echo_at = Pair::server_at(Family::V4, 7);
+    let sink_at = Pair::server_at(Family::V4, 9);
+    let echo = Server::start(&pair.server, echo_at, Behaviour::Echo)?;
+    let sink = Server::start(&pair.server, sink_at, Behaviour::Sink)?;
+    let watched = [Agent::watch(&pair.client)?, Agent::watch(&pair.server)?];
+
+    let plan = Plan {
+        target: echo_at,
+        connections: scale::rate(PER_SECOND) * MINUTE.as_secs(),
+        per_second: PER_SECOND,
+        connect_timeout: Duration::from_secs(2),
+        exchange: Exchange::Echo,
+    };
+    let connections = load::connections(&pair.client, plan)?;
+    let rate = scale::rate(BYTES_PER_SECOND);
+    let stream = load::bulk(&pair.client, sink_at, MINUTE, Some(rate))?;
+    let report = connections.join()?;
+    let bytes = stream.join()?;
+    let ended = SystemTime::now();
+    ensure!(
+        report.completed == plan.connections,
+        "{} of {} connections were clean, {:?}",
+        report.completed,
+        plan.connections,
+        report.errors
+    );
+    ensure!(
+        bytes >= rate * MINUTE.as_secs() / 2,
+        "only {bytes} bytes were carried"
+    );
+    drop((echo, sink));
+
+    let with_the_stream = plan.connections + 1;
+    for (agent, side) in watched
+        .into_iter()
+        .zip(["tcp_handshake_client", "tcp_handshake_server"])
+    {
+        agent.wait_for_window(ended, 2)?;
+        let lines = expect::calm(agent)?;
+        // Benign ones are no events.
+        let dropped = lines.iter().find(|line| line.value()["kind"] == "drop");
+        if let Some(line) = dropped {
+            bail!(
+                "a packet of a healthy minute is said to be lost: {}",
+                line.value()
+            );
+        }
+        let counted = handshakes(&lines, side);
+        stream::ensure_counted(&lines, side, with_the_stream, counted)?;
+    }
+    Ok(())
+}
