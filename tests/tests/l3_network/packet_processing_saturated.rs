@@ -22,7 +22,9 @@ const EXPECTED: Expected = Expected {
     beside: &["rx_backlog_overflow"],
 };
 
-const RULES: u32 = 2000;
+/// Rules of a chain, and how often each packet goes through it.
+const RULES: u32 = 1000;
+const ROUNDS: usize = 2;
 
 #[test]
 fn packet_processing_saturated() -> Result<()> {
@@ -53,9 +55,9 @@ fn scenario() -> Result<()> {
     let fault = SystemTime::now();
     let plan = Datagrams {
         target: Routed::server_at(Family::V4, 9),
-        count: 80_000,
+        count: 60_000,
         size: 18,
-        burst: 40,
+        burst: 30,
         every: Duration::from_millis(5),
     };
     let datagrams = load::datagrams(&lab.client, plan)?;
@@ -78,11 +80,12 @@ fn scenario() -> Result<()> {
 
 /// Rules that every packet is held against and none matches.
 fn add_rules(lab: &Routed) -> Result<()> {
-    let mut rules =
-        "table ip lab {\n chain long {\n type filter hook forward priority 0;\n".to_owned();
+    let mut rules = "table ip lab {\n chain long {\n".to_owned();
     for number in 0..RULES {
         writeln!(rules, "udp dport {} drop", 20_000 + number)?;
     }
+    rules.push_str(" }\n chain again {\n type filter hook forward priority 0;\n");
+    rules.push_str(&"jump long\n".repeat(ROUNDS));
     rules.push_str(" }\n}\n");
     let mut nft = lab.router.command("nft")?;
     command::output_with_input(nft.args(["-f", "-"]), &rules).map(drop)
