@@ -69,6 +69,12 @@ offsets! {
     tcp_bytes_acked = "tcp_sock"."bytes_acked",
     /// Segments that it has acknowledged out of order.
     tcp_sacked_out = "tcp_sock"."sacked_out",
+    /// Segments that were sent and are not acknowledged in order.
+    tcp_packets_out = "tcp_sock"."packets_out",
+    /// Sequence number behind all that was sent.
+    tcp_snd_nxt = "tcp_sock"."snd_nxt",
+    /// Sequence number behind all that it has acknowledged in order.
+    tcp_snd_una = "tcp_sock"."snd_una",
     /// How often the time-out has doubled since it acknowledged anything new. Not `icsk_retransmits`, which counts the time-out
     /// at hand from 6.7 on and does not before.
     tcp_backoff = "inet_connection_sock"."icsk_backoff",

@@ -12,6 +12,8 @@ use crate::shared::{
     sock::Sock,
 };
 
+/// `bytes_acked` counts the SYN as a byte.
+const SYN: u64 = 1;
 /// A segment is up to this much shorter than `mss_cache` where it carries options that come and go (`tcp_current_mss`).
 const OPTIONS: u32 = 40;
 
@@ -23,13 +25,25 @@ pub(crate) fn sent_again<C: EbpfContext>(ctx: &C, sock: Sock, segment: Object, n
         return;
     }
     let mss = sock.mss();
-    let is_full = mss > OPTIONS && segment.field(offset!(skb_len)).unwrap_or(0) >= mss - OPTIONS;
-    if !is_full || sock.bytes_acked() >= u64::from(mss - OPTIONS) {
+    let length: u32 = segment.field(offset!(skb_len)).unwrap_or(0);
+    let acked = sock.bytes_acked();
+    if mss <= OPTIONS || length < mss - OPTIONS || acked >= u64::from(mss - OPTIONS) {
         return;
     }
+    let (segments, bytes) = sock.in_flight();
+    let smaller_behind =
+        u64::from(bytes) + u64::from(OPTIONS) < u64::from(segments) * u64::from(length);
+    let passed = match (sock.sacked(), smaller_behind) {
+        // Nothing got through, not even what is smaller: an overloaded or lost peer.
+        (0, true) => return,
+        (0, false) => false,
+        (1, true) => true,
+        // Full-size ones got through.
+        (_, _) => return,
+    };
     let key = Key {
         kind: Kind::FullSizeUnacked as u32,
-        code: u32::from(sock.sacked() > 0),
+        code: u32::from(passed || acked > SYN),
         netns,
         ifindex: 0,
         location: 0,

@@ -96,6 +96,14 @@ impl Sock {
         self.0.probe(offset!(tcp_sacked_out)).unwrap_or(0)
     }
 
+    /// Segments that were sent and are not acknowledged in order, and their bytes. Only for TCP sockets.
+    #[inline(always)]
+    pub(crate) fn in_flight(self) -> (u32, u32) {
+        let field = |offset| self.0.probe::<u32>(offset).unwrap_or(0);
+        let bytes = field(offset!(tcp_snd_nxt)).wrapping_sub(field(offset!(tcp_snd_una)));
+        (field(offset!(tcp_packets_out)), bytes)
+    }
+
     /// Retransmission time-outs, but for the one at hand, since the peer acknowledged anything new. Only for TCP sockets.
     #[inline(always)]
     pub(crate) fn backoff(self) -> u8 {

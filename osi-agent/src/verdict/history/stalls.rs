@@ -26,7 +26,7 @@ pub(crate) struct Stall {
     pub(crate) again: u64,
     /// Local and remote port of the connections that are known.
     pub(crate) connections: BTreeSet<(u16, u16)>,
-    /// Whether the destination has acknowledged smaller segments that were sent later.
+    /// Whether the destination has acknowledged smaller segments.
     pub(crate) passes_smaller: bool,
     /// Window of the last.
     pub(crate) last: u64,

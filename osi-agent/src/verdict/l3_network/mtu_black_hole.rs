@@ -67,12 +67,15 @@ fn sighting(facts: &Facts, netns: &Netns, destination: IpAddr, stall: &Stall) ->
     // A peer that died acknowledges nothing, whatever its size: something small must have got through since.
     let connected = facts.history.peers.towards(netns, destination).connected;
     let many = stall.connections.len() as f64 >= facts.limit("connections");
-    let (confidence, severity) = match (many, stall.passes_smaller) {
-        (true, _) if stall.passes_smaller || connected > 0 => {
-            (Confidence::Likely, Severity::Critical)
-        }
+    // Who roams away in the middle of a transfer does it with one connection.
+    if !many {
+        return None;
+    }
+    // A server whose accept queue is full completes handshakes and takes no data: without the proof it may be that.
+    let (confidence, severity) = match (stall.passes_smaller, connected > 0) {
+        (true, _) => (Confidence::Likely, Severity::Critical),
         (false, true) => (Confidence::Possible, Severity::Warn),
-        (true | false, _) => return None,
+        (false, false) => return None,
     };
     let mut evidence = vec![Evidence::new(
         FULL_SIZE_UNACKED.id,
@@ -93,7 +96,7 @@ fn sighting(facts: &Facts, netns: &Netns, destination: IpAddr, stall: &Stall) ->
         ));
     }
     let proof = if stall.passes_smaller {
-        ", and it has acknowledged smaller ones that were sent later"
+        ", and it has acknowledged smaller ones"
     } else {
         ""
     };
