@@ -13,9 +13,9 @@ use osi_common::interface::Direction;
 use osi_common::occurrence::{Key, Kind, Sample};
 
 use crate::shared::{
-    ip::{ETH_HEADER, ETH_P_IP, ETH_P_IPV6, describe, header_bytes, is_first, source_v4},
+    ip::{ETH_P_IP, ETH_P_IPV6, describe, header_bytes, is_first, source_v4},
     occurrence::{count, send},
-    read::{Bytes as _, NetworkHeader, within},
+    read::{Bytes as _, NetworkHeader},
     rodata::home_netns,
     sock::put_v4,
 };
@@ -64,27 +64,18 @@ pub(crate) fn packet(ctx: &TcContext, direction: Direction) {
 }
 
 /// Whether an Ethernet frame shows at once that its IP packet carries another protocol than this one, which would stand at
-/// this place of the IP header. What may have no frame, or another one, is left to the helper: it costs a third of a run.
+/// this place of the IP header.
 #[inline(always)]
-fn carries_other(
-    ctx: &TcContext,
-    ethertype: u16,
-    version: u8,
-    (at, protocol): (usize, u8),
-) -> bool {
-    let frame = within::<[u8; ETH_HEADER + PROTOCOL + 1]>(ctx.data(), ctx.data_end(), 0);
-    frame.is_some_and(|frame| {
-        frame[0] >> 4 != version
-            && u16::from_be_bytes([frame[12], frame[13]]) == ethertype
-            && frame[ETH_HEADER] >> 4 == version
-            && frame[ETH_HEADER + at] != protocol
-    })
+fn carries_other(packet: NetworkHeader, (at, protocol): (usize, u8)) -> bool {
+    packet
+        .byte_of_a_frame(at)
+        .is_some_and(|found| found != protocol)
 }
 
 #[inline(always)]
 fn v4(ctx: &TcContext) -> Option<Error> {
-    let packet = NetworkHeader::of(ctx);
-    if carries_other(ctx, ETH_P_IP, 4, (PROTOCOL, IPPROTO_ICMP))
+    let packet = NetworkHeader::of(ctx, ETH_P_IP);
+    if carries_other(packet, (PROTOCOL, IPPROTO_ICMP))
         || packet.bytes::<u8>(PROTOCOL as u32)? != IPPROTO_ICMP
     {
         return None;
@@ -108,8 +99,8 @@ fn v4(ctx: &TcContext) -> Option<Error> {
 /// Without extension headers: errors have none.
 #[inline(always)]
 fn v6(ctx: &TcContext) -> Option<Error> {
-    let packet = NetworkHeader::of(ctx);
-    if carries_other(ctx, ETH_P_IPV6, 6, (NEXT_HEADER, IPPROTO_ICMPV6))
+    let packet = NetworkHeader::of(ctx, ETH_P_IPV6);
+    if carries_other(packet, (NEXT_HEADER, IPPROTO_ICMPV6))
         || packet.bytes::<u8>(NEXT_HEADER as u32)? != IPPROTO_ICMPV6
     {
         return None;
@@ -126,11 +117,12 @@ fn v6(ctx: &TcContext) -> Option<Error> {
 #[inline(always)]
 fn told(ctx: &TcContext, direction: Direction, error: &Error) {
     // SAFETY: as above.
-    let (ifindex, came_by, vlan, to_whom) = unsafe {
+    let (ifindex, came_by, of_a_vlan, to_whom) = unsafe {
         (
             (*ctx.skb.skb).ifindex,
             (*ctx.skb.skb).ingress_ifindex,
-            (*ctx.skb.skb).vlan_tci & VLAN,
+            // Until 6.1 a tag that was taken off leaves its number behind.
+            (*ctx.skb.skb).vlan_present != 0 && (*ctx.skb.skb).vlan_tci & VLAN != 0,
             (*ctx.skb.skb).pkt_type,
         )
     };
@@ -141,7 +133,7 @@ fn told(ctx: &TcContext, direction: Direction, error: &Error) {
         Direction::Tx if came_by != 0 => Kind::IcmpErrorForwarded,
         Direction::Tx => Kind::IcmpErrorSent,
     };
-    if vlan != 0 {
+    if of_a_vlan {
         return;
     }
     let key = Key {
@@ -157,7 +149,7 @@ fn told(ctx: &TcContext, direction: Direction, error: &Error) {
         send(ctx, &key, |sample: &mut Sample| {
             sample.ethertype = error.ethertype;
             sample.sender = error.sender;
-            let about = NetworkHeader::of(ctx).at(error.about);
+            let about = NetworkHeader::of(ctx, error.ethertype).at(error.about);
             describe(about, error.ethertype, sample);
         });
     }

@@ -10,10 +10,15 @@ use core::mem::MaybeUninit;
 use aya_ebpf::{
     EbpfContext as _,
     bindings::bpf_hdr_start_off::BPF_HDR_START_NET,
-    helpers::{bpf_probe_read_kernel, bpf_probe_read_kernel_buf, bpf_skb_load_bytes_relative},
+    helpers::{
+        bpf_probe_read_kernel, bpf_probe_read_kernel_buf, bpf_skb_load_bytes,
+        bpf_skb_load_bytes_relative,
+    },
     programs::TcContext,
 };
 use osi_common::offsets::ABSENT;
+
+use super::ip::{ETH_HEADER, ETH_P_IP};
 
 /// Bytes that can be asked for by their place.
 pub(crate) trait Bytes: Copy {
@@ -39,19 +44,41 @@ pub(crate) fn within<T: Copy>(data: usize, data_end: usize, offset: usize) -> Op
     Some(unsafe { core::ptr::read_unaligned(start as *const T) })
 }
 
-/// A place in a packet at tc, counted from its network header: that is where the stack says it is, with or without a frame
-/// around it. Only what lies in the packet's first buffer is seen; headers do.
+/// A place in a packet at tc, counted from its network header.
+///
+/// Behind an Ethernet header everything is seen. Elsewhere the stack says where the header is, with or without a frame around
+/// it, and only what lies in the packet's first buffer is seen.
 #[derive(Clone, Copy)]
 pub(crate) struct NetworkHeader<'a> {
     packet: &'a TcContext,
     offset: u32,
+    is_ethernet: bool,
 }
 
 impl<'a> NetworkHeader<'a> {
-    /// Its beginning.
+    /// Its beginning, in a packet of this protocol.
     #[inline(always)]
-    pub(crate) fn of(packet: &'a TcContext) -> Self {
-        Self { packet, offset: 0 }
+    pub(crate) fn of(packet: &'a TcContext, ethertype: u16) -> Self {
+        let version = if ethertype == ETH_P_IP { 4 } else { 6 };
+        let frame = within::<[u8; ETH_HEADER + 1]>(packet.data(), packet.data_end(), 0);
+        let is_ethernet = frame.is_some_and(|frame| {
+            frame[0] >> 4 != version
+                && u16::from_be_bytes([frame[12], frame[13]]) == ethertype
+                && frame[ETH_HEADER] >> 4 == version
+        });
+        Self {
+            packet,
+            offset: 0,
+            is_ethernet,
+        }
+    }
+
+    /// A byte behind an Ethernet header, without a call, which costs a third of a run.
+    #[inline(always)]
+    pub(crate) fn byte_of_a_frame(self, offset: usize) -> Option<u8> {
+        let (data, end) = (self.packet.data(), self.packet.data_end());
+        let found = || within::<u8>(data, end, ETH_HEADER + offset);
+        self.is_ethernet.then(found).flatten()
     }
 
     /// A place behind it.
@@ -65,15 +92,15 @@ impl Bytes for NetworkHeader<'_> {
     #[inline(always)]
     fn bytes<T: Copy>(self, offset: u32) -> Option<T> {
         let mut value = MaybeUninit::<T>::uninit();
-        // SAFETY: the helper writes exactly the bytes of the value, zeros where there are none, and checks the place itself.
+        let (packet, offset) = (self.packet.as_ptr(), self.offset + offset);
+        let (into, size) = (value.as_mut_ptr().cast(), size_of::<T>() as u32);
+        // SAFETY: the helpers write exactly the bytes of the value, zeros where there are none, and check the place themselves.
         let refused = unsafe {
-            bpf_skb_load_bytes_relative(
-                self.packet.as_ptr(),
-                self.offset + offset,
-                value.as_mut_ptr().cast(),
-                size_of::<T>() as u32,
-                BPF_HDR_START_NET,
-            )
+            if self.is_ethernet {
+                bpf_skb_load_bytes(packet, ETH_HEADER as u32 + offset, into, size)
+            } else {
+                bpf_skb_load_bytes_relative(packet, offset, into, size, BPF_HDR_START_NET)
+            }
         };
         // SAFETY: written by the helper. Every caller asks for bytes or arrays of them, of which all values are valid.
         (refused == 0).then(|| unsafe { value.assume_init() })
