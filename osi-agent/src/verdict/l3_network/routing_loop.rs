@@ -1,6 +1,7 @@
 //! Packets go round between routers until their hop limit runs out.
 
 use core::net::IpAddr;
+use std::collections::BTreeMap;
 
 use osi_common::layer::Layer;
 
@@ -14,7 +15,7 @@ use crate::layer::l3_network::icmp::ICMP_HOPS_EXHAUSTED;
 use crate::layer::l3_network::routes::{IP_FORWARDED, IP6_FORWARDED};
 use crate::scope::Scope;
 use crate::snapshot::NetnsState;
-use crate::verdict::facts::{Seen, by_destination};
+use crate::verdict::facts::{by_destination, of_all};
 use crate::verdict::history::gateway;
 
 mod sender;
@@ -35,8 +36,8 @@ pub(in crate::verdict) static ROUTING_LOOP: Cause = Cause {
             default: 3.0,
         },
         Threshold {
-            name: "rounds",
-            default: 8.0,
+            name: "flows",
+            default: 20.0,
         },
         // Some tools that trace a route send three probes of one flow to each router.
         Threshold {
@@ -51,13 +52,17 @@ pub(in crate::verdict) static ROUTING_LOOP: Cause = Cause {
 fn detect(facts: &Facts, found: &mut Vec<Sighting>) {
     for state in &facts.window.now.namespaces {
         found.extend(sighting(facts, state));
-        sender::detect(facts, &state.netns, found);
+        sender::detect(facts, state, found);
     }
 }
 
 /// The destination that most of the examples were for, and how many of them leave where they came in.
 struct Towards {
     address: IpAddr,
+    /// That ended here, as far as the examples tell; those without ports are none.
+    packets: u64,
+    /// The most examples of one flow.
+    one_flow: usize,
     examples: usize,
     turned_back: usize,
     through: Option<IpAddr>,
@@ -72,15 +77,18 @@ fn sighting(facts: &Facts, state: &NetnsState) -> Option<Sighting> {
         .iter()
         .map(|signal| facts.count_in(signal, &state.netns))
         .sum::<u64>();
-    let towards = towards(facts, state)?;
-    // What leaves where it came in was sent here by mistake: a loop. What is traced comes from elsewhere, and is forwarded
-    // once; what goes round comes by again and again before it ends.
+    let towards = towards(facts, state, expired)?;
+    // Whoever traces a route sends each probe with other ports, or three alike, or echo requests, which have none; and what a
+    // router with one interface hands on is traced through it as well.
+    let traced = (towards.one_flow as f64) < facts.limit("one_flow")
+        && (towards.packets as f64) < facts.limit("flows");
+    if traced {
+        return None;
+    }
+    // What leaves where it came in was sent here by mistake: a loop.
     let turns_back = towards.turned_back * 2 > towards.examples;
-    let rounds = forwarded as f64 / expired as f64;
     let (onset, confidence, severity) = if turns_back {
         (Onset::Hard, Confidence::Certain, Severity::Critical)
-    } else if rounds >= facts.limit("rounds") {
-        (Onset::Statistical, Confidence::Likely, Severity::Critical)
     } else {
         (Onset::Sustained, Confidence::Possible, Severity::Warn)
     };
@@ -95,7 +103,7 @@ fn sighting(facts: &Facts, state: &NetnsState) -> Option<Sighting> {
             IP_FORWARDED.id,
             forwarded as f64,
             "packets",
-            format!("forwarded in the same time, {rounds:.0} for each that ended here"),
+            "forwarded in the same time",
         ),
     ];
     if turns_back {
@@ -134,19 +142,25 @@ fn sighting(facts: &Facts, state: &NetnsState) -> Option<Sighting> {
     })
 }
 
-fn towards(facts: &Facts, state: &NetnsState) -> Option<Towards> {
-    let samples: Vec<Seen> = facts
-        .dropped("", &state.netns)
-        .into_iter()
-        .filter(|seen| is_exhausted(&seen.reason, &seen.function))
-        .collect();
+fn towards(facts: &Facts, state: &NetnsState, expired: u64) -> Option<Towards> {
+    let mut samples = facts.dropped("", &state.netns);
+    samples.retain(|seen| is_exhausted(&seen.reason, &seen.function));
+    let all = samples.len();
+    samples.retain(|seen| seen.remote_port != 0);
     let (address, seen) = by_destination(&samples)
         .into_iter()
         .max_by_key(|(_, seen)| seen.len())?;
     let routes = &facts.history.routes;
     let out = routes.egress(state, address);
+    let mut flows: BTreeMap<_, usize> = BTreeMap::new();
+    for seen in &seen {
+        let flow = (seen.protocol, seen.local, seen.local_port, seen.remote_port);
+        *flows.entry(flow).or_default() += 1;
+    }
     Some(Towards {
         address,
+        packets: of_all(expired, seen.len(), all),
+        one_flow: flows.into_values().max().unwrap_or(0),
         examples: seen.len(),
         turned_back: seen
             .iter()

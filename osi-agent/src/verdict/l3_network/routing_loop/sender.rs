@@ -3,18 +3,20 @@
 use core::net::IpAddr;
 use std::collections::BTreeSet;
 
-use super::super::super::history::Messages;
+use super::super::super::history::{Messages, gateway};
 use super::super::super::text::place;
 use super::super::super::{Confidence, Evidence, Facts, Impact, Onset, Severity, Sighting};
 use super::ROUTING_LOOP;
 use crate::layer::l3_network::icmp::{ICMP_HOPS_EXHAUSTED, is_expired};
-use crate::scope::{Netns, Scope};
+use crate::scope::Scope;
+use crate::snapshot::NetnsState;
 use crate::verdict::facts::{by_destination, of_all};
 
 /// In a loop packets with the same hop limit end at the same router; two kinds of packets may end at its two sides.
 const ROUTERS: usize = 2;
 
-pub(super) fn detect(facts: &Facts, netns: &Netns, found: &mut Vec<Sighting>) {
+pub(super) fn detect(facts: &Facts, state: &NetnsState, found: &mut Vec<Sighting>) {
+    let netns = &state.netns;
     let taken = facts.count_in(&ICMP_HOPS_EXHAUSTED, netns);
     if taken == 0 {
         return;
@@ -24,19 +26,20 @@ pub(super) fn detect(facts: &Facts, netns: &Netns, found: &mut Vec<Sighting>) {
     for (destination, messages) in facts.history.expired.within(netns) {
         if let Some(seen) = now.get(&destination) {
             let packets = of_all(taken, seen.len(), samples.len());
-            found.extend(sighting(facts, netns, destination, &messages, packets));
+            found.extend(sighting(facts, state, destination, &messages, packets));
         }
     }
 }
 
 fn sighting(
     facts: &Facts,
-    netns: &Netns,
+    state: &NetnsState,
     destination: IpAddr,
     messages: &Messages,
     packets: u64,
 ) -> Option<Sighting> {
     let routers: BTreeSet<IpAddr> = messages.keys().map(|about| about.sender).collect();
+    let netns = &state.netns;
     let scope = Scope::peer(netns, destination, None);
     let known = facts.history.ledger.is_open(ROUTING_LOOP.id, &scope);
     let connects = facts.history.peers.towards(netns, destination);
@@ -62,11 +65,20 @@ fn sighting(
             "connects to it in the last windows ended so, and none got through",
         ));
     }
+    // Where the first router says so, the packets may have begun with one hop on purpose, as those of eBGP do.
+    let next_hop = gateway(state, destination);
+    let is_far = routers.iter().any(|router| Some(*router) != next_hop);
+    let (confidence, severity, or_else) = if is_far {
+        (Confidence::Likely, Severity::Critical, "")
+    } else {
+        let few = ", or are sent with too few hops";
+        (Confidence::Possible, Severity::Warn, few)
+    };
     let attempts = facts.history.peers.attempts_in(netns);
     Some(Sighting {
         onset: Onset::Hard,
-        confidence: Confidence::Likely,
-        severity: Severity::Critical,
+        confidence,
+        severity,
         evidence,
         impact: Impact {
             connections: connects.unreachable,
@@ -74,7 +86,7 @@ fn sighting(
             peers: 1,
         },
         summary: format!(
-            "Packets to {destination}{} go round in a loop: {packets} ran out of hops, by the messages of {named}.",
+            "Packets to {destination}{} go round in a loop{or_else}: {packets} ran out of hops, by the messages of {named}.",
             place(&scope)
         ),
         scope,
