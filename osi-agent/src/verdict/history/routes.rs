@@ -1,5 +1,6 @@
 //! Routes that went away while the agent watched.
 
+use core::cmp::Reverse;
 use core::net::IpAddr;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -34,6 +35,8 @@ impl Routes {
                 lost.retain(|(_, route)| !now.contains(&identity(route)));
             }
             lost.retain(|(since, _)| since + MEMORY_WINDOWS > windows);
+            // The latest stay, and the ways out before all: containers take theirs along by the hundred.
+            lost.sort_by_key(|(since, route)| (route.destination.is_some(), Reverse(*since)));
             lost.truncate(MAX_LOST);
             if !lost.is_empty() {
                 self.lost.insert(state.netns.clone(), lost);
@@ -48,6 +51,17 @@ impl Routes {
             .into_iter()
             .flatten()
             .map(|(_, route)| route)
+    }
+
+    /// Lost routes of a family that somebody may miss: ways out, and networks whose interface is still there. Tunnels and
+    /// containers that end take theirs along.
+    pub(crate) fn missed(&self, state: &NetnsState, v6: bool) -> bool {
+        let single = if v6 { 128 } else { 32 };
+        let there = |ifindex| state.links.iter().any(|link| link.iface.ifindex == ifindex);
+        self.lost(&state.netns).any(|route| {
+            let of_a_network = route.prefix < single && route.ifindex.is_some_and(there);
+            route.v6 == v6 && (route.destination.is_none() || of_a_network)
+        })
     }
 
     /// Interfaces over which the address is reached, or was until the route was lost.

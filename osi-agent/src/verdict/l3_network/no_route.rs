@@ -102,20 +102,13 @@ fn is_expected(facts: &Facts, state: &NetnsState, family: &Family) -> bool {
             .iter()
             .any(|route| route.v6 == v6 && route.destination.is_none())
     };
-    let lost = facts
-        .history
-        .routes
-        .lost(&state.netns)
-        .any(|route| route.v6 == family.v6);
-    lost || has_default(family.v6) || !has(!family.v6) || !family.v6 && has(false)
+    let missed = facts.history.routes.missed(state, family.v6);
+    missed || has_default(family.v6) || !has(!family.v6) || !family.v6 && has(false)
 }
 
 /// Whether IPv4 works in the namespace and IPv6 lost the way out: a fault of its own.
 pub(super) fn is_ipv6_alone(facts: &Facts, state: &NetnsState) -> bool {
-    let lost = |v6| {
-        let mut lost = facts.history.routes.lost(&state.netns);
-        lost.any(|route| route.v6 == v6)
-    };
+    let lost = |v6| facts.history.routes.missed(state, v6);
     let has = |v6| {
         let mut routes = state.routes.iter();
         routes.any(|route| route.v6 == v6 && route.destination.is_none())
@@ -137,11 +130,7 @@ pub(super) fn sighting(facts: &Facts, state: &NetnsState, family: &Family) -> Op
         .map(|signal| facts.map.count(signal, &scope))
         .sum();
     let (total, ratio) = (out + into, share(out + into, moved));
-    let gone = facts
-        .history
-        .routes
-        .lost(&state.netns)
-        .any(|route| route.v6 == family.v6);
+    let gone = facts.history.routes.missed(state, family.v6);
     let default = state
         .routes
         .iter()
