@@ -1,7 +1,5 @@
 //! Packets whose IP header cannot be right, and senders that cannot be.
 
-use std::collections::BTreeSet;
-
 use osi_common::drop::UNNAMED;
 use osi_common::layer::Layer;
 
@@ -58,14 +56,10 @@ fn may_be_malformed(key: &DropKey) -> bool {
 fn header_errors(window: &Window, rows: &mut Vec<Amount>) {
     let mut expired = Vec::new();
     hops::exhausted(window, &mut expired);
-    let drops = window.now.kernel.drops.keys();
-    let seen: BTreeSet<_> = drops
-        .filter(|key| may_be_malformed(key))
-        .map(|key| key.netns)
-        .collect();
+    let seen = drops(window, may_be_malformed);
     for (state, _) in window.namespaces() {
         let scope = Scope::netns(&state.netns);
-        if !seen.contains(&state.netns.inode) {
+        if !seen.iter().any(|row| row.scope == scope) {
             rows.push(Amount { scope, delta: 0 });
             continue;
         }

@@ -14,6 +14,7 @@ use super::super::{
 use crate::layer::l3_network::fragments::{
     FRAGMENT_MEMORY, REASSEMBLED, REASSEMBLY_FAILURES, REASSEMBLY_TIMED_OUT,
 };
+use crate::layer::l3_network::routes::{IP_RECEIVED, IP6_RECEIVED};
 use crate::scope::Scope;
 use crate::snapshot::NetnsState;
 
@@ -41,6 +42,10 @@ pub(in crate::verdict) static REASSEMBLY_FAILED: Cause = Cause {
             default: 0.01,
         },
         Threshold {
+            name: "received_ratio",
+            default: 0.001,
+        },
+        Threshold {
             name: "memory_ratio",
             default: 0.95,
         },
@@ -61,12 +66,17 @@ fn detect(facts: &Facts, found: &mut Vec<Sighting>) {
 fn sighting(facts: &Facts, state: &NetnsState) -> Option<Sighting> {
     let count = |signal| facts.count_in(signal, &state.netns);
     let failed = count(&REASSEMBLY_FAILURES);
-    let lost = share(failed, count(&REASSEMBLED));
+    let whole = count(&REASSEMBLED);
+    let lost = share(failed, whole);
     let scope = Scope::netns(&state.netns);
     let memory = facts
         .meter(&FRAGMENT_MEMORY, &scope)
         .filter(|meter| meter.ratio.unwrap_or(0.0) >= facts.limit("memory_ratio"));
-    let failing = failed as f64 > facts.limit("events") && lost > facts.limit("ratio");
+    let received = count(&IP_RECEIVED) + count(&IP6_RECEIVED);
+    // Whoever is known to the Internet gets fragments that belong to nothing.
+    let failing = failed as f64 > facts.limit("events")
+        && lost > facts.limit("ratio")
+        && share(failed, received) > facts.limit("received_ratio");
     if !failing && memory.is_none() {
         return None;
     }
@@ -112,7 +122,11 @@ fn sighting(facts: &Facts, state: &NetnsState) -> Option<Sighting> {
     Some(Sighting {
         scope,
         onset: Onset::Statistical,
-        confidence: Confidence::Certain,
+        confidence: if whole > 0 || memory.is_some() {
+            Confidence::Certain
+        } else {
+            Confidence::Likely
+        },
         severity: Severity::Warn,
         evidence,
         impact: Impact {
