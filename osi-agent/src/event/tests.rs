@@ -56,7 +56,7 @@ fn namespace(link: Link, unresolved: Vec<Neighbour>) -> NetnsState {
             unresolved,
         },
         holders: Table::default(),
-        dad_failed: Table::default(),
+        addresses: Table::default(),
         mibs: Mibs::default(),
         listeners: Vec::new(),
         pools: Vec::new(),

@@ -24,7 +24,7 @@ impl HostSample {
             state.programs.or_keep(&before.programs);
             state.routes.or_keep(&before.routes);
             state.holders.or_keep(&before.holders);
-            state.dad_failed.or_keep(&before.dad_failed);
+            state.addresses.or_keep(&before.addresses);
             if state.mibs == Mibs::default() {
                 state.mibs = before.mibs.clone();
             }

@@ -150,8 +150,8 @@ pub struct NetnsState {
     pub neighbours: Neighbours,
     /// Neighbours that have answered.
     pub holders: Table<Holder>,
-    /// Own addresses that somebody else on the link has.
-    pub dad_failed: Table<OwnAddress>,
+    /// Own addresses.
+    pub addresses: Table<OwnAddress>,
     /// SNMP counters.
     pub mibs: Mibs,
     /// Listening TCP sockets.
@@ -168,6 +168,18 @@ pub struct NetnsState {
     pub time_wait: Option<Gauge>,
     /// Bytes of fragments waiting for reassembly, and the limit, IPv4.
     pub fragments: Option<Gauge>,
+}
+
+impl NetnsState {
+    /// Own addresses that somebody else on the link has.
+    pub fn refused_addresses(&self) -> impl Iterator<Item = &OwnAddress> {
+        self.addresses.iter().filter(|own| own.refused)
+    }
+
+    /// Whether an address is an own one; taken for one where the own ones are not known.
+    pub fn may_own(&self, address: IpAddr) -> bool {
+        self.addresses.is_empty() || self.addresses.iter().any(|own| own.address == address)
+    }
 }
 
 /// A resource's use and its limit.

@@ -58,12 +58,14 @@ impl fmt::Display for LinkAddress {
     }
 }
 
-/// An own address that duplicate address detection found in use elsewhere, so that the kernel does not use it (RFC 4862,
-/// 5.4; `RTM_GETADDR`).
+/// An address of this host (`RTM_GETADDR`).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OwnAddress {
     /// The address.
     pub address: IpAddr,
     /// Interface it is set on.
     pub iface: Iface,
+    /// Duplicate address detection found it in use elsewhere, so that the kernel does not use it (RFC 4862, 5.4). Of IPv4
+    /// addresses the kernel asks nobody whether they are taken.
+    pub refused: bool,
 }

@@ -175,11 +175,16 @@ pub(super) fn dropped(window: &Window, reason: &str, netns: &Netns) -> Vec<Seen>
         .collect()
 }
 
-/// [`Facts::answered`] for who has no facts yet.
+/// [`Facts::answered`] for who has no facts yet. What a router hands on answers the packets of others.
 pub(super) fn answered(window: &Window, netns: &Netns, wanted: fn(Meaning) -> bool) -> Vec<Seen> {
+    let mut states = window.now.namespaces.iter();
+    let Some(state) = states.find(|state| state.netns == *netns) else {
+        return Vec::new();
+    };
     samples(window, Kind::IcmpErrorReceived, netns)
         .filter(|seen| icmp::message(seen.code).is_some_and(|says| wanted(says.meaning)))
         .filter(|seen| !is_own(window, netns, seen.ifindex))
+        .filter(|seen| seen.local.is_none_or(|source| state.may_own(source)))
         .collect()
 }
 

@@ -340,7 +340,7 @@ fn an_own_address_that_somebody_has() {
     need_root!("an_own_address_that_somebody_has");
     let pair = Pair::new();
     let a = &pair.a;
-    assert_eq!(state(a).dad_failed.len(), 0);
+    assert_eq!(state(a).refused_addresses().count(), 0);
     // On a new link the other end does not defend its address yet.
     let failed = (0..10).any(|_| {
         run(&format!("ip -n {a} addr add fd99::2/64 dev va"));
@@ -354,8 +354,9 @@ fn an_own_address_that_somebody_has() {
     assert!(failed, "nobody defends the address");
     let state = state(a);
     let taken: IpAddr = "fd99::2".parse().expect("address");
-    let [found] = state.dad_failed.as_slice() else {
-        panic!("{:?}", state.dad_failed)
+    let refused: Vec<_> = state.refused_addresses().collect();
+    let [found] = refused.as_slice() else {
+        panic!("{:?}", state.addresses)
     };
     assert_eq!((found.address, found.iface.name.as_str()), (taken, "va"));
 }

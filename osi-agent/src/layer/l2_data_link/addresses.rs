@@ -37,7 +37,7 @@ fn moves(window: &Window, rows: &mut Vec<Amount>) {
 fn dad_failed(window: &Window, rows: &mut Vec<Use>) {
     rows.extend(window.now.namespaces.iter().map(|state| Use {
         scope: Scope::netns(&state.netns),
-        used: state.dad_failed.len() as f64,
+        used: state.refused_addresses().count() as f64,
         capacity: None,
         lower_bound: false,
     }));

@@ -1,6 +1,4 @@
-//! Own addresses that duplicate address detection refused: `RTM_GETADDR`.
-//!
-//! IPv6 alone: of IPv4 addresses the kernel asks nobody whether they are taken.
+//! Own addresses: `RTM_GETADDR`.
 
 use std::io;
 use std::ops::ControlFlow;
@@ -12,44 +10,41 @@ use crate::scope::Iface;
 use crate::snapshot::OwnAddress;
 
 /// Addresses that are kept per namespace.
-const ADDRESSES: usize = 256;
+const ADDRESSES: usize = 1024;
 
 /// `struct ifaddrmsg`.
 const HEADER: usize = 8;
 
-/// Reads the addresses with `IFA_F_DADFAILED`. The links must have been read in the same pass: they name the interfaces.
+/// Reads the addresses of both families. The links must have been read in the same pass: they name the interfaces.
 pub(super) fn read(scratch: &mut Scratch) -> io::Result<Kept<OwnAddress>> {
     let Scratch {
         netlink, devices, ..
     } = scratch;
-    let mut body = [0; HEADER];
-    body[0] = libc::AF_INET6 as u8;
+    // AF_UNSPEC: of every family.
+    let body = [0; HEADER];
     let request = Request {
         family: Family::Route,
         kind: libc::RTM_GETADDR,
         body: &body,
     };
     let start = || Kept::new(ADDRESSES);
-    let mut failed = dump(request, netlink, start, |failed, payload| {
+    let mut own = dump(request, netlink, start, |own, payload| {
         if let Some(address) = parse(payload) {
-            failed.push(address);
+            own.push(address);
         }
         ControlFlow::Continue(())
     })?;
-    for OwnAddress { iface, .. } in &mut failed.rows {
+    for OwnAddress { iface, .. } in &mut own.rows {
         if let Some(device) = devices.get(&iface.ifindex) {
             iface.name.clone_from(&device.name);
         }
     }
-    Ok(failed)
+    Ok(own)
 }
 
-/// An address whose detection failed. `IFA_FLAGS` has more flags than the header's byte, which has this one.
+/// An IPv4 or IPv6 address. `IFA_FLAGS` has more flags than the header's byte, which has the one that is wanted.
 pub(crate) fn parse(payload: &[u8]) -> Option<OwnAddress> {
     let (flags, ifindex) = (u8_at(payload, 2)?, u32_at(payload, 4)?);
-    if u32::from(flags) & libc::IFA_F_DADFAILED == 0 {
-        return None;
-    }
     let (mut own, mut other) = (None, None);
     for (kind, value) in attributes(payload.get(HEADER..)?) {
         match kind {
@@ -65,6 +60,7 @@ pub(crate) fn parse(payload: &[u8]) -> Option<OwnAddress> {
             ifindex,
             name: String::new(),
         },
+        refused: u32::from(flags) & libc::IFA_F_DADFAILED != 0,
     })
 }
 
@@ -80,15 +76,20 @@ mod tests {
     }
 
     #[test]
-    fn only_what_failed_is_kept() {
+    fn what_failed_is_refused() {
         let (permanent, tentative, failed) = (0x80, 0x40, 0x08);
-        assert_eq!(parse(&message(permanent)), None);
-        assert_eq!(parse(&message(permanent | tentative)), None);
-        let found = parse(&message(permanent | tentative | failed)).expect("failed");
-        assert_eq!(
-            (found.address.to_string().as_str(), found.iface.ifindex),
-            ("fd00::9", 7)
-        );
+        for (flags, refused) in [
+            (permanent, false),
+            (permanent | tentative, false),
+            (permanent | tentative | failed, true),
+        ] {
+            let found = parse(&message(flags)).expect("an address");
+            assert_eq!(
+                (found.address.to_string().as_str(), found.iface.ifindex),
+                ("fd00::9", 7)
+            );
+            assert_eq!(found.refused, refused, "{flags:#x}");
+        }
     }
 
     #[test]

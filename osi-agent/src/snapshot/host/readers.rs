@@ -211,7 +211,7 @@ impl NamespaceReading {
                 (state.listeners, omitted) = listeners.into_parts();
                 return omitted;
             }
-            Self::Addresses(failed) => return keep(failed, read_ns, &mut state.dad_failed),
+            Self::Addresses(addresses) => return keep(addresses, read_ns, &mut state.addresses),
             Self::Neighbours(neighbours, rows) => {
                 (state.neighbours, state.holders) = (neighbours, Table { read_ns, rows });
             }

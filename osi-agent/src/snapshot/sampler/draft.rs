@@ -239,7 +239,7 @@ pub(in crate::snapshot) fn empty(netns: &Netns) -> NetnsState {
         routes: Table::default(),
         neighbours: Neighbours::default(),
         holders: Table::default(),
-        dad_failed: Table::default(),
+        addresses: Table::default(),
         mibs: Mibs::default(),
         listeners: Vec::new(),
         pools: Vec::new(),

@@ -5,19 +5,21 @@
 //! therefore while all tries go unanswered.
 
 use core::net::IpAddr;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::facts::{Seen, answered, by_destination};
 use super::{Peers, Recent};
-use crate::layer::Window;
-use crate::layer::l3_network::icmp::is_not_reached;
-use crate::scope::Netns;
+use crate::layer::l3_network::icmp::{ICMP_NOT_REACHED, is_not_reached};
+use crate::layer::{LayerMap, Window};
+use crate::scope::{Netns, Scope};
 
 /// Answers of the last windows.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Answers {
     /// Examples in a window, and the usual answer among them.
     recent: Recent<(u64, Answer)>,
+    /// Namespaces that were sent any in the last window.
+    taken: BTreeSet<Netns>,
 }
 
 /// Who answers what about which packet.
@@ -34,10 +36,21 @@ pub(crate) struct Answer {
 }
 
 impl Answers {
-    pub(super) fn observe(&mut self, windows: u64, window: &Window, peers: &Peers) {
+    pub(super) fn observe(&mut self, windows: u64, window: &Window, map: &LayerMap, peers: &Peers) {
         let in_vain = |netns: &Netns, destination| peers.in_vain(netns, destination, windows);
         self.recent.forget_unless(windows, in_vain);
         for state in &window.now.namespaces {
+            let taken = map.count(&ICMP_NOT_REACHED, &Scope::netns(&state.netns)) > 0;
+            let taken_before = self.taken.contains(&state.netns);
+            if taken {
+                self.taken.insert(state.netns.clone());
+            } else {
+                self.taken.remove(&state.netns);
+            }
+            // A gateway that translates addresses hands on what seems to be for itself. An example may come a window late.
+            if !taken && !taken_before {
+                continue;
+            }
             let samples = answered(window, &state.netns, is_not_reached);
             for (destination, seen) in by_destination(&samples) {
                 if let Some(usual) = usual(&seen) {

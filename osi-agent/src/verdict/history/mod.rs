@@ -81,7 +81,7 @@ impl History {
         self.links.observe(self.windows, window);
         self.moves.observe(window);
         self.peers.observe(self.windows, window);
-        self.answers.observe(self.windows, window, &self.peers);
+        self.answers.observe(self.windows, window, map, &self.peers);
         self.expired.observe(self.windows, window);
         self.stalls.observe(self.windows, window);
         self.filtered

@@ -39,7 +39,7 @@ const RETURNS: &str = "neighbour_returns";
 fn detect(facts: &Facts, found: &mut Vec<Sighting>) {
     claimed(facts, found);
     for state in &facts.window.now.namespaces {
-        let failed = state.dad_failed.iter();
+        let failed = state.refused_addresses();
         found.extend(failed.map(|address| refused(&state.netns, address)));
     }
 }

@@ -133,7 +133,7 @@ fn sighting(facts: &Facts, of: &Answered) -> Option<Sighting> {
     Some(Sighting {
         onset: Onset::Hard,
         confidence: Confidence::Certain,
-        severity: if reached == 0 {
+        severity: if reached == 0 && many(failing) {
             Severity::Critical
         } else {
             Severity::Warn

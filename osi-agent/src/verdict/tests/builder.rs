@@ -109,7 +109,7 @@ fn stamp(snapshot: &mut Snapshot) {
         state.qdiscs.read_ns = snapshot.boot_ns;
         state.routes.read_ns = snapshot.boot_ns;
         state.holders.read_ns = snapshot.boot_ns;
-        state.dad_failed.read_ns = snapshot.boot_ns;
+        state.addresses.read_ns = snapshot.boot_ns;
     }
 }
 

@@ -108,9 +108,10 @@ fn refused(s: &mut Snapshot) {
         ifindex: ETH0,
         name: "eth0".to_owned(),
     };
-    state(s, CLIENT).dad_failed.rows = vec![OwnAddress {
+    state(s, CLIENT).addresses.rows = vec![OwnAddress {
         address: own(),
         iface,
+        refused: true,
     }];
 }
 
@@ -126,7 +127,7 @@ fn an_own_address_that_somebody_has_is_named_at_once() {
     );
     assert!(found.summary.contains("fd00::9"), "{}", found.summary);
     assert_eq!(
-        world.until_calm(|s| state(s, CLIENT).dad_failed.rows.clear()),
+        world.until_calm(|s| state(s, CLIENT).addresses.rows.clear()),
         5
     );
 }

@@ -80,7 +80,8 @@ fn a_router_that_answers_for_a_destination_is_named() {
     let found = finding(&map, "destination_unreachable");
     assert_eq!(
         (found.confidence, found.severity),
-        (Confidence::Certain, Severity::Critical)
+        (Confidence::Certain, Severity::Warn),
+        "no connect fails"
     );
     assert_eq!(found.scope.remote, Some(far(9)));
     assert_eq!(
@@ -125,6 +126,8 @@ fn one_message_names_whoever_keeps_all_connects_from_it() {
         outcomes.unreachable += 1;
     });
     assert_eq!(open(&map), ["destination_unreachable"]);
+    let found = finding(&map, "destination_unreachable");
+    assert_eq!(found.severity, Severity::Critical);
 }
 
 #[test]
@@ -241,6 +244,28 @@ fn what_a_router_hands_on_is_not_its_own() {
 }
 
 #[test]
+fn what_a_gateway_hands_on_to_a_container_answers_the_container() {
+    let mut world = World::new();
+    let not_ours = |s: &mut Snapshot| {
+        let answer = Answer::of_the_router(HOST_UNREACHABLE, far(9));
+        answer.comes(s, 2, 0);
+        for seen in &mut s.samples {
+            seen.local[3] = 77;
+        }
+        // One of this host's own, so that not all are handed on.
+        Answer::of_the_router(HOST_UNREACHABLE, far(8)).comes(s, 1, 1);
+    };
+    let map = world.windows(5, not_ours);
+    assert_eq!(open(&map), ["destination_unreachable"]);
+    let found = finding(&map, "destination_unreachable");
+    assert_eq!(found.scope.remote, Some(far(8)), "{}", found.summary);
+    let mut world = World::new();
+    // Where addresses are translated, they seem to be the gateway's.
+    let translated = |s: &mut Snapshot| Answer::of_the_router(PROHIBITED, far(9)).comes(s, 2, 0);
+    assert_eq!(open(&world.windows(8, translated)), [""; 0]);
+}
+
+#[test]
 fn who_talks_to_everybody_finds_some_gone() {
     let mut world = World::new();
     for round in 0..5 {
@@ -273,6 +298,18 @@ fn a_router_that_has_no_hop_left_again_and_again_is_in_a_loop() {
     assert!(found.summary.contains("10.0.0.254"), "{}", found.summary);
     let one = |s: &mut Snapshot| Answer::of_the_router(EXPIRED, far(9)).comes(s, 1, 1);
     assert_eq!(open(&world.windows(10, one)), ["routing_loop"]);
+}
+
+#[test]
+fn what_the_first_router_ends_may_have_begun_with_one_hop() {
+    let mut world = World::new();
+    world.window(|s| state(s, CLIENT).routes[1].gateway = Some(near(ROUTER)));
+    let map = world.window(|s| Answer::of_the_router(EXPIRED, far(9)).comes(s, 6, 6));
+    let found = finding(&map, "routing_loop");
+    assert_eq!(
+        (found.confidence, found.severity),
+        (Confidence::Possible, Severity::Warn)
+    );
 }
 
 #[test]

@@ -5,7 +5,7 @@ use core::net::{IpAddr, Ipv4Addr};
 use crate::scope::{Iface, Netns};
 use crate::snapshot::{
     Holder, Link, LinkAddress, LinkStats, Listener, Mib, Mibs, Neighbour, Neighbours, NetnsState,
-    PortPool, Qdisc, Route, Table,
+    OwnAddress, PortPool, Qdisc, Route, Table,
 };
 
 pub(super) const ETH0: u32 = 2;
@@ -52,7 +52,11 @@ pub(super) fn namespace(inode: u32, name: &str) -> NetnsState {
         routes: table(vec![network, default]),
         neighbours: Neighbours::default(),
         holders: Table::default(),
-        dad_failed: Table::default(),
+        addresses: table(vec![OwnAddress {
+            address: near(1),
+            iface: link(ETH0, "eth0").iface,
+            refused: false,
+        }]),
         mibs,
         listeners: Vec::new(),
         pools: Vec::new(),
