@@ -1,5 +1,6 @@
 //! What a scenario expects of the agent: the right cause on the right layer, soon enough, explained and advised; or calm.
 
+use std::io::Write as _;
 use std::process::{Command, Stdio};
 use std::time::{Duration, SystemTime};
 
@@ -54,7 +55,30 @@ impl Expected {
         };
         self.is_no_false_alarm(agent, &map, fault)?;
         self.is_complete(agent, &map)?;
+        self.tell(agent, &map, evidence)?;
         Ok(map)
+    }
+
+    /// Says on standard output which window named it; 0 is one before the scenario saw the evidence.
+    fn tell(&self, agent: &Agent, map: &Line, evidence: SystemTime) -> Result<()> {
+        let mut window = 0;
+        for line in agent.lines().iter().filter(|line| line.is_fault_map()) {
+            let until_then = line.value()["seq"].as_u64() <= map.value()["seq"].as_u64();
+            window += u32::from(until_then && line.time()? >= evidence);
+        }
+        let verdict = map.verdict();
+        let said = ["layer", "state", "confidence"].map(|key| verdict[key].as_str().unwrap_or("?"));
+        let test = std::thread::current();
+        let test = test.name().unwrap_or(self.cause);
+        let line = format!(
+            "named: {test}: {} {} in window {window} of {}\n",
+            self.cause,
+            said.join(" "),
+            self.within
+        );
+        // Not println!: the test harness would swallow it.
+        std::io::stdout().write_all(line.as_bytes())?;
+        Ok(())
     }
 
     /// Before the fault nothing was found where it is now, and nothing of its kind anywhere.
