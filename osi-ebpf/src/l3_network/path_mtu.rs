@@ -34,11 +34,9 @@ pub(crate) fn sent_again<C: EbpfContext>(ctx: &C, sock: Sock, segment: Object, n
     let smaller_behind =
         u64::from(bytes) + u64::from(OPTIONS) < u64::from(segments) * u64::from(length);
     let passed = match (sock.sacked(), smaller_behind) {
-        // Nothing got through, not even what is smaller: an overloaded or lost peer.
-        (0, true) => return,
         (0, false) => false,
         (1, true) => true,
-        // Full-size ones got through.
+        // Nothing got through, not even what is smaller: an overloaded or lost peer. Or full-size ones did.
         (_, _) => return,
     };
     let key = Key {
