@@ -24,7 +24,7 @@ const EXPECTED: Expected = Expected {
 
 /// Rules of a chain, and how often each packet goes through it.
 const RULES: u32 = 1000;
-const ROUNDS: usize = 2;
+const ROUNDS: usize = 4;
 
 #[test]
 fn packet_processing_saturated() -> Result<()> {
