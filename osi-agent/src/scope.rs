@@ -31,7 +31,7 @@ pub enum ScopeKind {
 }
 
 /// A network namespace. Identity is inode and cookie: inodes are reused.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Netns {
     /// Inode number, as `ls -i /run/netns` and `lsns` show it.
     pub inode: u32,

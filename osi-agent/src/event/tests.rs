@@ -9,7 +9,7 @@ use super::{Clock, Event, EventKind, Names, events};
 use crate::layer::Window;
 use crate::scope::{Iface, Netns};
 use crate::snapshot::{
-    DropKey, Link, LinkStats, Mibs, Neighbour, Neighbours, NetnsState, Snapshot, Table,
+    DropKey, Link, LinkStats, Neighbour, Neighbours, NetnsState, Snapshot, Table,
 };
 
 const WEB: u32 = 4_026_532_001;
@@ -46,25 +46,12 @@ fn namespace(link: Link, unresolved: Vec<Neighbour>) -> NetnsState {
             read_ns: 1,
             rows: vec![link],
         },
-        drivers: Table::default(),
-        qdiscs: Table::default(),
-        programs: Table::default(),
-        routes: Table::default(),
         neighbours: Neighbours {
             entries_v4: 0,
             entries_v6: 0,
             unresolved,
         },
-        holders: Table::default(),
-        addresses: Table::default(),
-        mibs: Mibs::default(),
-        listeners: Vec::new(),
-        pools: Vec::new(),
-        port_range: None,
-        syn_sent: None,
-        conntrack: None,
-        time_wait: None,
-        fragments: None,
+        ..NetnsState::default()
     }
 }
 

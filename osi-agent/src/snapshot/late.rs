@@ -1,7 +1,8 @@
 //! What was not read in time stays as it was, so that its growth is told a window later, not never.
 
-use super::sampler::{HostSample, NAMESPACES, empty};
-use super::{Mibs, Snapshot};
+use super::host::readers::{READERS, Read};
+use super::sampler::{HostSample, NAMESPACES};
+use super::{NetnsState, Snapshot};
 
 impl HostSample {
     /// Gives everything that no reader answered for, and that only means something over time, what it was in `previous`.
@@ -11,38 +12,22 @@ impl HostSample {
         if self.namespaces.is_empty() && !gone {
             // Nobody answered at all; who is known is still there, and the kernel's own maps count for them.
             let known = previous.namespaces.iter();
-            self.namespaces = known.map(|state| empty(&state.netns)).collect();
+            self.namespaces = known
+                .map(|state| NetnsState::unread(&state.netns))
+                .collect();
         }
-        for state in &mut self.namespaces {
-            let mut before = previous.namespaces.iter();
-            let Some(before) = before.find(|before| before.netns == state.netns) else {
-                continue;
-            };
-            state.links.or_keep(&before.links);
-            state.drivers.or_keep(&before.drivers);
-            state.qdiscs.or_keep(&before.qdiscs);
-            state.programs.or_keep(&before.programs);
-            state.routes.or_keep(&before.routes);
-            state.holders.or_keep(&before.holders);
-            state.addresses.or_keep(&before.addresses);
-            if state.mibs == Mibs::default() {
-                state.mibs = before.mibs.clone();
+        for reader in READERS {
+            match reader.read {
+                Read::Host { keep, .. } => keep(&mut self.host, &previous.host),
+                Read::Namespace { keep, .. } => {
+                    for state in &mut self.namespaces {
+                        let mut before = previous.namespaces.iter();
+                        if let Some(before) = before.find(|before| before.netns == state.netns) {
+                            keep(state, before);
+                        }
+                    }
+                }
             }
-        }
-        if self.host.softnet.is_empty() {
-            self.host.softnet.clone_from(&previous.host.softnet);
-        }
-        for (table, before) in [
-            (
-                &mut self.host.neighbour_table_v4,
-                previous.host.neighbour_table_v4,
-            ),
-            (
-                &mut self.host.neighbour_table_v6,
-                previous.host.neighbour_table_v6,
-            ),
-        ] {
-            table.overflows = table.overflows.or(before.overflows);
         }
     }
 }
@@ -54,13 +39,13 @@ mod tests {
     use super::*;
     use crate::layer::Window;
     use crate::scope::{Iface, Netns};
-    use crate::snapshot::{Blind, Mib, Qdisc, Table};
+    use crate::snapshot::{Blind, Mib, Mibs, Qdisc, Table};
 
     const SECOND: u64 = 1_000_000_000;
 
     /// Everything, read in this second, when all counters were at this value.
     fn read(second: u64, value: u64) -> HostSample {
-        let mut state = empty(&Netns {
+        let mut state = NetnsState::unread(&Netns {
             inode: 7,
             cookie: 7,
             name: None,

@@ -132,7 +132,7 @@ pub struct InterfaceMaps {
 }
 
 /// One network namespace, as netlink, procfs and `sock_diag` show it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct NetnsState {
     /// Which.
     pub netns: Netns,
@@ -171,6 +171,14 @@ pub struct NetnsState {
 }
 
 impl NetnsState {
+    /// A namespace of which nothing has been read yet.
+    pub fn unread(netns: &Netns) -> Self {
+        Self {
+            netns: netns.clone(),
+            ..Self::default()
+        }
+    }
+
     /// Own addresses that somebody else on the link has.
     pub fn refused_addresses(&self) -> impl Iterator<Item = &OwnAddress> {
         self.addresses.iter().filter(|own| own.refused)

@@ -1,21 +1,17 @@
-//! The list of readers, and where their readings belong in a snapshot.
+//! The list of readers, where their readings belong in a snapshot, and what stays of them while they are late.
 
+use std::fmt;
 use std::io;
 
 use osi_common::layer::Layer;
 
-use super::gauges::{self, NamespaceGauges};
-use super::sockets::{self, PortUse};
 use super::{
     ADDRESSES, CONNTRACK, DRIVERS, Kept, LINKS, LISTENERS, MIBS, NEIGHBOUR_TABLES, NEIGHBOURS,
-    PORTS, PROGRAMS, QDISCS, ROUTES, SOCKSTAT, SOFTNET, Scratch, address, drivers, link, mibs,
-    neighbour, programs, qdisc, route, softnet,
+    PORTS, PROGRAMS, QDISCS, ROUTES, SOCKSTAT, SOFTNET, Scratch, address, drivers, gauges, link,
+    mibs, neighbour, programs, qdisc, route, sockets, softnet,
 };
 use crate::scope::Netns;
-use crate::snapshot::{
-    Driver, Gauge, Holder, HostState, Link, Listener, Mibs, NeighbourTable, Neighbours, NetnsState,
-    OwnAddress, Program, Qdisc, Route, Softnet, Table,
-};
+use crate::snapshot::{HostState, Mibs, NeighbourTable, NetnsState, Table};
 
 /// Which of the two sampler threads runs a reader. Route netlink may wait for the kernel's rtnl lock while somebody
 /// else reconfigures the network; the counters must not wait with it.
@@ -40,13 +36,76 @@ pub(crate) struct Reader {
     pub(in crate::snapshot) read: Read,
 }
 
-/// How often a reader reads.
+/// How often a reader reads, and what it leaves as it was in a pass that it is late for: `keep` gives what only means
+/// something over time its previous value, so that its growth is told a window later. What tells of one moment is not kept.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::snapshot) enum Read {
     /// Once per namespace.
-    Namespace(fn(&Netns, &mut Scratch) -> io::Result<NamespaceReading>),
+    Namespace {
+        /// Reads the namespace that the thread is in.
+        read: fn(&Netns, &mut Scratch) -> io::Result<Filling<NetnsState>>,
+        /// Takes over from the previous state (the second) what this one has not.
+        keep: fn(&mut NetnsState, &NetnsState),
+    },
     /// Once for the host.
-    Host(fn(&mut Scratch) -> io::Result<HostReading>),
+    Host {
+        /// Reads.
+        read: fn(&mut Scratch) -> io::Result<Filling<HostState>>,
+        /// As for a namespace.
+        keep: fn(&mut HostState, &HostState),
+    },
+}
+
+/// Puts what was read at a moment into a state; answers how many rows were beyond the reader's bound.
+type Put<S> = dyn FnOnce(&mut S, u64) -> u64 + Send;
+
+/// What a reader found, on its way from the thread to where it belongs.
+pub(in crate::snapshot) struct Filling<S>(Box<Put<S>>);
+
+impl<S: 'static> Filling<S> {
+    /// Puts one value where it belongs.
+    fn of(put: impl FnOnce(&mut S) + Send + 'static) -> Self {
+        Self(Box::new(move |state, _| {
+            put(state);
+            0
+        }))
+    }
+
+    /// Fills one table.
+    fn table<T: Send + 'static>(found: Kept<T>, of: fn(&mut S) -> &mut Table<T>) -> Self {
+        Self(Box::new(move |state, read_ns| {
+            let (rows, omitted) = found.into_parts();
+            *of(state) = Table { read_ns, rows };
+            omitted
+        }))
+    }
+
+    /// Puts what was read at `read_ns` where it belongs; answers how many rows were beyond the reader's bound.
+    pub(in crate::snapshot) fn apply(self, state: &mut S, read_ns: u64) -> u64 {
+        self.0(state, read_ns)
+    }
+}
+
+impl<S> fmt::Debug for Filling<S> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("Filling")
+    }
+}
+
+/// A reader of one of a namespace's tables: the field, and the function that reads its rows.
+macro_rules! table {
+    ($field:ident, $read:expr) => {
+        Read::Namespace {
+            read: |netns, scratch| {
+                let read: fn(&Netns, &mut Scratch) -> io::Result<Kept<_>> = $read;
+                let found = read(netns, scratch)?;
+                Ok(Filling::table(found, |state: &mut NetnsState| {
+                    &mut state.$field
+                }))
+            },
+            keep: |state, before| state.$field.or_keep(&before.$field),
+        }
+    };
 }
 
 /// All readers. Those of a group run in this order: links first, because they name the interfaces of the tables after
@@ -56,213 +115,179 @@ pub(crate) static READERS: &[Reader] = &[
         id: LINKS,
         layers: &[Layer::L1],
         group: Group::Tables,
-        read: Read::Namespace(|netns, scratch| {
-            Ok(NamespaceReading::Links(link::read(netns, scratch)?))
-        }),
+        read: table!(links, link::read),
     },
     Reader {
         id: QDISCS,
         layers: &[Layer::L2],
         group: Group::Tables,
-        read: Read::Namespace(|_, scratch| Ok(NamespaceReading::Qdiscs(qdisc::read(scratch)?))),
+        read: table!(qdiscs, |_, scratch| qdisc::read(scratch)),
     },
     Reader {
         id: NEIGHBOURS,
         layers: &[Layer::L2],
         group: Group::Tables,
-        read: Read::Namespace(|_, scratch| {
-            neighbour::read(scratch)
-                .map(|(all, holders)| NamespaceReading::Neighbours(all, holders))
-        }),
+        read: Read::Namespace {
+            read: |_, scratch| {
+                let (neighbours, rows) = neighbour::read(scratch)?;
+                Ok(Filling(Box::new(move |state, read_ns| {
+                    (state.neighbours, state.holders) = (neighbours, Table { read_ns, rows });
+                    0
+                })))
+            },
+            keep: |state, before| state.holders.or_keep(&before.holders),
+        },
     },
     Reader {
         id: ADDRESSES,
         layers: &[Layer::L2],
         group: Group::Tables,
-        read: Read::Namespace(|_, scratch| {
-            Ok(NamespaceReading::Addresses(address::read(scratch)?))
-        }),
+        read: table!(addresses, |_, scratch| address::read(scratch)),
     },
     Reader {
         id: ROUTES,
         layers: &[Layer::L3],
         group: Group::Tables,
-        read: Read::Namespace(|_, scratch| Ok(NamespaceReading::Routes(route::read(scratch)?))),
+        read: table!(routes, |_, scratch| route::read(scratch)),
     },
     Reader {
         id: PROGRAMS,
         layers: &[Layer::L2],
         group: Group::Tables,
-        read: Read::Namespace(|netns, scratch| {
-            Ok(NamespaceReading::Programs(programs::read(netns, scratch)?))
-        }),
+        read: table!(programs, programs::read),
     },
     // Last of its thread: a driver that asks its firmware may take long.
     Reader {
         id: DRIVERS,
         layers: &[Layer::L1],
         group: Group::Tables,
-        read: Read::Namespace(|netns, scratch| {
-            Ok(NamespaceReading::Drivers(drivers::read(netns, scratch)?))
-        }),
+        read: table!(drivers, drivers::read),
     },
     Reader {
         id: MIBS,
         layers: &[Layer::L3, Layer::L4],
         group: Group::Counters,
-        read: Read::Namespace(|_, scratch| {
-            Ok(NamespaceReading::Mibs(Box::new(mibs::read(scratch)?)))
-        }),
+        read: Read::Namespace {
+            read: |_, scratch| {
+                let mibs = mibs::read(scratch)?;
+                Ok(Filling::of(move |state: &mut NetnsState| state.mibs = mibs))
+            },
+            keep: |state, before| {
+                if state.mibs == Mibs::default() {
+                    state.mibs = before.mibs.clone();
+                }
+            },
+        },
     },
     Reader {
         id: SOCKSTAT,
         layers: &[Layer::L3, Layer::L4],
         group: Group::Counters,
-        read: Read::Namespace(|_, scratch| {
-            Ok(NamespaceReading::Sockstat(gauges::namespace(scratch)?))
-        }),
+        read: Read::Namespace {
+            read: |_, scratch| {
+                let gauges = gauges::namespace(scratch)?;
+                Ok(Filling::of(move |state: &mut NetnsState| {
+                    (state.time_wait, state.fragments) = (gauges.time_wait, gauges.fragments);
+                }))
+            },
+            keep: |_, _| {},
+        },
     },
     Reader {
         id: CONNTRACK,
         layers: &[Layer::L4],
         group: Group::Counters,
-        read: Read::Namespace(|_, scratch| {
-            Ok(NamespaceReading::Conntrack(gauges::conntrack(scratch)?))
-        }),
+        read: Read::Namespace {
+            read: |_, scratch| {
+                let entries = gauges::conntrack(scratch)?;
+                Ok(Filling::of(move |state: &mut NetnsState| {
+                    state.conntrack = entries;
+                }))
+            },
+            keep: |_, _| {},
+        },
     },
     Reader {
         id: LISTENERS,
         layers: &[Layer::L4],
         group: Group::Counters,
-        read: Read::Namespace(|_, scratch| {
-            Ok(NamespaceReading::Listeners(sockets::listeners(scratch)?))
-        }),
+        read: Read::Namespace {
+            read: |_, scratch| {
+                let (rows, omitted) = sockets::listeners(scratch)?.into_parts();
+                Ok(Filling(Box::new(move |state, _| {
+                    state.listeners = rows;
+                    omitted
+                })))
+            },
+            keep: |_, _| {},
+        },
     },
     Reader {
         id: PORTS,
         layers: &[Layer::L4],
         group: Group::Counters,
-        read: Read::Namespace(|_, scratch| Ok(NamespaceReading::Ports(sockets::ports(scratch)?))),
+        read: Read::Namespace {
+            read: |_, scratch| {
+                let ports = sockets::ports(scratch)?;
+                Ok(Filling::of(move |state: &mut NetnsState| {
+                    (state.pools, state.port_range) = (ports.pools, ports.range);
+                    state.syn_sent = Some(ports.syn_sent);
+                }))
+            },
+            keep: |_, _| {},
+        },
     },
     Reader {
         id: SOFTNET,
         layers: &[Layer::L1],
         group: Group::Counters,
-        read: Read::Host(|scratch| {
-            softnet::read(scratch).map(|(cpus, limit)| HostReading::Softnet(cpus, limit))
-        }),
+        read: Read::Host {
+            read: |scratch| {
+                let (cpus, limit) = softnet::read(scratch)?;
+                Ok(Filling::of(move |host: &mut HostState| {
+                    (host.softnet, host.netdev_max_backlog) = (cpus, limit);
+                }))
+            },
+            keep: |host, before| {
+                if host.softnet.is_empty() {
+                    host.softnet.clone_from(&before.softnet);
+                }
+            },
+        },
     },
     Reader {
         id: SOCKSTAT,
         layers: &[Layer::L4],
         group: Group::Counters,
-        read: Read::Host(|scratch| Ok(HostReading::Memory(gauges::host(scratch)?))),
+        read: Read::Host {
+            read: |scratch| {
+                let memory = gauges::host(scratch)?;
+                Ok(Filling::of(move |host: &mut HostState| {
+                    (host.tcp_memory, host.udp_memory) = (memory.tcp, memory.udp);
+                    host.orphans = memory.orphans;
+                }))
+            },
+            keep: |_, _| {},
+        },
     },
     Reader {
         id: NEIGHBOUR_TABLES,
         layers: &[Layer::L2],
         group: Group::Counters,
-        read: Read::Host(|scratch| {
-            gauges::neighbour_tables(scratch).map(|(v4, v6)| HostReading::NeighbourTables(v4, v6))
-        }),
+        read: Read::Host {
+            read: |scratch| {
+                let tables = gauges::neighbour_tables(scratch)?;
+                Ok(Filling::of(move |host: &mut HostState| {
+                    (host.neighbour_table_v4, host.neighbour_table_v6) = tables;
+                }))
+            },
+            keep: |host, before| {
+                let keep = |table: &mut NeighbourTable, before: NeighbourTable| {
+                    table.overflows = table.overflows.or(before.overflows);
+                };
+                keep(&mut host.neighbour_table_v4, before.neighbour_table_v4);
+                keep(&mut host.neighbour_table_v6, before.neighbour_table_v6);
+            },
+        },
     },
 ];
-
-/// What one reader found in a namespace.
-#[derive(Debug)]
-pub(in crate::snapshot) enum NamespaceReading {
-    /// Of [`LINKS`].
-    Links(Kept<Link>),
-    /// Of [`DRIVERS`].
-    Drivers(Kept<Driver>),
-    /// Of [`QDISCS`].
-    Qdiscs(Kept<Qdisc>),
-    /// Of [`PROGRAMS`].
-    Programs(Kept<Program>),
-    /// Of [`NEIGHBOURS`].
-    Neighbours(Neighbours, Vec<Holder>),
-    /// Of [`ADDRESSES`].
-    Addresses(Kept<OwnAddress>),
-    /// Of [`ROUTES`].
-    Routes(Kept<Route>),
-    /// Of [`MIBS`].
-    Mibs(Box<Mibs>),
-    /// Of [`SOCKSTAT`].
-    Sockstat(NamespaceGauges),
-    /// Of [`CONNTRACK`].
-    Conntrack(Option<Gauge>),
-    /// Of [`LISTENERS`].
-    Listeners(Kept<Listener>),
-    /// Of [`PORTS`].
-    Ports(PortUse),
-}
-
-impl NamespaceReading {
-    /// Puts what was read at `read_ns` where it belongs; answers how many rows were beyond the reader's bound.
-    pub(in crate::snapshot) fn apply(self, state: &mut NetnsState, read_ns: u64) -> u64 {
-        match self {
-            Self::Links(links) => return keep(links, read_ns, &mut state.links),
-            Self::Drivers(drivers) => return keep(drivers, read_ns, &mut state.drivers),
-            Self::Qdiscs(qdiscs) => return keep(qdiscs, read_ns, &mut state.qdiscs),
-            Self::Programs(programs) => return keep(programs, read_ns, &mut state.programs),
-            Self::Routes(routes) => return keep(routes, read_ns, &mut state.routes),
-            Self::Listeners(listeners) => {
-                let omitted;
-                (state.listeners, omitted) = listeners.into_parts();
-                return omitted;
-            }
-            Self::Addresses(addresses) => return keep(addresses, read_ns, &mut state.addresses),
-            Self::Neighbours(neighbours, rows) => {
-                (state.neighbours, state.holders) = (neighbours, Table { read_ns, rows });
-            }
-            Self::Mibs(mibs) => state.mibs = *mibs,
-            Self::Conntrack(conntrack) => state.conntrack = conntrack,
-            Self::Sockstat(NamespaceGauges {
-                time_wait,
-                fragments,
-            }) => {
-                (state.time_wait, state.fragments) = (time_wait, fragments);
-            }
-            Self::Ports(PortUse {
-                pools,
-                range,
-                syn_sent,
-            }) => {
-                (state.pools, state.port_range, state.syn_sent) = (pools, range, Some(syn_sent));
-            }
-        }
-        0
-    }
-}
-
-fn keep<T>(found: Kept<T>, read_ns: u64, table: &mut Table<T>) -> u64 {
-    let (rows, omitted) = found.into_parts();
-    *table = Table { read_ns, rows };
-    omitted
-}
-
-/// What one reader found of the host.
-#[derive(Debug)]
-pub(in crate::snapshot) enum HostReading {
-    /// Of [`SOFTNET`].
-    Softnet(Vec<Softnet>, Option<u64>),
-    /// Of [`SOCKSTAT`].
-    Memory(gauges::Memory),
-    /// Of [`NEIGHBOUR_TABLES`].
-    NeighbourTables(NeighbourTable, NeighbourTable),
-}
-
-impl HostReading {
-    /// Puts what was read where it belongs.
-    pub(in crate::snapshot) fn apply(self, host: &mut HostState) {
-        match self {
-            Self::Softnet(cpus, limit) => (host.softnet, host.netdev_max_backlog) = (cpus, limit),
-            Self::Memory(gauges::Memory { tcp, udp, orphans }) => {
-                (host.tcp_memory, host.udp_memory, host.orphans) = (tcp, udp, orphans);
-            }
-            Self::NeighbourTables(v4, v6) => {
-                (host.neighbour_table_v4, host.neighbour_table_v6) = (v4, v6);
-            }
-        }
-    }
-}

@@ -7,8 +7,8 @@ use osi_common::layer::Layer;
 use super::{HostSample, NAMESPACES, Pass};
 use crate::host::namespaces::Handle;
 use crate::scope::Netns;
-use crate::snapshot::host::readers::{Group, HostReading, NamespaceReading, READERS, Read, Reader};
-use crate::snapshot::{Blind, HostState, Mibs, Neighbours, NetnsState, Table};
+use crate::snapshot::host::readers::{Filling, Group, READERS, Read, Reader};
+use crate::snapshot::{Blind, HostState, NetnsState};
 
 /// Layers that are read per namespace.
 pub(super) const LAYERS: [Layer; 4] = [Layer::L1, Layer::L2, Layer::L3, Layer::L4];
@@ -43,7 +43,10 @@ impl<'a> Draft<'a> {
     pub(super) fn new(handles: &'a [Handle]) -> Self {
         Self {
             handles,
-            states: handles.iter().map(|handle| empty(&handle.netns)).collect(),
+            states: handles
+                .iter()
+                .map(|handle| NetnsState::unread(&handle.netns))
+                .collect(),
             gone: vec![false; handles.len()],
             host: HostState::default(),
             answered: vec![[false; 16]; handles.len() + 1],
@@ -57,38 +60,39 @@ impl<'a> Draft<'a> {
         place: usize,
         reader: &Reader,
         read_ns: u64,
-        result: Result<NamespaceReading, String>,
+        result: Result<Filling<NetnsState>, String>,
     ) {
-        let position = self.note(place, reader);
-        match result.map(|reading| reading.apply(&mut self.states[place], read_ns)) {
-            Ok(0) => {}
-            Ok(omitted) => {
-                let why = format!("{omitted} rows or more are beyond what is kept");
-                self.fail(Failed::Rest(position), why, place);
-            }
-            Err(why) => self.fail(Failed::Reader(position), why, place),
-        }
+        let omitted = result.map(|found| found.apply(&mut self.states[place], read_ns));
+        self.note(place, reader, omitted);
     }
 
-    /// Takes a reading of the host.
-    pub(super) fn host(&mut self, reader: &Reader, result: Result<HostReading, String>) {
+    /// Takes a reading of the host, begun at `read_ns`.
+    pub(super) fn host(
+        &mut self,
+        reader: &Reader,
+        read_ns: u64,
+        result: Result<Filling<HostState>, String>,
+    ) {
+        let omitted = result.map(|found| found.apply(&mut self.host, read_ns));
         // The host's row is the one after those of the namespaces.
-        let row = self.handles.len();
-        let position = self.note(row, reader);
-        match result {
-            Ok(reading) => reading.apply(&mut self.host),
-            Err(why) => self.fail(Failed::Reader(position), why, row),
-        }
+        self.note(self.handles.len(), reader, omitted);
     }
 
-    /// Notes that a reader has answered; its position in [`READERS`].
-    fn note(&mut self, row: usize, reader: &Reader) -> usize {
+    /// Notes that a reader has answered: how many rows were beyond its bound, or why it could not read.
+    fn note(&mut self, row: usize, reader: &Reader, omitted: Result<u64, String>) {
         let position = READERS
             .iter()
             .position(|other| std::ptr::eq(other, reader))
             .unwrap_or_default();
         self.answered[row][position] = true;
-        position
+        match omitted {
+            Ok(0) => {}
+            Ok(omitted) => {
+                let why = format!("{omitted} rows or more are beyond what is kept");
+                self.fail(Failed::Rest(position), why, row);
+            }
+            Err(why) => self.fail(Failed::Reader(position), why, row),
+        }
     }
 
     fn fail(&mut self, what: Failed, why: String, row: usize) {
@@ -193,9 +197,9 @@ impl<'a> Draft<'a> {
             let why =
                 stuck.unwrap_or_else(|| format!("timed out: no answer within {:?}", pass.length));
             let rows = match reader.read {
-                Read::Host(_) => self.handles.len()..=self.handles.len(),
-                Read::Namespace(_) if self.handles.is_empty() => continue,
-                Read::Namespace(_) => 0..=self.handles.len() - 1,
+                Read::Host { .. } => self.handles.len()..=self.handles.len(),
+                Read::Namespace { .. } if self.handles.is_empty() => continue,
+                Read::Namespace { .. } => 0..=self.handles.len() - 1,
             };
             for row in rows {
                 let gone = self.gone.get(row).copied().unwrap_or(false);
@@ -225,28 +229,5 @@ fn names(namespaces: &[&Handle]) -> String {
     match namespaces.len().saturating_sub(NAMED_IN_REASONS) {
         0 => text,
         more => format!("{text} and {more} more"),
-    }
-}
-
-/// A namespace of which nothing has been read yet.
-pub(in crate::snapshot) fn empty(netns: &Netns) -> NetnsState {
-    NetnsState {
-        netns: netns.clone(),
-        links: Table::default(),
-        drivers: Table::default(),
-        qdiscs: Table::default(),
-        programs: Table::default(),
-        routes: Table::default(),
-        neighbours: Neighbours::default(),
-        holders: Table::default(),
-        addresses: Table::default(),
-        mibs: Mibs::default(),
-        listeners: Vec::new(),
-        pools: Vec::new(),
-        port_range: None,
-        syn_sent: None,
-        conntrack: None,
-        time_wait: None,
-        fragments: None,
     }
 }

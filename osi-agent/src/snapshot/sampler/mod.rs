@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-pub(super) use self::draft::empty;
 use self::draft::{Draft, LAYERS};
 use self::worker::{Answer, Content, End, Order, Outlet, Worker};
 use super::host::readers::Group;
@@ -150,7 +149,11 @@ impl Sampler {
                     read_ns,
                     result,
                 } => draft.namespace(place, reader, read_ns, result),
-                Content::Host { reader, result } => draft.host(reader, result),
+                Content::Host {
+                    reader,
+                    read_ns,
+                    result,
+                } => draft.host(reader, read_ns, result),
                 Content::NotEntered { place, group, why } => draft.not_entered(place, group, why),
             }
         }

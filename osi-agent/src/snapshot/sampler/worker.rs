@@ -9,7 +9,8 @@ use crate::host::boot;
 use crate::host::namespaces::Handle;
 use crate::snapshot::host::Scratch;
 use crate::snapshot::host::enter::{Home, Visit};
-use crate::snapshot::host::readers::{Group, HostReading, NamespaceReading, READERS, Read, Reader};
+use crate::snapshot::host::readers::{Filling, Group, READERS, Read, Reader};
+use crate::snapshot::{HostState, NetnsState};
 
 /// Orders that may wait while a thread is late; it takes the newest of them.
 const WAITING: usize = 8;
@@ -47,12 +48,13 @@ pub(super) enum Content {
         place: usize,
         reader: &'static Reader,
         read_ns: u64,
-        result: Result<NamespaceReading, String>,
+        result: Result<Filling<NetnsState>, String>,
     },
     /// One reader has read of the host, or why it could not.
     Host {
         reader: &'static Reader,
-        result: Result<HostReading, String>,
+        read_ns: u64,
+        result: Result<Filling<HostState>, String>,
     },
     /// The namespace could not be entered: gone (`None`), or the reason.
     NotEntered {
@@ -157,9 +159,14 @@ fn run(
     };
     // The host first: it is short, and it must be read from the agent's own namespace.
     for reader in READERS.iter().filter(|reader| reader.group == group) {
-        if let Read::Host(read) = reader.read {
+        if let Read::Host { read, .. } = reader.read {
+            let read_ns = boot::now_ns();
             let result = read(scratch).map_err(|error| error.to_string());
-            send(Content::Host { reader, result });
+            send(Content::Host {
+                reader,
+                read_ns,
+                result,
+            });
         }
     }
     for (place, handle) in order.handles.iter().enumerate() {
@@ -169,7 +176,7 @@ fn run(
         scratch.reset();
         let visit = home.visit(handle, || {
             for reader in READERS.iter().filter(|reader| reader.group == group) {
-                if let Read::Namespace(read) = reader.read {
+                if let Read::Namespace { read, .. } = reader.read {
                     let read_ns = boot::now_ns();
                     let result = read(&handle.netns, scratch).map_err(|error| error.to_string());
                     send(Content::Namespace {

@@ -4,8 +4,8 @@ use core::net::{IpAddr, Ipv4Addr};
 
 use crate::scope::{Iface, Netns};
 use crate::snapshot::{
-    Holder, Link, LinkAddress, LinkStats, Listener, Mib, Mibs, Neighbour, Neighbours, NetnsState,
-    OwnAddress, PortPool, Qdisc, Route, Table,
+    Holder, Link, LinkAddress, LinkStats, Listener, Mib, Mibs, Neighbour, NetnsState, OwnAddress,
+    PortPool, Qdisc, Route, Table,
 };
 
 pub(super) const ETH0: u32 = 2;
@@ -46,25 +46,16 @@ pub(super) fn namespace(inode: u32, name: &str) -> NetnsState {
             name: Some(name.to_owned()),
         },
         links: table(vec![link(ETH0, "eth0")]),
-        drivers: Table::default(),
         qdiscs: table(vec![qdisc(ETH0, "eth0")]),
-        programs: Table::default(),
         routes: table(vec![network, default]),
-        neighbours: Neighbours::default(),
-        holders: Table::default(),
         addresses: table(vec![OwnAddress {
             address: near(1),
             iface: link(ETH0, "eth0").iface,
             refused: false,
         }]),
         mibs,
-        listeners: Vec::new(),
-        pools: Vec::new(),
         port_range: Some((32_768, 60_999, 0)),
-        syn_sent: None,
-        conntrack: None,
-        time_wait: None,
-        fragments: None,
+        ..NetnsState::default()
     }
 }
 
