@@ -790,6 +790,12 @@ pub const CALLERS: &[Caller] = &[
         meaning: "The segment brought nothing new.",
     },
     Caller {
+        function: "tcp_rcv_state_process",
+        layer: Layer::L4,
+        class: Class::Benign,
+        meaning: "An acknowledgement brought nothing new to a connection that is being closed.",
+    },
+    Caller {
         function: "tcp_rtx_queue_purge",
         layer: Layer::L4,
         class: Class::Benign,

@@ -791,9 +791,9 @@ pub(super) const REASONS: &[Reason] = &[
     Reason {
         name: "TCP_RFC7323_PAWS",
         layer: Layer::L4,
-        class: Class::Peer,
-        meaning: "The timestamp of the segment is older than the connection's last.",
-        advice: "See `nstat -asz TcpExtPAWSEstab`; several hosts behind one translated address do this.",
+        class: Class::Benign,
+        meaning: "The timestamp of the segment is older than the connection's last: a duplicate, or overtaken by a later one.",
+        advice: "None for a few; if `nstat -asz TcpExtPAWSEstab` grows by many, something on the way rewrites timestamps.",
     },
     Reason {
         name: "TCP_RFC7323_PAWS_ACK",

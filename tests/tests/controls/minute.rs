@@ -64,9 +64,15 @@ fn a_thousand_connections_a_second_beside_a_stream() -> Result<()> {
     {
         agent.wait_for_window(ended, 2)?;
         let lines = expect::calm(agent)?;
-        // Benign ones are no events. What a slow machine sends again finds its connection at an end.
+        // Benign ones are no events. What a slow machine sends again finds its connection at an end, and a listener at most,
+        // for which older kernels name no reason.
         let drops = || lines.iter().filter(|line| line.value()["kind"] == "drop");
-        let too_late = |line: &&Line| line.value()["reason"] == "NO_SOCKET";
+        let too_late = |line: &&Line| {
+            let event = line.value();
+            let unnamed =
+                event["reason"] == "NOT_SPECIFIED" && event["function"] == "tcp_v4_do_rcv";
+            event["reason"] == "NO_SOCKET" || unnamed
+        };
         if let Some(line) = drops().find(|line| !too_late(line)) {
             bail!(
                 "a packet of a healthy minute is said to be lost: {}",
@@ -74,6 +80,7 @@ fn a_thousand_connections_a_second_beside_a_stream() -> Result<()> {
             );
         }
         let late = event_count(&lines, "drop", |_| true);
+        println!("{side}: {late} drops, {again} segments sent again");
         stream::ensure(&lines, late <= again, || {
             format!("{late} packets found no socket, and {again} segments were sent again")
         })?;
