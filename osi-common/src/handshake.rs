@@ -7,21 +7,6 @@ pub const MAX_HANDSHAKES: u32 = 16_384;
 /// Peers (namespace, address, port) that are counted apart; further ones count under their namespace only.
 pub const MAX_PEERS: u32 = 4096;
 
-/// Which latency histogram, as index of the histogram map.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[repr(u32)]
-pub enum Latency {
-    /// `tcp_connect` → ESTABLISHED on the connecting side.
-    HandshakeClient = 0,
-    /// SYN-ACK sent → ACK received on the accepting side: the kernel's own sample, `srtt_us >> 3`.
-    HandshakeServer = 1,
-    /// CLOSE → SYN_SENT to `tcp_connect`: the search for a free local port.
-    PortSearch = 2,
-}
-
-/// Number of latency histograms.
-pub const LATENCIES: u32 = 3;
-
 kernel_struct! {
     /// A TCP connect that has not ended yet, keyed by the socket's address in the kernel.
     pub struct Handshake {

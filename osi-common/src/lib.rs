@@ -14,6 +14,8 @@ pub mod interface;
 
 pub mod handshake;
 
+pub mod latency;
+
 pub mod offsets;
 
 pub mod histogram;

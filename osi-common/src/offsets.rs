@@ -108,6 +108,8 @@ offsets! {
     dev_ifindex = "net_device"."ifindex",
     /// Device of a route.
     dst_dev = "dst_entry"."dev",
+    /// State of a neighbour entry (`NUD_*`).
+    neigh_nud_state = "neighbour"."nud_state",
 }
 
 kernel_struct! {
@@ -123,5 +125,7 @@ kernel_struct! {
         pub tcp_send_reset_args: u32,
         /// Number of arguments of the `tcp_retransmit_skb` tracepoint: 2, or 3 (errno of an attempt that failed, since 6.17).
         pub tcp_retransmit_args: u32,
+        /// 1 where the namespace whose interfaces carry the packet programs forwards packets, else 0.
+        pub forwards: u32,
     }
 }

@@ -18,6 +18,7 @@
 mod hook {
     pub(crate) mod inet_sock_set_state;
     pub(crate) mod kfree_skb;
+    pub(crate) mod neigh;
     pub(crate) mod tc;
     pub(crate) mod tcp_connect;
     pub(crate) mod tcp_reset;
@@ -26,11 +27,13 @@ mod hook {
 }
 
 mod l2_data_link {
+    pub(crate) mod neighbour;
     pub(crate) mod traffic;
 }
 
 mod l3_network {
     pub(crate) mod drops;
+    pub(crate) mod forwarding;
     pub(crate) mod icmp;
     pub(crate) mod path_mtu;
 }
@@ -41,6 +44,7 @@ mod l4_transport {
 
 mod shared {
     pub(crate) mod ip;
+    pub(crate) mod latency;
     pub(crate) mod occurrence;
     pub(crate) mod own;
     pub(crate) mod read;

@@ -30,6 +30,7 @@ fn link(carrier: bool, carrier_changes: u64) -> Link {
         speed_bits_per_s: None,
         full_duplex: None,
         best: None,
+        fdb: None,
         xdp_program: None,
         stats: LinkStats::default(),
     }

@@ -5,11 +5,13 @@ use osi_common::occurrence::Kind;
 
 use super::{
     Counter, LatencyReading, LayerMap, LayerReading, Meter, Read, Signal, Use, Window,
-    drops::drops, l2_data_link::frames, signals,
+    drops::drops,
+    l2_data_link::{frames, neighbour},
+    signals,
 };
 use crate::snapshot::Blind;
-use osi_common::handshake::Latency;
 use osi_common::histogram::LatencyHistogram;
+use osi_common::latency::Latency;
 
 /// Turns a window into the layer map. `unavailable` tells why a probe or reader does not work, if it does not;
 /// one that the options do not ask for (XDP, as a rule) is not blind.
@@ -165,7 +167,12 @@ fn latency(signal: &'static Signal, which: Latency, window: &Window) -> Option<L
                 .map(|(_, _, count)| count.count)
                 .sum(),
         ),
-        Latency::PortSearch => (0, 0, 0),
+        Latency::NeighbourResolution => {
+            let waiting = || neighbour::waiting(window);
+            let oldest = waiting().map(|entry| entry.updated_ns).max();
+            (waiting().count() as u64, oldest.unwrap_or(0), 0)
+        }
+        Latency::PortSearch | Latency::Forwarding => (0, 0, 0),
     };
     Some(LatencyReading {
         signal,

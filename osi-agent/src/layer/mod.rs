@@ -2,8 +2,8 @@
 //!
 //! Pure: values in, values out. Every output iterates [`signals`]; a new signal is one row in its layer's table.
 
-use osi_common::handshake::Latency;
 use osi_common::histogram::LatencyHistogram;
+use osi_common::latency::Latency;
 use osi_common::layer::Layer;
 
 use crate::scope::{Scope, ScopeKind};

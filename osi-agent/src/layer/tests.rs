@@ -3,32 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::{Read, signals};
-
-/// Readers and probes that exist.
-const FEEDERS: [&str; 22] = [
-    "links",
-    "drivers",
-    "qdiscs",
-    "routes",
-    "neighbours",
-    "neighbour_tables",
-    "mibs",
-    "listeners",
-    "ports",
-    "conntrack",
-    "sockstat",
-    "softnet",
-    "addresses",
-    "tc",
-    "xdp",
-    "tcp_connect",
-    "tcp_state",
-    "drops",
-    "retransmits",
-    "synack_retransmits",
-    "resets_sent",
-    "resets_received",
-];
+use crate::probe::table::PROBES;
+use crate::snapshot::host::readers::READERS;
 
 #[test]
 fn ids_are_unique_words() {
@@ -61,8 +37,10 @@ fn every_signal_is_fed() {
     for signal in signals() {
         assert!(!signal.fed_by.is_empty(), "{} is fed by nobody", signal.id);
         for feeder in signal.fed_by {
+            let reads = READERS.iter().any(|reader| reader.id == *feeder);
+            let probes = PROBES.iter().any(|probe| probe.name == *feeder);
             assert!(
-                FEEDERS.contains(feeder),
+                reads || probes,
                 "{} is fed by {feeder}, which does not exist",
                 signal.id
             );
@@ -79,6 +57,8 @@ fn latencies_keep_the_names_of_the_stream() {
     assert_eq!(
         ids,
         [
+            "neighbour_resolution",
+            "forwarding",
             "tcp_handshake_client",
             "tcp_handshake_server",
             "tcp_port_search"

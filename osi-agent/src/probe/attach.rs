@@ -10,7 +10,7 @@ use aya::{Btf, Ebpf, EbpfLoader};
 use osi_common::occurrence::Control;
 use osi_common::offsets::Settings;
 
-use super::interfaces::{Interfaces, TcMode};
+use super::interfaces::{Interfaces, TcMode, forwards};
 use super::kernel::Kernel;
 use super::table::{Attach, PROBES, Probe, Variant};
 use super::{ProbeRuns, ProbeState, ProbeStatus, own, preflight};
@@ -76,6 +76,7 @@ impl Probes {
             tcp_retransmit_args: types
                 .tracepoint_arguments("tcp_retransmit_skb")
                 .unwrap_or(0),
+            forwards: forwards(&options.home).into(),
         };
         let btf = Btf::from_sys_fs().context("the kernel's types can not be read")?;
         let log_level = u8::from(options.log) * 5;

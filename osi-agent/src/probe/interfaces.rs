@@ -339,6 +339,15 @@ impl Interfaces {
     }
 }
 
+/// Whether packets are forwarded in a namespace, from what it is set to now (`net.ipv4.ip_forward`, `net.ipv6.conf.all.forwarding`).
+pub(super) fn forwards(home: &Handle) -> bool {
+    let is_on = |path| std::fs::read_to_string(path).is_ok_and(|value| value.trim() != "0");
+    let read = || {
+        is_on("/proc/sys/net/ipv4/ip_forward") || is_on("/proc/sys/net/ipv6/conf/all/forwarding")
+    };
+    inside(home, read).unwrap_or(false)
+}
+
 /// Runs work on a thread in a network namespace; the calling thread stays where it is.
 fn inside<T: Send>(home: &Handle, work: impl FnOnce() -> T + Send) -> Result<T, String> {
     let visit = std::thread::scope(|scope| {

@@ -174,6 +174,18 @@ pub static PROBES: &[Probe] = &[
         feeds: &["reset_received"],
     },
     Probe {
+        name: "neighbours_created",
+        variants: &[tracepoint("neigh_create")],
+        fields: &["dev_net", "net_inum"],
+        feeds: &["neighbour_resolution"],
+    },
+    Probe {
+        name: "neighbours_updated",
+        variants: &[tracepoint("neigh_update")],
+        fields: &["neigh_nud_state"],
+        feeds: &["neighbour_resolution"],
+    },
+    Probe {
         name: "tc",
         variants: &[
             Variant {
@@ -195,6 +207,7 @@ pub static PROBES: &[Probe] = &[
             "burst_peak_tx",
             "icmp_error_received",
             "icmp_error_sent",
+            "forwarding",
         ],
     },
     Probe {

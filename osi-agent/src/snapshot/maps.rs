@@ -8,9 +8,10 @@ use aya::maps::{
     Array, HashMap as BpfHashMap, MapData, PerCpuArray, PerCpuHashMap, PerCpuValues, RingBuf,
 };
 use aya::{Ebpf, Pod};
-use osi_common::handshake::{Handshake, LATENCIES, MAX_HANDSHAKES, MAX_PEERS, Peer, PeerKey};
+use osi_common::handshake::{Handshake, MAX_HANDSHAKES, MAX_PEERS, Peer, PeerKey};
 use osi_common::histogram::LatencyHistogram;
 use osi_common::interface::{BURST_BINS, Bursts, Direction, Frames, Traffic, burst_bin, row};
+use osi_common::latency::LATENCIES;
 use osi_common::occurrence::{Control, Count, HEALTH_SLOTS, Key, Kind, MAX_KEYS, Sample};
 
 use super::{DropKey, InterfaceMaps, KernelMaps};

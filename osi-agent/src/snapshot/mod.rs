@@ -85,7 +85,7 @@ pub struct KernelMaps {
     pub nameless: bool,
     /// Connect outcomes by peer.
     pub peers: HashMap<PeerKey, Peer>,
-    /// Latency histograms, indexed by `osi_common::handshake::Latency`.
+    /// Latency histograms, indexed by `osi_common::latency::Latency`.
     pub latencies: Vec<LatencyHistogram>,
     /// Client handshakes in flight, and the age of the oldest.
     pub handshakes_in_flight: u64,
@@ -226,8 +226,19 @@ pub struct Link {
     pub best: Option<LinkMode>,
     /// Id of the XDP program on it, whoever's (`IFLA_XDP_PROG_ID`); the kernel tells none where several modes are in use.
     pub xdp_program: Option<u32>,
+    /// Of a bridge: what it has learned; `None` before 6.7.
+    pub fdb: Option<Fdb>,
     /// Kernel counters (`rtnl_link_stats64`).
     pub stats: LinkStats,
+}
+
+/// The forwarding database of a bridge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fdb {
+    /// Link addresses that it has learned (`IFLA_BR_FDB_N_LEARNED`); those that were set by hand do not count.
+    pub learned: u64,
+    /// As many it learns (`IFLA_BR_FDB_MAX_LEARNED`); `None` is no limit.
+    pub limit: Option<u64>,
 }
 
 /// A mode that a link could run in (`ETHTOOL_GLINKSETTINGS`). The order is from worse to better.

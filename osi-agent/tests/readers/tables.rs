@@ -83,12 +83,28 @@ fn members_name_their_master() {
     let pair = Pair::new();
     run(&format!("ip -n {} link add br0 type bridge", pair.a));
     run(&format!("ip -n {} link set va master br0", pair.a));
+    run(&format!("ip -n {} link set br0 up", pair.a));
+    // Whom the other end asks for is broadcast, so that the bridge learns who asks.
+    within(&pair.b, || {
+        let socket = UdpSocket::bind("10.99.0.2:0").expect("socket");
+        socket.send_to(&[0], "10.99.0.77:9").expect("datagram");
+    });
+    let learned = || json(&format!("bridge -n {} -j fdb show br br0 dynamic", pair.a)).len() as u64;
+    let known = (0..200).any(|_| {
+        std::thread::sleep(Duration::from_millis(20));
+        learned() > 0
+    });
+    assert!(known);
     let state = state(&pair.a);
     let bridge = link(&state, "br0");
     assert_eq!(
         (bridge.kind.as_deref(), bridge.speed_bits_per_s),
         (Some("bridge"), None)
     );
+    // Before 6.7 it is not told.
+    if let Some(fdb) = bridge.fdb {
+        assert_eq!((fdb.learned, fdb.limit), (learned(), None));
+    }
     assert_eq!(link(&state, "va").master, Some(bridge.iface.ifindex));
 }
 

@@ -4,7 +4,7 @@ use aya_ebpf::{macros::classifier, programs::TcContext};
 use osi_common::interface::Direction;
 
 use crate::l2_data_link::traffic;
-use crate::l3_network::icmp;
+use crate::l3_network::{forwarding, icmp};
 
 /// `TCX_NEXT` and `TC_ACT_UNSPEC`: go on with the next program or filter.
 const NEXT: i32 = -1;
@@ -13,11 +13,13 @@ const NEXT: i32 = -1;
 pub(crate) fn osi_tc_ingress(ctx: TcContext) -> i32 {
     traffic::packet(&ctx, Direction::Rx);
     icmp::packet(&ctx, Direction::Rx);
+    forwarding::received(&ctx);
     NEXT
 }
 
 #[classifier]
 pub(crate) fn osi_tc_egress(ctx: TcContext) -> i32 {
+    forwarding::sent(&ctx);
     traffic::packet(&ctx, Direction::Tx);
     icmp::packet(&ctx, Direction::Tx);
     NEXT

@@ -1,22 +1,17 @@
 //! TCP handshakes: begun, sent, completed, failed, by namespace and by peer.
 
 use aya_ebpf::{
-    EbpfContext,
-    bindings::BPF_NOEXIST,
-    helpers::bpf_ktime_get_boot_ns,
-    macros::map,
-    maps::{HashMap, PerCpuArray},
+    EbpfContext, bindings::BPF_NOEXIST, helpers::bpf_ktime_get_boot_ns, macros::map, maps::HashMap,
 };
 use aya_log_ebpf::warn;
-use osi_common::handshake::{
-    Handshake, LATENCIES, Latency, MAX_HANDSHAKES, MAX_PEERS, Peer, PeerKey,
-};
-use osi_common::histogram::LatencyHistogram;
+use osi_common::handshake::{Handshake, MAX_HANDSHAKES, MAX_PEERS, Peer, PeerKey};
+use osi_common::latency::Latency;
 use osi_common::occurrence::{Control, Health, Key, Kind, Phase, Sample};
 
 use crate::shared::{
+    latency::record,
     occurrence::{actor, control, count, send},
-    own::{add, bump, note},
+    own::{bump, note},
     sock::{Flow, Sock},
 };
 
@@ -34,10 +29,6 @@ static HANDSHAKES: HashMap<u64, Handshake> = HashMap::with_max_entries(MAX_HANDS
 /// Writer: connects and their outcomes. Reader: the agent, each window. Deleter: the agent, when a peer has been quiet.
 #[map]
 static PEERS: HashMap<PeerKey, Peer> = HashMap::with_max_entries(MAX_PEERS, 0);
-
-/// Writer: this topic. Reader: the agent, each window. One slot per [`Latency`].
-#[map]
-static LATENCY: PerCpuArray<LatencyHistogram> = PerCpuArray::with_max_entries(LATENCIES, 0);
 
 /// What a peer begins with; not built on the stack, of which kernels count at least 32 bytes for every function called.
 static NEW_PEER: Peer = Peer::ZERO;
@@ -225,20 +216,6 @@ fn occurred<C: EbpfContext>(ctx: &C, kind: Kind, netns: u32) {
         location: 0,
     };
     count(ctx, &key, 1);
-}
-
-#[inline(always)]
-fn record(latency: Latency, ns: u64) {
-    let Some(histogram) = LATENCY.get_ptr_mut(latency as u32) else {
-        return;
-    };
-    let slot = LatencyHistogram::slot(ns);
-    // SAFETY: the slot lies within the histogram, by the type's contract and by the verifier's own check.
-    add(
-        unsafe { (&raw mut (*histogram).slots).cast::<u64>().add(slot) },
-        1,
-    );
-    bump!(histogram, sum_ns, ns);
 }
 
 #[inline(always)]

@@ -14,6 +14,7 @@ static SETTINGS: Settings = Settings {
     kfree_skb_args: 0,
     tcp_send_reset_args: 0,
     tcp_retransmit_args: 0,
+    forwards: 0,
 };
 
 /// One field's offset.
@@ -48,6 +49,12 @@ pub(crate) fn home_netns() -> u32 {
 pub(crate) fn in_scope(netns: u32) -> bool {
     let watched = watched_netns();
     watched == 0 || watched == netns
+}
+
+/// Whether packets are forwarded where the packet programs sit.
+#[inline(always)]
+pub(crate) fn forwards() -> bool {
+    load(&raw const SETTINGS.forwards) != 0
 }
 
 /// Arguments of the `kfree_skb` tracepoint.

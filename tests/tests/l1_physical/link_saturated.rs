@@ -22,6 +22,8 @@ const EXPECTED: Expected = Expected {
 };
 
 const RATE_BITS_PER_S: u64 = 50_000_000;
+/// What the shaper lets wait.
+const QUEUE_BYTES: u32 = 300_000;
 /// Windows over which the agent's figure is held against the shaper's.
 const COMPARED: usize = 3;
 
@@ -37,7 +39,13 @@ fn link_saturated() -> Result<()> {
     let lab = Routed::build()?;
     let target = Routed::server_at(Family::V4, 7);
     let server = Server::start(&lab.server, target, Behaviour::Sink)?;
-    let shaper = Shaper::cap(&lab.router, Routed::EAST, RATE_BITS_PER_S, "64kb", "300kb")?;
+    let shaper = Shaper::cap(
+        &lab.router,
+        Routed::EAST,
+        RATE_BITS_PER_S,
+        "64kb",
+        &QUEUE_BYTES.to_string(),
+    )?;
     let agent = Agent::watch(&lab.router)?;
 
     let fault = SystemTime::now();
@@ -50,6 +58,17 @@ fn link_saturated() -> Result<()> {
     agent.ensure(interface == Routed::EAST, || {
         format!("the full link is east, not {interface}")
     })?;
+
+    // A full queue of 300 kB at this rate.
+    let full = f64::from(QUEUE_BYTES) * 8e9 / scale::rate(RATE_BITS_PER_S) as f64;
+    let delays = map.meters("L2", "queue_delay");
+    let delay = delays
+        .filter(|row| row["scope"]["iface"]["name"] == Routed::EAST)
+        .find_map(|row| row["used"].as_f64());
+    agent.ensure(
+        delay.is_some_and(|delay| delay > 0.0 && delay < full * 1.1),
+        || format!("a full queue takes {full} ns, and bytes are said to wait {delay:?} ns"),
+    )?;
 
     let (bytes, began) = (shaper.counts()?.bytes, Instant::now());
     let since = SystemTime::now();

@@ -7,3 +7,5 @@ mod frames;
 mod frames_rejected;
 mod neighbor_table_full;
 mod neighbor_unreachable;
+
+mod neighbour_resolution;

@@ -2,6 +2,7 @@
 
 mod destination_unreachable;
 mod exact_drops;
+mod forwarding;
 mod ip_header_errors;
 mod ipv6_broken;
 mod mtu_black_hole;

@@ -4,6 +4,8 @@ use super::Topic;
 
 pub mod addresses;
 
+pub mod bridge;
+
 pub mod frames;
 
 pub mod neighbour;
@@ -21,6 +23,7 @@ pub(super) static TOPICS: &[Topic] = &[
     qdisc::SIGNALS,
     neighbour::SIGNALS,
     addresses::SIGNALS,
+    bridge::SIGNALS,
     frames::SIGNALS,
     rejected::SIGNALS,
     programs::SIGNALS,

@@ -1,5 +1,6 @@
 //! The neighbour table: how full, and who does not answer.
 
+use osi_common::latency::Latency;
 use osi_common::layer::Layer;
 
 use crate::layer::{Amount, Read, Source, Unit, Use, Window, rows};
@@ -51,6 +52,15 @@ rows! { Layer::L2;
         fed_by: &["neighbours"],
         since: "2.6",
         read: Read::Errors(failed),
+    }
+    NEIGHBOUR_RESOLUTION: "Time until a neighbour answers for the first time; a failed one that is asked again is not timed." {
+        id: "neighbour_resolution",
+        unit: Unit::Nanoseconds,
+        source: Source::Map,
+        scope: ScopeKind::Host,
+        fed_by: &["neighbours_created", "neighbours_updated"],
+        since: "5.3",
+        read: Read::Latency(Latency::NeighbourResolution),
     }
 }
 
@@ -136,6 +146,14 @@ fn failed(window: &Window, rows: &mut Vec<Amount>) {
             delta: fresh.count() as u64,
         }
     }));
+}
+
+/// Neighbours that have been asked for and have not answered yet.
+pub fn waiting<'a>(window: &Window<'a>) -> impl Iterator<Item = &'a Neighbour> + use<'a> {
+    let entries = window.now.namespaces.iter();
+    entries
+        .flat_map(|state| &state.neighbours.unresolved)
+        .filter(|neighbour| !neighbour.failed)
 }
 
 /// Whether the entry failed in this window: failed ones are left in the table until it is cleaned up.

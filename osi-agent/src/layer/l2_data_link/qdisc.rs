@@ -45,6 +45,15 @@ rows! { Layer::L2;
         since: "5.10",
         read: Read::Drops(drops),
     }
+    QUEUE_DELAY: "Time that bytes spend in the queue of an interface while some wait there: what waits over what leaves (Little's law)." {
+        id: "queue_delay",
+        unit: Unit::Nanoseconds,
+        source: Source::Derived,
+        scope: ScopeKind::Iface,
+        fed_by: &["qdiscs"],
+        since: "5.10",
+        read: Read::Indicator(delay),
+    }
 }
 
 /// `TC_H_ROOT`: the discipline on the device itself, whose counters include those of its children.
@@ -87,6 +96,28 @@ fn fullest(window: &Window, rows: &mut Vec<Use>, read: fn(&Qdisc) -> Option<(u64
         }
     }
     rows.extend(by_iface.into_values().map(|(_, row)| row));
+}
+
+/// The mean of what waited at both ends of the window, over the rate at which bytes left. A queue that nothing leaves delays
+/// by the window at least. Disciplines that only hold filters, or keep no count of what waits, have no row.
+fn delay(window: &Window, rows: &mut Vec<Use>) {
+    let roots = window.qdiscs().filter(|row| row.now.parent == ROOT);
+    rows.extend(roots.filter_map(|row| {
+        let waiting = (row.before.backlog_bytes + row.now.backlog_bytes) as f64 / 2.0;
+        let left = row.now.bytes.saturating_sub(row.before.bytes) as f64;
+        let elapsed = row.elapsed_ns as f64;
+        let stuck = left == 0.0;
+        (waiting > 0.0).then(|| Use {
+            scope: scope(row.netns, &row.now.iface),
+            used: if stuck {
+                elapsed
+            } else {
+                waiting / left * elapsed
+            },
+            capacity: None,
+            lower_bound: stuck,
+        })
+    }));
 }
 
 fn packets(window: &Window, rows: &mut Vec<Amount>) {

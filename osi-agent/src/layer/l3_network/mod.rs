@@ -2,6 +2,8 @@
 
 use super::Topic;
 
+pub mod forwarding;
+
 pub mod fragments;
 
 pub mod headers;
@@ -32,6 +34,7 @@ pub(super) static TOPICS: &[Topic] = &[
     fragments::SIGNALS,
     path_mtu::SIGNALS,
     processing::SIGNALS,
+    forwarding::SIGNALS,
     xfrm::SIGNALS,
     tunnels::SIGNALS,
 ];

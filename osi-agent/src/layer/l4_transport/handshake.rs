@@ -1,6 +1,6 @@
 //! Connections being made, on both sides, and how long it takes.
 
-use osi_common::handshake::Latency;
+use osi_common::latency::Latency;
 use osi_common::layer::Layer;
 use osi_common::occurrence::Kind;
 

@@ -8,7 +8,7 @@ use super::netlink::{Family, Request, dump};
 use super::{Kept, Scratch};
 use crate::host::text::clean;
 use crate::scope::{Iface, Netns};
-use crate::snapshot::{Link, LinkStats};
+use crate::snapshot::{Fdb, Link, LinkStats};
 
 /// Interfaces that are kept per namespace.
 const LINKS: usize = 4096;
@@ -130,6 +130,10 @@ pub(crate) struct RawLink {
 /// Inside `IFLA_XDP` (`include/uapi/linux/if_link.h`).
 const IFLA_XDP_PROG_ID: u16 = 4;
 
+/// Inside `IFLA_INFO_DATA` of a bridge, since 6.7 (the same).
+const IFLA_BR_FDB_N_LEARNED: u16 = 48;
+const IFLA_BR_FDB_MAX_LEARNED: u16 = 49;
+
 pub(crate) fn parse(payload: &[u8]) -> Option<RawLink> {
     let flags = u32_at(payload, 8)?;
     let mut link = Link {
@@ -148,6 +152,7 @@ pub(crate) fn parse(payload: &[u8]) -> Option<RawLink> {
         full_duplex: None,
         best: None,
         xdp_program: None,
+        fdb: None,
         stats: LinkStats::default(),
     };
     let (mut name, mut queue_length) = (Vec::new(), None);
@@ -167,6 +172,9 @@ pub(crate) fn parse(payload: &[u8]) -> Option<RawLink> {
             libc::IFLA_LINKINFO => {
                 link.kind = attribute(value, libc::IFLA_INFO_KIND)
                     .map(|kind| clean(string(kind), NAME_MAX));
+                if link.kind.as_deref() == Some("bridge") {
+                    link.fdb = attribute(value, libc::IFLA_INFO_DATA).and_then(fdb);
+                }
             }
             _ => {}
         }
@@ -176,6 +184,15 @@ pub(crate) fn parse(payload: &[u8]) -> Option<RawLink> {
         link,
         name,
         queue_length,
+    })
+}
+
+/// What a bridge says of its forwarding database.
+fn fdb(bridge: &[u8]) -> Option<Fdb> {
+    let number = |kind| Some(u64::from(u32_at(attribute(bridge, kind)?, 0)?));
+    Some(Fdb {
+        learned: number(IFLA_BR_FDB_N_LEARNED)?,
+        limit: number(IFLA_BR_FDB_MAX_LEARNED).filter(|limit| *limit > 0),
     })
 }
 

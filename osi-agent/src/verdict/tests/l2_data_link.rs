@@ -6,8 +6,8 @@ use super::builder::{
     CLIENT, World, drop_packets, far, finding, near, neighbour, occur, open, peer, root, state,
     traffic,
 };
-use crate::snapshot::Snapshot;
-use crate::verdict::{Confidence, Severity};
+use crate::snapshot::{Fdb, Snapshot};
+use crate::verdict::{Confidence, FaultMap, Severity};
 
 fn drops(s: &mut Snapshot, packets: u64, dropped: u64) {
     traffic(s, CLIENT, packets);
@@ -51,6 +51,48 @@ fn a_queue_that_hurts_a_tenth_becomes_critical() {
         finding(&map, "egress_queue_overflow").severity,
         Severity::Critical
     );
+}
+
+/// A meter of the layer, and whether its value is a lower bound.
+fn meter(map: &FaultMap, id: &str) -> Option<(f64, Option<f64>, bool)> {
+    let rows = &map.layers[5].meters;
+    let row = rows.iter().find(|row| row.id == id)?;
+    Some((row.used, row.ratio, row.lower_bound))
+}
+
+#[test]
+fn a_queue_delays_by_what_waits_over_what_leaves() {
+    let mut world = World::new();
+    let with = |packets, waiting| {
+        move |s: &mut Snapshot| {
+            traffic(s, CLIENT, packets);
+            state(s, CLIENT).qdiscs[0].backlog_bytes = waiting;
+        }
+    };
+    assert_eq!(meter(&world.window(with(1000, 0)), "queue_delay"), None);
+    // A megabyte leaves in a second, and at its end 50 kB wait; the mean is half of it, and then all of it.
+    let delay = |map: &FaultMap| meter(map, "queue_delay");
+    let growing = delay(&world.window(with(1000, 50_000)));
+    assert_eq!(growing, Some((25e6, None, false)));
+    let full = delay(&world.window(with(1000, 50_000)));
+    assert_eq!(full, Some((50e6, None, false)));
+    let stuck = delay(&world.window(with(0, 50_000)));
+    assert_eq!(stuck, Some((1e9, None, true)));
+}
+
+#[test]
+fn a_bridge_fills_where_it_has_a_limit() {
+    let mut world = World::new();
+    let with = |limit| {
+        move |s: &mut Snapshot| {
+            let learned = 90;
+            state(s, CLIENT).links[0].fdb = Some(Fdb { learned, limit });
+        }
+    };
+    let map = world.window(with(None));
+    assert_eq!(meter(&map, "fdb_entries"), Some((90.0, None, false)));
+    let map = world.window(with(Some(100)));
+    assert_eq!(meter(&map, "fdb_entries"), Some((90.0, Some(0.9), false)));
 }
 
 fn failed(s: &mut Snapshot, last: u8, age_ms: u64) {

@@ -79,6 +79,7 @@ pub(super) fn link(ifindex: u32, name: &str) -> Link {
         speed_bits_per_s: Some(1_000_000_000),
         full_duplex: Some(true),
         best: None,
+        fdb: None,
         xdp_program: None,
         stats: LinkStats::default(),
     }

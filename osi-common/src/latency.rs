@@ -1,0 +1,23 @@
+//! Which latencies the programs measure: one histogram each.
+
+/// Which latency histogram, as index of the histogram map.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u32)]
+pub enum Latency {
+    /// `tcp_connect` → ESTABLISHED on the connecting side.
+    HandshakeClient = 0,
+    /// SYN-ACK sent → ACK received on the accepting side: the kernel's own sample, `srtt_us >> 3`.
+    HandshakeServer = 1,
+    /// CLOSE → SYN_SENT to `tcp_connect`: the search for a free local port.
+    PortSearch = 2,
+    /// `neigh_create` → the first answer (`neigh_update` of an entry in state INCOMPLETE).
+    NeighbourResolution = 3,
+    /// tc ingress → tc egress of the same packet, of one packet in [`FORWARDED_ONE_IN`].
+    Forwarding = 4,
+}
+
+/// Number of latency histograms.
+pub const LATENCIES: u32 = 5;
+
+/// Of so many packets that a CPU receives, the way of one is timed where it is forwarded. A power of two.
+pub const FORWARDED_ONE_IN: u32 = 64;
