@@ -1,6 +1,6 @@
 //! The lab: hosts and routers made of network namespaces, real servers and clients, faults, and the agent under test.
 //!
-//! Reading order: a host (`netns`), hosts wired together (`topology`), what breaks them (`link`, `tc`, `nft`, `delay`, `frame`),
+//! Reading order: a host (`netns`), hosts wired together (`topology`), what breaks them (`link`, `tc`, `nft`, `delay`, `frame`, `advertise`),
 //! what runs on them (`server`, `daemon`, `load`), what the kernel itself counted and holds (`counters`, `bpf`, `processes`), what limits it (`cgroup`), who else is there (`foreign`), a program on its own (`program`),
 //! and the agent with what it said (`agent`, `stream`, `expect`).
 //!
@@ -10,6 +10,7 @@
 pub mod netns;
 pub mod topology;
 
+pub mod advertise;
 pub mod delay;
 pub mod frame;
 pub mod kernel;

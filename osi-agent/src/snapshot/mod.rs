@@ -325,6 +325,8 @@ pub struct Route {
     pub gateway: Option<IpAddr>,
     /// IPv6.
     pub v6: bool,
+    /// A router advertised it (`RTPROT_RA`, RFC 4861): it ends when the router falls silent.
+    pub advertised: bool,
 }
 
 /// A listening TCP socket (`SOCK_DIAG`, state LISTEN).

@@ -9,7 +9,7 @@ use osi_tests::agent::Agent;
 use osi_tests::expect::{Expected, HARD};
 use osi_tests::load::{self, Plan};
 use osi_tests::skip::{self, Need};
-use osi_tests::stream::{self, sum};
+use osi_tests::stream::{self, Line, sum};
 use osi_tests::topology::{Family, Routed};
 
 const EXPECTED: Expected = Expected {
@@ -23,20 +23,41 @@ const CONNECTS: u64 = 40;
 
 #[test]
 fn no_route() -> Result<()> {
-    scenario("l3_network::no_route::no_route", Family::V4, &EXPECTED)
+    let test = "l3_network::no_route::no_route";
+    scenario(test, &configured(Family::V4), &EXPECTED).map(drop)
 }
 
-/// One family loses its way out, the other one keeps it.
-pub(super) fn scenario(test: &str, family: Family, expected: &Expected) -> Result<()> {
+/// How the client has its way out, and what becomes of it.
+pub(super) struct WayOut {
+    pub(super) family: Family,
+    pub(super) prepare: fn(&Routed) -> Result<()>,
+    pub(super) lose: fn(&Routed, Family) -> Result<()>,
+    pub(super) restore: fn(&Routed, Family) -> Result<()>,
+}
+
+/// A route that is deleted.
+pub(super) const fn configured(family: Family) -> WayOut {
+    WayOut {
+        family,
+        prepare: |_| Ok(()),
+        lose: Routed::remove_client_route,
+        restore: Routed::restore_client_route,
+    }
+}
+
+/// One family loses its way out, the other one keeps it. The map that named it, where the scenario can run.
+pub(super) fn scenario(test: &str, way: &WayOut, expected: &Expected) -> Result<Option<Line>> {
     let Some(_turn) = skip::ready(test, &[Need::Program("nstat")])? else {
-        return Ok(());
+        return Ok(None);
     };
+    let family = way.family;
     let lab = Routed::build()?;
+    (way.prepare)(&lab)?;
     let target = Routed::server_at(family, 7);
     let agent = Agent::watch(&lab.client)?;
 
     let fault = SystemTime::now();
-    lab.remove_client_route(family)?;
+    (way.lose)(&lab, family)?;
     let plan = Plan::connects(target, CONNECTS, 20);
     let report = load::connections(&lab.client, plan)?.join()?;
     let refused = report.errors_of(libc::ENETUNREACH);
@@ -46,7 +67,7 @@ pub(super) fn scenario(test: &str, family: Family, expected: &Expected) -> Resul
     let evidence = report.first_error.context("no connect failed")?;
     let map = expected.named(&agent, fault, evidence)?;
 
-    lab.restore_client_route(family)?;
+    (way.restore)(&lab, family)?;
     expected.resolves(&agent, &map)?;
     let lines = expected.stop(agent)?;
     let said = sum(&lines, |map| {
@@ -55,5 +76,5 @@ pub(super) fn scenario(test: &str, family: Family, expected: &Expected) -> Resul
     stream::ensure(&lines, said == CONNECTS, || {
         format!("{CONNECTS} connects had no route and the agent counts {said} errors on L3")
     })?;
-    Ok(())
+    Ok(Some(map))
 }

@@ -21,6 +21,9 @@ const HEADER: usize = 12;
 /// `RTM_F_CLONED`: an exception learned from ICMP, not a route.
 const CLONED: u32 = 0x200;
 
+/// The kernel, or what configures the network, has it of a router advertisement (`uapi/linux/rtnetlink.h`).
+const RTPROT_RA: u8 = 9;
+
 /// Reads the unicast routes of the main table and those that refuse (`unreachable`, `blackhole`, …: no interface).
 pub(super) fn read(scratch: &mut Scratch) -> io::Result<Kept<Route>> {
     let mut routes = Kept::new(2 * ROUTES);
@@ -55,10 +58,11 @@ pub(super) fn read(scratch: &mut Scratch) -> io::Result<Kept<Route>> {
 }
 
 pub(crate) fn parse(payload: &[u8], mut found: impl FnMut(Route)) -> Option<()> {
-    let (family, prefix, table, kind) = (
+    let (family, prefix, table, protocol, kind) = (
         u8_at(payload, 0)?,
         u8_at(payload, 1)?,
         u8_at(payload, 4)?,
+        u8_at(payload, 5)?,
         u8_at(payload, 7)?,
     );
     let flags = u32_at(payload, 8)?;
@@ -80,6 +84,7 @@ pub(crate) fn parse(payload: &[u8], mut found: impl FnMut(Route)) -> Option<()> 
         ifindex: None,
         gateway: None,
         v6,
+        advertised: protocol == RTPROT_RA,
     };
     let (mut table, mut hops) = (u32::from(table), Vec::new());
     for (kind, value) in attributes(payload.get(HEADER..)?) {

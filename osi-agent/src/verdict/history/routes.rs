@@ -64,6 +64,12 @@ impl Routes {
         })
     }
 
+    /// The IPv6 way out that a router advertised, where that is the one that was lost.
+    pub(crate) fn advertised(&self, netns: &Netns) -> Option<&Route> {
+        self.lost(netns)
+            .find(|route| route.v6 && route.destination.is_none() && route.advertised)
+    }
+
     /// Interfaces over which the address is reached, or was until the route was lost.
     pub(crate) fn egress(&self, state: &NetnsState, address: IpAddr) -> BTreeSet<u32> {
         let now = best(state.routes.iter(), address);

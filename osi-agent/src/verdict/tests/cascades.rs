@@ -134,6 +134,7 @@ fn a_link_explains_only_what_is_reached_over_it() {
             ifindex: Some(3),
             gateway: None,
             v6: false,
+            advertised: false,
         });
     });
     let map = world.windows(3, |s| {

@@ -63,6 +63,7 @@ fn v6(prefix: u8) -> Route {
         ifindex: Some(super::builder::ETH0),
         gateway: None,
         v6: true,
+        advertised: false,
     }
 }
 
@@ -113,6 +114,25 @@ fn a_lost_ipv6_route_is_a_fault() {
         );
         assert!(map.verdict.advice[0].confirm.contains("ip -6 route"));
     }
+}
+
+#[test]
+fn a_router_that_advertised_the_lost_route_is_named() {
+    let mut world = World::new();
+    let router = IpAddr::V6(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1));
+    world.window(|s| {
+        state(s, CLIENT).routes.push(Route {
+            gateway: Some(router),
+            advertised: true,
+            ..v6(0)
+        });
+    });
+    let map = world.window(|s| {
+        state(s, CLIENT).routes.retain(|route| !route.v6);
+        mib(s, CLIENT, Mib::Ip6OutNoRoutes, 20);
+    });
+    let text = &map.verdict.advice[0].text;
+    assert!(text.contains("advertised by fe80::1 on eth0"), "{text}");
 }
 
 #[test]

@@ -204,6 +204,7 @@ fn router() -> World {
             ifindex: Some(3),
             gateway: None,
             v6: false,
+            advertised: false,
         });
         mib(s, CLIENT, Mib::IpForwDatagrams, 1000);
     });

@@ -31,6 +31,7 @@ pub(super) fn namespace(inode: u32, name: &str) -> NetnsState {
         ifindex: Some(ETH0),
         gateway: None,
         v6: false,
+        advertised: false,
     };
     let default = Route {
         destination: None,
@@ -38,6 +39,7 @@ pub(super) fn namespace(inode: u32, name: &str) -> NetnsState {
         ifindex: Some(ETH0),
         gateway: None,
         v6: false,
+        advertised: false,
     };
     NetnsState {
         netns: Netns {
