@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
 
-use super::values::{self, FailOn, NetnsChoice, XdpMode};
+use super::values::{self, FailOn, LinkSpeed, NetnsChoice, XdpMode};
 
 /// Which OSI layer broke? Measures every layer of this host from inside the kernel with eBPF,
 /// shows how close each one is to saturation, and names the one to fix.
@@ -88,6 +88,12 @@ pub struct SharedArgs {
     /// Attach packet programs to these interfaces only; counters are always read for all
     #[arg(long, value_name = "NAME", num_args = 1.., value_delimiter = ',', value_parser = values::iface)]
     pub iface: Vec<String>,
+
+    /// What a link really carries, as in eth0=1gbit: where the device does not know, or the provider allows less
+    ///
+    /// Holds for interfaces of the namespace whose interfaces get programs: the own one, or the one of --netns.
+    #[arg(long, value_name = "IFACE=RATE", num_args = 1.., value_delimiter = ',', value_parser = values::link_speed)]
+    pub link_speed: Vec<LinkSpeed>,
 
     /// Network namespaces to watch: all, current, NAME, /path or pid:N [default: all]
     ///

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::Failure;
-use super::values::{self, FailOn, NetnsChoice, XdpMode};
+use super::values::{self, FailOn, LinkSpeed, NetnsChoice, XdpMode};
 use crate::output::text::safe;
 use crate::verdict::{Cause, causes};
 
@@ -27,6 +27,7 @@ pub(crate) struct FileOptions {
     pub interval: Option<Duration>,
     pub duration: Option<Duration>,
     pub iface: Vec<String>,
+    pub link_speed: Vec<LinkSpeed>,
     pub netns: Option<NetnsChoice>,
     pub xdp: Option<XdpMode>,
     pub no_names: bool,
@@ -45,6 +46,8 @@ struct Raw {
     duration: Option<Spanned<String>>,
     #[serde(default)]
     iface: Vec<Spanned<String>>,
+    #[serde(default)]
+    link_speed: Vec<Spanned<String>>,
     netns: Option<Spanned<String>>,
     xdp: Option<Spanned<String>>,
     #[serde(default)]
@@ -104,6 +107,11 @@ pub(crate) fn parse<'a>(
             .iface
             .into_iter()
             .map(|name| source.checked("iface", name, values::iface))
+            .collect::<Result<_, _>>()?,
+        link_speed: raw
+            .link_speed
+            .into_iter()
+            .map(|speed| source.checked("link_speed", speed, values::link_speed))
             .collect::<Result<_, _>>()?,
         netns: source.value("netns", raw.netns, str::parse)?,
         xdp: source.value("xdp", raw.xdp, str::parse)?,

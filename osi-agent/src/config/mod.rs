@@ -13,7 +13,7 @@ mod values;
 
 pub use cli::{Cli, Command, DoctorArgs, SharedArgs, WatchArgs};
 pub use exit::{Exit, Failure};
-pub use values::{FailOn, NetnsChoice, XdpMode};
+pub use values::{FailOn, LinkSpeed, NetnsChoice, XdpMode};
 
 /// What is measured, where and for how long: the command line over the file over the defaults.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,6 +24,8 @@ pub struct Settings {
     pub duration: Option<Duration>,
     /// Interfaces that get programs; empty for all that deserve them.
     pub ifaces: Vec<String>,
+    /// What links carry, whatever their devices say.
+    pub link_speeds: Vec<LinkSpeed>,
     /// Namespaces in scope.
     pub netns: NetnsChoice,
     /// XDP programs.
@@ -48,6 +50,7 @@ impl Default for Settings {
             interval: Duration::from_secs(1),
             duration: None,
             ifaces: Vec::new(),
+            link_speeds: Vec::new(),
             netns: NetnsChoice::All,
             xdp: XdpMode::Auto,
             names: true,
@@ -83,6 +86,7 @@ impl Settings {
             interval,
             duration,
             iface,
+            link_speed,
             netns,
             xdp,
             no_names,
@@ -98,6 +102,11 @@ impl Settings {
                 file.iface
             } else {
                 iface.clone()
+            },
+            link_speeds: if link_speed.is_empty() {
+                file.link_speed
+            } else {
+                link_speed.clone()
             },
             netns: netns.clone().or(file.netns).unwrap_or(NetnsChoice::All),
             xdp: xdp.or(file.xdp).unwrap_or_default(),

@@ -144,11 +144,39 @@ pub(super) fn iface(text: &str) -> Result<String, String> {
     }
 }
 
+/// What a link carries, whatever its device says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LinkSpeed {
+    /// Name of the interface.
+    pub iface: String,
+    /// Bits per second, each way.
+    pub bits_per_s: u64,
+}
+
+/// An interface and a rate as tc writes it: eth0=1gbit.
+pub(super) fn link_speed(text: &str) -> Result<LinkSpeed, String> {
+    let (name, rate) = text
+        .split_once('=')
+        .ok_or_else(|| "write it as eth0=1gbit".to_owned())?;
+    let units = [("gbit", 1e9), ("mbit", 1e6), ("kbit", 1e3), ("bit", 1.0)];
+    let lower = rate.to_ascii_lowercase();
+    let bits = units.iter().find_map(|(unit, factor)| {
+        let number: f64 = lower.strip_suffix(unit)?.parse().ok()?;
+        Some(number * factor)
+    });
+    let bits = bits.filter(|bits| (1e3..1e13).contains(bits));
+    Ok(LinkSpeed {
+        iface: iface(name)?,
+        bits_per_s: bits.ok_or_else(|| "a rate is 1kbit to 9999gbit, as in 250mbit".to_owned())?
+            as u64,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
-    use super::{FailOn, NetnsChoice, iface, interval};
+    use super::{FailOn, NetnsChoice, iface, interval, link_speed};
     use crate::verdict::VerdictState;
 
     #[test]
@@ -182,6 +210,29 @@ mod tests {
         assert_eq!(iface("eth0.100"), Ok("eth0.100".to_owned()));
         for wrong in ["", ".", "a b", "a/b", "a:b", "sixteen_letters_"] {
             assert!(iface(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn link_speeds_are_written_as_for_tc() {
+        for (text, bits) in [
+            ("e=1gbit", 1_000_000_000),
+            ("e=2.5Mbit", 2_500_000),
+            ("e=64kbit", 64_000),
+        ] {
+            assert_eq!(link_speed(text).map(|speed| speed.bits_per_s), Ok(bits));
+        }
+        for wrong in [
+            "e",
+            "e=",
+            "e=1",
+            "e=fast",
+            "=1gbit",
+            "e=-1gbit",
+            "e=infgbit",
+            "e=nanbit",
+        ] {
+            assert!(link_speed(wrong).is_err(), "{wrong}");
         }
     }
 

@@ -54,7 +54,7 @@ pub(super) fn types(kernel: &Kernel) -> Result<(), Failure> {
     }
 }
 
-/// Interfaces that `--iface` names.
+/// Interfaces that `--iface` and `--link-speed` name.
 pub(super) fn ifaces(
     settings: &Settings,
     namespaces: &[NetnsState],
@@ -65,9 +65,11 @@ pub(super) fn ifaces(
         .filter(|state| state.netns.inode == home)
         .flat_map(|state| state.links.iter().map(|link| link.iface.name.as_str()))
         .collect();
+    let speeds = settings.link_speeds.iter().map(|speed| &speed.iface);
     match settings
         .ifaces
         .iter()
+        .chain(speeds)
         .find(|wanted| !links.contains(&wanted.as_str()))
     {
         None => Ok(()),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use osi_common::occurrence::Sample;
 
 use super::{checks, missed};
-use crate::config::{Failure, Settings};
+use crate::config::{Failure, LinkSpeed, Settings};
 use crate::event::{self, Clock, Event};
 use crate::helper::Helper;
 use crate::host::boot;
@@ -21,7 +21,7 @@ use crate::probe::{
 use crate::sandbox;
 use crate::scope::Netns;
 use crate::snapshot::maps::Maps;
-use crate::snapshot::{Blind, Link, Snapshot};
+use crate::snapshot::{Blind, Link, NetnsState, Snapshot};
 use crate::verdict::{Circumstances, FaultMap, History, judge};
 
 /// Readers may take this part of a window, and never longer than [`READERS_AT_MOST`].
@@ -78,7 +78,7 @@ impl Session {
         let mut kernel = Kernel::read();
         checks::types(&kernel)?;
         let mut helper = Helper::start(&scope)?;
-        let first = helper.sample(FIRST_PASS);
+        let mut first = helper.sample(FIRST_PASS);
         let own = namespaces::own()?;
         let home = match scope {
             NetnsScope::All => own.clone(),
@@ -86,6 +86,7 @@ impl Session {
         };
         let elsewhere = home.netns != own.netns;
         checks::ifaces(&settings, &first.namespaces, home.netns.inode)?;
+        known_speeds(&settings.link_speeds, &mut first.namespaces, &home.netns);
         let home_netns = home.netns.clone();
         let options = ProbeOptions {
             limited: matches!(scope, NetnsScope::One(_)),
@@ -244,6 +245,7 @@ impl Session {
     fn snapshot(&mut self) -> Snapshot {
         let mut host = self.helper.sample(readers_deadline(self.settings.interval));
         host.keep(&self.previous);
+        known_speeds(&self.settings.link_speeds, &mut host.namespaces, &self.home);
         self.probes.follow(&host.namespaces, &mut self.maps);
         let boot_ns = boot::now_ns();
         let kernel = self
@@ -314,4 +316,14 @@ pub(super) fn readers_deadline(interval: Duration) -> Duration {
     interval
         .mul_f64(READERS_SHARE)
         .clamp(READERS_AT_LEAST, READERS_AT_MOST)
+}
+
+/// Puts what the user knows of links in the place of what their devices say.
+fn known_speeds(speeds: &[LinkSpeed], namespaces: &mut [NetnsState], home: &Netns) {
+    let here = namespaces.iter_mut().filter(|state| state.netns == *home);
+    for link in here.flat_map(|state| state.links.iter_mut()) {
+        if let Some(speed) = speeds.iter().find(|speed| speed.iface == link.iface.name) {
+            link.speed_bits_per_s = Some(speed.bits_per_s);
+        }
+    }
 }

@@ -99,3 +99,34 @@ fn sending(map: &Line) -> Option<f64> {
         .filter_map(|row| row["used"].as_f64())
         .max_by(f64::total_cmp)
 }
+
+/// What caps the link is elsewhere, as a provider's limit is: only the user knows of it.
+#[test]
+fn the_user_knows_the_speed() -> Result<()> {
+    let test = "l1_physical::link_saturated::the_user_knows_the_speed";
+    let Some(_turn) = skip::ready_to_time(test, &[Need::Program("tc")])? else {
+        return Ok(());
+    };
+    let lab = Routed::build()?;
+    let target = Routed::server_at(Family::V4, 7);
+    let server = Server::start(&lab.server, target, Behaviour::Sink)?;
+    let queue = QUEUE_BYTES.to_string();
+    let cap = Shaper::cap(&lab.client, "eth0", RATE_BITS_PER_S, "64kb", &queue)?;
+    let speed = format!("{}={}bit", Routed::WEST, scale::rate(RATE_BITS_PER_S));
+    let agent = Agent::watch_with(&lab.router, &["--link-speed", &speed])?;
+
+    let fault = SystemTime::now();
+    let stream = load::bulk(&lab.client, target, Duration::from_secs(12), None)?;
+    let evidence = wait::until_above("packets that waited", 0, Duration::from_secs(5), || {
+        Ok(cap.counts()?.overlimits)
+    })?;
+    let map = EXPECTED.named(&agent, fault, evidence)?;
+    let interface = &map.verdict()["scope"]["iface"]["name"];
+    agent.ensure(interface == Routed::WEST, || {
+        format!("the full link is west, not {interface}")
+    })?;
+    stream.join()?;
+    drop(server);
+    EXPECTED.resolves(&agent, &map)?;
+    EXPECTED.stop(agent).map(drop)
+}

@@ -59,6 +59,8 @@ pub struct Growth<'a> {
     pub row: Option<&'static Row>,
     /// Growth.
     pub by: u64,
+    /// The queue that grew most and by how much, where the driver counts several apart.
+    pub busiest: Option<(u32, u64)>,
     /// Frames that the link carried since the driver was asked before.
     pub frames: u64,
 }
@@ -78,10 +80,19 @@ pub fn grown<'a>(window: &Window<'a>) -> impl Iterator<Item = Growth<'a>> + use<
                 counter: &counter.name,
                 row: driver::row(&driver.name, &counter.name),
                 by,
+                busiest: busiest(&old.queues, &counter.queues),
                 frames: driver.frames.saturating_sub(before.frames),
             })
         })
     })
+}
+
+fn busiest(before: &[(u32, u64)], now: &[(u32, u64)]) -> Option<(u32, u64)> {
+    let grown = now.iter().map(|(queue, value)| {
+        let old = before.iter().find(|(old, _)| old == queue);
+        (*queue, value.saturating_sub(old.map_or(0, |(_, old)| *old)))
+    });
+    grown.max_by_key(|(_, by)| *by).filter(|(_, by)| *by > 0)
 }
 
 fn allowances(window: &Window, rows: &mut Vec<Amount>) {

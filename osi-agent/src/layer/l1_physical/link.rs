@@ -25,6 +25,15 @@ rows! { Layer::L1;
         since: "5.10",
         read: Read::Capacity(throughput_tx),
     }
+    LINK_CAPACITY_LEARNED: "Bits sent per second on a link of unknown speed while packets waited for it at both ends of the window: as much as it can carry." {
+        id: "link_capacity_learned",
+        unit: Unit::BitsPerSecond,
+        source: Source::Derived,
+        scope: ScopeKind::Iface,
+        fed_by: &["links", "qdiscs"],
+        since: "5.10",
+        read: Read::Indicator(learned),
+    }
     BURST_PEAK_RX: "Bits per second in the busiest of the last 1024 milliseconds, received." {
         id: "burst_peak_rx",
         unit: Unit::BitsPerSecond,
@@ -80,19 +89,44 @@ fn throughput_rx(window: &Window, rows: &mut Vec<Use>) {
 
 fn throughput_tx(window: &Window, rows: &mut Vec<Use>) {
     for row in up(window) {
-        let (link, before) = (row.now, row.before);
-        let bytes = link.stats.tx_bytes.saturating_sub(before.stats.tx_bytes);
-        let frames = link
-            .stats
-            .tx_packets
-            .saturating_sub(before.stats.tx_packets);
-        let used = row.per_second(on_the_wire(link, bytes, frames)) * 8.0;
+        let link = row.now;
+        let used = row.per_second(sent(&row)) * 8.0;
         let own = throughput(row.netns, &link.iface, used, link.speed_bits_per_s);
         rows.push(match shaped(window, row.netns, link) {
             Some(shaper) if fullness(&shaper) >= fullness(&own) => shaper,
             Some(_) | None => own,
         });
     }
+}
+
+/// Only an indicator: a link that was held up by a pause or by its other end carries more at other times.
+fn learned(window: &Window, rows: &mut Vec<Use>) {
+    let waiting = window.qdiscs().filter(|row| {
+        row.now.parent == ROOT && row.now.backlog_bytes > 0 && row.before.backlog_bytes > 0
+    });
+    for queue in waiting.filter(|row| row.now.rate_bits_per_s.is_none()) {
+        let of_queue =
+            |row: &Row<Link>| row.netns == queue.netns && row.now.iface == queue.now.iface;
+        let link = up(window).find(of_queue);
+        let Some(row) = link.filter(|row| row.now.speed_bits_per_s.is_none()) else {
+            continue;
+        };
+        let bits = row.per_second(sent(&row)) * 8.0;
+        if bits > 0.0 {
+            rows.push(throughput(row.netns, &row.now.iface, bits, None));
+        }
+    }
+}
+
+/// Bytes that a link sent between two readings.
+fn sent(row: &Row<Link>) -> u64 {
+    let (now, before) = (&row.now.stats, &row.before.stats);
+    let bytes = now.tx_bytes.saturating_sub(before.tx_bytes);
+    on_the_wire(
+        row.now,
+        bytes,
+        now.tx_packets.saturating_sub(before.tx_packets),
+    )
 }
 
 /// Throughput as a shaper at the root counts it, against its rate: its bytes are the ones that it lets wait.

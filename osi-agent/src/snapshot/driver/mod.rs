@@ -33,6 +33,8 @@ pub struct DriverCounter {
     pub name: String,
     /// Its value, all queues together.
     pub value: u64,
+    /// The queues that have counted, by number, where the driver counts them apart.
+    pub queues: Vec<(u32, u64)>,
 }
 
 /// What a counter counts.
@@ -96,14 +98,17 @@ pub fn named(rows: &'static [Row], name: &str) -> Option<&'static Row> {
     rows.iter().find(|row| is(row.counter, name))
 }
 
-/// Whether a name fits a pattern, in which `*` stands for digits.
+/// The number that stands in a name in the place of a counter's `*`.
+pub fn queue(counter: &str, name: &str) -> Option<u32> {
+    let (before, after) = counter.split_once('*')?;
+    let digits = name.strip_prefix(before)?.strip_suffix(after)?;
+    let all = digits.bytes().all(|digit| digit.is_ascii_digit());
+    all.then(|| digits.parse().ok()).flatten()
+}
+
+/// Whether a name fits a pattern, in which `*` stands for the number of a queue.
 fn is(pattern: &str, name: &str) -> bool {
-    let Some((before, after)) = pattern.split_once('*') else {
-        return pattern == name;
-    };
-    name.strip_prefix(before)
-        .and_then(|rest| rest.strip_suffix(after))
-        .is_some_and(|queue| !queue.is_empty() && queue.bytes().all(|digit| digit.is_ascii_digit()))
+    pattern == name || queue(pattern, name).is_some()
 }
 
 const PROGRAM: &str = "Ask whoever attached the XDP program whether it is meant to drop.";

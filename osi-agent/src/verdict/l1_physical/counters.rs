@@ -7,6 +7,8 @@ use super::super::{Evidence, Finding};
 
 /// Counters that a finding shows.
 const SHOWN: usize = 8;
+/// A queue with such a share of a counter is named.
+const SKEWED: f64 = 0.9;
 
 /// What the counters say, the fastest first.
 pub(super) fn evidence<'a>(grown: impl Iterator<Item = Growth<'a>>) -> Vec<Evidence> {
@@ -15,9 +17,15 @@ pub(super) fn evidence<'a>(grown: impl Iterator<Item = Growth<'a>>) -> Vec<Evide
     grown.truncate(SHOWN);
     let row = |growth: &Growth| {
         let driver = &growth.driver.name;
+        let skewed = growth
+            .busiest
+            .filter(|(_, by)| *by as f64 >= SKEWED * growth.by as f64);
+        let queue = skewed.map_or_else(String::new, |(queue, by)| {
+            format!("{by} of them in queue {queue}; ")
+        });
         let why = match growth.row {
-            Some(row) => format!("{driver}: {}", row.help),
-            None => format!("{driver}: what this counter means is not known here"),
+            Some(row) => format!("{queue}{driver}: {}", row.help),
+            None => format!("{queue}{driver}: what this counter means is not known here"),
         };
         Evidence::new(growth.counter, growth.by as f64, "packets", why)
     };

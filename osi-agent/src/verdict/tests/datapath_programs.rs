@@ -175,6 +175,7 @@ fn what_a_driver_drops_for_a_program_is_told() {
         counters: vec![DriverCounter {
             name: "queue_*_rx_xdp_drop".to_owned(),
             value,
+            queues: Vec::new(),
         }],
     };
     world.window(|s| {

@@ -22,6 +22,7 @@ fn with_driver(name: &str, counters: &[&str]) -> World {
     let counter = |name: &&str| DriverCounter {
         name: (*name).to_owned(),
         value: 1000,
+        queues: Vec::new(),
     };
     let driver = Driver {
         iface: Iface {
@@ -42,6 +43,30 @@ fn count(snapshot: &mut Snapshot, frames: u64, more: u64) {
     let driver = &mut state(snapshot, CLIENT).drivers[0];
     driver.frames += frames;
     driver.counters[0].value += more;
+}
+
+#[test]
+fn the_queue_that_drops_nearly_all_is_named() {
+    let mut world = with_driver("bnxt_en", &["[*]: rx_discards"]);
+    let mut fault = |even: bool| {
+        world.windows(3, |s| {
+            traffic(s, CLIENT, 5_000);
+            count(s, 5_000, 100);
+            let counter = &mut state(s, CLIENT).drivers[0].counters[0];
+            counter.queues.resize(2, (7, 0));
+            counter.queues[0] = (3, counter.queues[0].1 + if even { 50 } else { 95 });
+            counter.queues[1].1 += if even { 50 } else { 5 };
+        })
+    };
+    let named = |map: &FaultMap| {
+        let rows = &finding(map, "link_errors").evidence;
+        let row = rows.iter().find(|row| row.signal == "[*]: rx_discards");
+        row.expect("the counter")
+            .why
+            .contains("95 of them in queue 3")
+    };
+    assert!(named(&fault(false)));
+    assert!(!named(&fault(true)));
 }
 
 fn counted(map: &FaultMap, id: &str) -> u64 {

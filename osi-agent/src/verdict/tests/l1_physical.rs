@@ -11,6 +11,25 @@ fn eth0(snapshot: &mut Snapshot) -> &mut Link {
 }
 
 #[test]
+fn a_link_of_unknown_speed_shows_what_it_carries_while_packets_wait() {
+    let mut world = World::new();
+    let window = |world: &mut World, waiting| {
+        let map = world.window(|s| {
+            traffic(s, CLIENT, 1000);
+            let state = state(s, CLIENT);
+            state.qdiscs[0].backlog_bytes = waiting;
+            state.links[0].speed_bits_per_s = None;
+        });
+        let rows = &map.layers.last().expect("L1").meters;
+        let row = rows.iter().find(|row| row.id == "link_capacity_learned");
+        row.map(|row| (row.used, row.ratio))
+    };
+    let told = [0, 5000, 5000].map(|waiting| window(&mut world, waiting));
+    // 1000 frames of 1000 bytes, and 24 bytes each that only the wire sees.
+    assert_eq!(told, [None, None, Some((8_192_000.0, None))]);
+}
+
+#[test]
 fn a_lost_carrier_is_named_at_once_and_as_long_as_it_lasts() {
     let mut world = World::new();
     let map = world.window(|s| eth0(s).carrier = false);

@@ -20,8 +20,18 @@ pub(crate) struct Layout {
     /// Those that are kept could not all be: so many are not.
     pub(super) omitted: u64,
     names: Vec<String>,
-    /// Place of a statistic, and the counter that it belongs to.
-    places: Vec<(usize, usize)>,
+    places: Vec<Place>,
+}
+
+/// A statistic that is kept.
+#[derive(Debug)]
+struct Place {
+    /// Its place among the device's.
+    statistic: usize,
+    /// The counter that it belongs to.
+    counter: usize,
+    /// The queue that it is of.
+    queue: Option<u32>,
 }
 
 impl Layout {
@@ -29,7 +39,7 @@ impl Layout {
     pub(crate) fn of<'a>(driver: &str, names: impl Iterator<Item = &'a [u8]>) -> Self {
         let mut layout = Self::default();
         let rows = driver::rows(driver);
-        for (place, name) in names.enumerate() {
+        for (statistic, name) in names.enumerate() {
             layout.statistics += 1;
             let name = clean(name, NAME_MAX);
             let kept = match rows {
@@ -37,6 +47,7 @@ impl Layout {
                 None => is_alarming(&name).then(|| without_queue(&name)),
             };
             let Some(kept) = kept else { continue };
+            let queue = driver::queue(&kept, &name);
             let known = layout.names.iter().position(|known| *known == kept);
             if known.is_none() && rows.is_none() && layout.names.len() >= RAW {
                 layout.omitted += 1;
@@ -46,7 +57,11 @@ impl Layout {
                 layout.names.push(kept);
                 layout.names.len() - 1
             });
-            layout.places.push((place, counter));
+            layout.places.push(Place {
+                statistic,
+                counter,
+                queue,
+            });
         }
         layout
     }
@@ -61,12 +76,15 @@ impl Layout {
         let counter = |name: &String| DriverCounter {
             name: name.clone(),
             value: 0,
+            queues: Vec::new(),
         };
         let mut counters: Vec<_> = self.names.iter().map(counter).collect();
-        for (place, counter) in &self.places {
-            let value = values.get(*place).copied().unwrap_or(0);
-            let sum = &mut counters[*counter].value;
-            *sum = sum.wrapping_add(value);
+        for place in &self.places {
+            let value = values.get(place.statistic).copied().unwrap_or(0);
+            let counter = &mut counters[place.counter];
+            counter.value = counter.value.wrapping_add(value);
+            let counted = place.queue.filter(|_| value > 0);
+            counter.queues.extend(counted.map(|queue| (queue, value)));
         }
         counters
     }
@@ -121,6 +139,11 @@ mod tests {
             [("rx_queue_*_drops".to_owned(), 320)]
         );
         assert_eq!((layout.statistics, layout.omitted), (4, 0));
+        assert_eq!(
+            layout.sum(&[7, 1, 0, 300])[0].queues,
+            [(1, 300)],
+            "those that have counted"
+        );
     }
 
     #[test]
