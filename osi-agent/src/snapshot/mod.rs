@@ -279,6 +279,8 @@ pub struct LinkStats {
     pub rx_frame: u64,
     /// Fifo overruns, both directions.
     pub fifo: u64,
+    /// Received where nobody is to take them, as on the members of a bond that stand by (`rx_nohandler`).
+    pub rx_nohandler: u64,
 }
 
 /// A queueing discipline (`RTM_GETQDISC`).

@@ -5,7 +5,7 @@ use osi_common::layer::Layer;
 
 use super::programs;
 use crate::layer::drops::drops;
-use crate::layer::{Amount, Read, Row, Source, Unit, Window, rows};
+use crate::layer::{Amount, DropRow, Read, Row, Source, Unit, Window, rows};
 use crate::scope::{Scope, ScopeKind};
 
 rows! { Layer::L2;
@@ -62,10 +62,25 @@ fn rejected(window: &Window, rows: &mut Vec<Amount>) {
             .filter(|row| &*row.reason != UNNAMED || !programs::filters_drop(window, &row.scope))
             .filter(|row| &*row.reason != WRONG_ADDRESS || !listens_to_all(window, &row.scope))
             .map(|row| Amount {
+                delta: row.packets.saturating_sub(standing_by(window, &row)),
                 scope: row.scope,
-                delta: row.packets,
             }),
     );
+}
+
+/// Frames among the dropped ones that a member of a bond received while it stood by: its partner received them, too.
+fn standing_by(window: &Window, row: &DropRow) -> u64 {
+    if ![UNKNOWN_PROTOCOL, UNNAMED].contains(&&*row.reason) {
+        return 0;
+    }
+    let here = window
+        .links()
+        .filter(|link| row.scope.netns.as_ref() == Some(link.netns));
+    here.map(|link| {
+        let (now, before) = (&link.now.stats, &link.before.stats);
+        now.rx_nohandler.saturating_sub(before.rx_nohandler)
+    })
+    .sum()
 }
 
 /// Whether an interface in the scope asks for frames that are not for it, as captures and bridges do.

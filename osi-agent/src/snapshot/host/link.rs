@@ -212,6 +212,7 @@ fn stats(bytes: &[u8]) -> LinkStats {
         rx_frame: at(13),
         rx_missed: at(15),
         fifo: at(14).saturating_add(at(18)),
+        rx_nohandler: at(23),
     }
 }
 

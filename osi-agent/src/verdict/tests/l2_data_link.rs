@@ -237,6 +237,16 @@ fn frames_that_nobody_takes_are_named() {
 }
 
 #[test]
+fn what_a_standby_link_receives_is_no_fault() {
+    let mut world = World::new();
+    let map = world.windows(5, |s| {
+        rejected(s, "UNHANDLED_PROTO", 1000, 50);
+        state(s, CLIENT).links[0].stats.rx_nohandler += 50;
+    });
+    assert_eq!(open(&map), [""; 0]);
+}
+
+#[test]
 fn discovery_protocols_and_captures_are_no_fault() {
     let mut world = World::new();
     let discovery = |s: &mut Snapshot| rejected(s, "UNHANDLED_PROTO", 8, 8);
