@@ -3,8 +3,8 @@
 use anyhow::{Context as _, Result};
 use serde_json::Value;
 
-use crate::command;
 use crate::netns::Namespace;
+use crate::{command, stream};
 
 /// A drop rule in its own table, removed with [`DropRule::remove`] or with the namespace.
 #[derive(Debug)]
@@ -26,6 +26,18 @@ impl<'a> DropRule<'a> {
     /// Packets that the rule dropped so far.
     pub fn packets(&self) -> Result<u64> {
         hits(self.host)
+    }
+
+    /// Handle of the rule, as nft shows it.
+    pub fn handle(&self) -> Result<u64> {
+        let listing = command::json(
+            self.host
+                .command("nft")?
+                .args(["-a", "-j", "list", "chain", "inet", "lab", "drops"]),
+        )?;
+        let rule = stream::rows(&listing, "nftables").find_map(|object| object.get("rule"));
+        rule.and_then(|rule| rule["handle"].as_u64())
+            .context("nft lists no rule with a handle")
     }
 
     /// Takes the rule away; returns what it dropped in all.

@@ -20,8 +20,8 @@ use crate::probe::btf::Btf;
 use crate::probe::kernel::{Symbols, reasons_of_format};
 use crate::probe::{clsact, memory, own, preflight};
 use crate::snapshot::host::{
-    address, decode, diag, drivers, ethtool, gauges, link, mibs, neighbour, netlink, ports, procfs,
-    programs, qdisc, queue, route, settings, sockets, softnet,
+    address, decode, diag, drivers, ethtool, filters, gauges, link, mibs, neighbour, netlink,
+    ports, procfs, programs, qdisc, queue, route, settings, sockets, softnet,
 };
 use crate::snapshot::maps::sample;
 use crate::snapshot::{Mib, Mibs, Snapshot};
@@ -52,6 +52,7 @@ pub static PARSERS: &[Parser] = &[
     Parser { name: "address", run: addresses, seeds: seeds::address },
     Parser { name: "socket", run: sockets, seeds: seeds::socket },
     Parser { name: "filter", run: filters, seeds: seeds::filter },
+    Parser { name: "nftables", run: nftables, seeds: seeds::nftables },
     Parser { name: "snmp", run: snmp, seeds: seeds::snmp },
     Parser { name: "sockstat", run: sockstat, seeds: seeds::sockstat },
     Parser { name: "softnet", run: softnets, seeds: seeds::softnet },
@@ -181,6 +182,21 @@ fn filters(bytes: &[u8]) {
         if let Some((_, name)) = programs::filter(message.payload) {
             assert_clean(&name, link::NAME_MAX);
         }
+    }
+}
+
+fn nftables(bytes: &[u8]) {
+    let chain = filters::base_chain(bytes).map(|(chain, _)| chain);
+    for place in chain
+        .into_iter()
+        .chain(filters::rule(bytes).map(|(rule, _)| rule))
+    {
+        assert_clean(&place.table, filters::NAME_MAX);
+        assert_clean(&place.chain, filters::NAME_MAX);
+    }
+    if let Some(((_, table, name), _)) = filters::counter(bytes) {
+        assert_clean(&table, filters::NAME_MAX);
+        assert_clean(&name, filters::NAME_MAX);
     }
 }
 

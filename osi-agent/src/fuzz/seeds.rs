@@ -194,6 +194,51 @@ pub(super) fn filter() -> Vec<Vec<u8>> {
     ]
 }
 
+/// A base chain, a rule that counts and drops, a named counter.
+pub(super) fn nftables() -> Vec<Vec<u8>> {
+    let number = |kind, value: u32| attribute(kind, &value.to_be_bytes());
+    let count = attribute(2, &9_u64.to_be_bytes());
+    let expression =
+        |name: &[u8], data: &[u8]| attribute(1, &[attribute(1, name), attribute(2, data)].concat());
+    let verdict = attribute(2, &attribute(2, &number(1, 0)));
+    let expressions = [
+        expression(b"counter\0", &count),
+        expression(b"immediate\0", &verdict),
+    ];
+    let header = [1];
+    vec![
+        body(
+            &header,
+            &[
+                attribute(1, b"l\x1bb\0"),
+                attribute(3, b"input\0"),
+                attribute(4, &number(1, 1)),
+                number(5, 0),
+                attribute(8, &count),
+            ],
+        ),
+        body(
+            &header,
+            &[
+                attribute(1, b"lab\0"),
+                attribute(2, b"dr\x1bps\0"),
+                attribute(3, &7_u64.to_be_bytes()),
+                attribute(4, &expressions.concat()),
+            ],
+        ),
+        body(
+            &header,
+            &[
+                attribute(1, b"lab\0"),
+                attribute(2, b"h\x1bts\0"),
+                number(3, 1),
+                attribute(4, &count),
+                number(5, 1),
+            ],
+        ),
+    ]
+}
+
 pub(super) fn snmp() -> Vec<Vec<u8>> {
     texts(&[
         "Ip: Forwarding InReceives OutNoRoutes\nIp: 2 12417 3\nTcp: RtoMin MaxConn OutSegs RetransSegs\nTcp: 1 -1 7 9\n",

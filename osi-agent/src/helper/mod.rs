@@ -1,8 +1,8 @@
 //! The helper: a process of its own that reads the host's interfaces, so that the one with the programs, the screen and the
 //! streams needs no privilege to enter namespaces or to look at other processes.
 //!
-//! It takes no orders but "read now", and tells plain data. When it is gone, everything that it read is blind, with that
-//! reason; it cannot be started again, because the process that started it may run nothing any more.
+//! It takes no orders but "read now", and whose rule sets, too; it tells plain data. When it is gone, everything that it read
+//! is blind, with that reason; it cannot be started again, because the process that started it may run nothing any more.
 
 use std::io::BufReader;
 use std::os::fd::OwnedFd;
@@ -81,11 +81,17 @@ impl Helper {
         })
     }
 
-    /// One pass, which ends after `length` at the latest. A helper that does not answer is blindness, not an error.
-    pub fn sample(&mut self, length: Duration) -> HostSample {
+    /// One pass, which ends after `length` at the latest and reads the rule sets of the namespaces `filtered`, too: their inodes.
+    /// A helper that does not answer is blindness, not an error.
+    pub fn sample(&mut self, length: Duration, filtered: Vec<u32>) -> HostSample {
         self.number += 1;
         let number = self.number;
-        if let Err(error) = wire::send(&mut self.orders, &Request { number, length }) {
+        let request = Request {
+            number,
+            length,
+            filtered,
+        };
+        if let Err(error) = wire::send(&mut self.orders, &request) {
             return blind(&format!("the reading process takes no orders: {error}"));
         }
         let deadline = Instant::now() + length + GRACE;

@@ -41,7 +41,13 @@ pub fn serve() -> anyhow::Result<Exit> {
         return Ok(Exit::Done);
     };
     let mut sampler = Sampler::spawn(scope)?;
-    while let Some(Request { number, length }) = wire::receive(&mut orders, &mut line)? {
+    while let Some(request) = wire::receive(&mut orders, &mut line)? {
+        let Request {
+            number,
+            length,
+            filtered,
+        } = request;
+        sampler.read_rule_sets(filtered);
         let sample = sampler.sample(length);
         let usage = Usage::own();
         let reply = Reply {

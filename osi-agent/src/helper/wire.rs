@@ -19,6 +19,8 @@ pub(super) struct Request {
     pub(super) number: u64,
     /// What it may take.
     pub(super) length: Duration,
+    /// Inodes of the namespaces whose rule sets are to be read.
+    pub(super) filtered: Vec<u32>,
 }
 
 /// What came of it.

@@ -38,7 +38,7 @@ pub static CAPABILITIES: &[Capability] = &[
     Capability {
         name: "CAP_NET_ADMIN",
         bit: 12,
-        needed_for: "tc, XDP and sock_ops programs, socket details",
+        needed_for: "tc, XDP and sock_ops programs, socket details, nftables rules",
         required: true,
         kept: &[Role::Watcher, Role::Helper],
     },

@@ -21,6 +21,8 @@ mod front;
 
 mod missed;
 
+mod rule_sets;
+
 mod session;
 
 pub use doctor::doctor;

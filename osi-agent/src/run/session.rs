@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use osi_common::occurrence::Sample;
 
-use super::{checks, missed};
+use super::{checks, missed, rule_sets};
 use crate::config::{Failure, LinkSpeed, Settings};
 use crate::event::{self, Clock, Event};
 use crate::helper::Helper;
@@ -43,6 +43,8 @@ pub(crate) struct Session {
     helper: Helper,
     cgroups: RefCell<Cgroups>,
     previous: Snapshot,
+    /// Inodes of the namespaces whose rule sets the next pass reads.
+    filtered: Vec<u32>,
     /// Samples younger than the snapshot that was being taken when they arrived.
     held_back: Vec<Sample>,
     history: History,
@@ -78,7 +80,7 @@ impl Session {
         let mut kernel = Kernel::read();
         checks::types(&kernel)?;
         let mut helper = Helper::start(&scope)?;
-        let mut first = helper.sample(FIRST_PASS);
+        let mut first = helper.sample(FIRST_PASS, Vec::new());
         let own = namespaces::own()?;
         let home = match scope {
             NetnsScope::All => own.clone(),
@@ -113,6 +115,7 @@ impl Session {
             helper,
             elsewhere,
             previous: Snapshot::default(),
+            filtered: Vec::new(),
             held_back: Vec::new(),
             history: History::default(),
             settings,
@@ -215,10 +218,12 @@ impl Session {
             limits: &|cause, name| self.settings.limits.get(cause, name),
         };
         let map = judge(&window, &layers, &mut self.history, &circumstances);
+        let filtered = rule_sets::wanted(&layers, &map);
         let events = self.events(&window, clock);
         let cost = own::cost(&now.kernel, self.helper.usage());
         self.probes.flush_log();
         self.previous = now;
+        self.filtered = filtered;
         Folded { map, events, cost }
     }
 
@@ -243,7 +248,10 @@ impl Session {
     }
 
     fn snapshot(&mut self) -> Snapshot {
-        let mut host = self.helper.sample(readers_deadline(self.settings.interval));
+        let length = readers_deadline(self.settings.interval);
+        let mut host = self
+            .helper
+            .sample(length, std::mem::take(&mut self.filtered));
         host.keep(&self.previous);
         known_speeds(&self.settings.link_speeds, &mut host.namespaces, &self.home);
         self.probes.follow(&host.namespaces, &mut self.maps);

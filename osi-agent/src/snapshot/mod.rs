@@ -21,6 +21,8 @@ pub mod cpu;
 
 pub mod driver;
 
+pub mod filter;
+
 pub mod host;
 
 mod late;
@@ -39,6 +41,7 @@ pub mod table;
 
 pub use cpu::{CpuTime, Softnet};
 pub use driver::{Driver, DriverCounter};
+pub use filter::{DropPlace, Filters};
 pub use mib::{Mib, Mibs};
 pub use neighbour::{Holder, LinkAddress, Neighbour, Neighbours, OwnAddress};
 pub use program::{Hook, Program};
@@ -144,6 +147,8 @@ pub struct NetnsState {
     pub qdiscs: Table<Qdisc>,
     /// Programs and filters of others that may drop packets.
     pub programs: Table<Program>,
+    /// Where nftables can drop packets; read where packets are missed.
+    pub filters: Filters,
     /// IPv4 and IPv6 routes of the main table.
     pub routes: Table<Route>,
     /// How many neighbour entries there are, and those that are not plainly healthy.

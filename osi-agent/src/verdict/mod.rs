@@ -156,7 +156,7 @@ pub enum Confidence {
 /// One measured value behind a finding.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Evidence {
-    /// Signal id, kernel counter or drop reason.
+    /// Signal id, kernel counter, drop reason, or place in nftables such as `nft inet filter input handle 7`.
     pub signal: String,
     /// Its value in the window.
     pub value: f64,

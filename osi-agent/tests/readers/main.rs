@@ -18,4 +18,6 @@ mod counters;
 
 mod drivers;
 
+mod filters;
+
 mod namespaces;

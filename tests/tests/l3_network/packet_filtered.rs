@@ -5,12 +5,12 @@
 use std::time::{Duration, SystemTime};
 
 use anyhow::Result;
-use osi_tests::agent::Agent;
+use osi_tests::agent::{Agent, INTERVAL};
 use osi_tests::expect::{Expected, HARD};
 use osi_tests::nft::DropRule;
 use osi_tests::server::listen;
 use osi_tests::skip::{self, Need};
-use osi_tests::stream::{self, sum};
+use osi_tests::stream::{self, rows, sum};
 use osi_tests::topology::{Family, Pair};
 use osi_tests::{load, wait};
 
@@ -47,7 +47,7 @@ fn scenario(test: &str, family: Family) -> Result<()> {
     let fault = SystemTime::now();
     let rule = DropRule::add(&pair.server, "input", "tcp dport 7")?;
     let connects =
-        load::connect_all_at_once(&pair.client, target, 10, Duration::from_millis(2500))?;
+        load::connect_all_at_once(&pair.client, target, 10, Duration::from_millis(3500))?;
     let evidence = wait::until_above("filtered packets", 0, Duration::from_secs(2), || {
         rule.packets()
     })?;
@@ -56,6 +56,7 @@ fn scenario(test: &str, family: Family) -> Result<()> {
     agent.ensure(certain == "certain", || {
         format!("the kernel names the ruleset, so {certain} is too modest")
     })?;
+    is_named(&agent, rule.handle()?)?;
 
     connects.join()?;
     let dropped = rule.remove()?;
@@ -67,4 +68,23 @@ fn scenario(test: &str, family: Family) -> Result<()> {
         format!("the rule dropped {dropped} packets and the agent says {said}")
     })?;
     Ok(())
+}
+
+/// The verdict names the rule, and its advice shows the chain, once the rule set has been read: in the window after it opens.
+fn is_named(agent: &Agent, handle: u64) -> Result<()> {
+    let name = format!("nft inet lab drops handle {handle}");
+    let named = agent.wait_for(&format!("{name:?} in the verdict"), INTERVAL * 3, |line| {
+        line.is_fault_map() && rows(line.verdict(), "evidence").any(|row| row["signal"] == *name)
+    })?;
+    let evidence = rows(named.verdict(), "evidence").find(|row| row["signal"] == *name);
+    let place = format!("rule handle {handle} of chain drops (hook input) in table inet lab");
+    let why = evidence.and_then(|row| row["why"].as_str());
+    agent.ensure(why.is_some_and(|why| why.contains(&place)), || {
+        format!("{place:?} is not in {why:?}")
+    })?;
+    let confirm = named.verdict()["advice"][0]["confirm"].as_str();
+    let shows = "nft -a list chain inet lab drops";
+    agent.ensure(confirm.is_some_and(|text| text.ends_with(shows)), || {
+        format!("the advice is {confirm:?} and not {shows:?}")
+    })
 }

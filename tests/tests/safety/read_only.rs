@@ -1,9 +1,11 @@
 //! Every system call of a whole run that could change something, as strace sees it: nothing is written but the output.
 
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use osi_tests::load::Plan;
+use osi_tests::nft::DropRule;
 use osi_tests::skip::{self, Need};
 use osi_tests::topology::Family;
 use osi_tests::topology::Pair;
@@ -35,13 +37,17 @@ const BPF: [&str; 15] = [
 ];
 /// `include/uapi/linux/sock_diag.h`.
 const SOCK_DIAG_BY_FAMILY: u16 = 20;
+/// `include/uapi/linux/netfilter/nfnetlink.h`, in the upper byte: questions about nftables.
+const NFT_GET: [u16; 3] = [0x0a04, 0x0a07, 0x0a13];
+/// The same as strace names them: chains, rules, named counters.
+const NFT_GET_NAMES: [&str; 3] = ["NFT_MSG_GETCHAIN", "NFT_MSG_GETRULE", "NFT_MSG_GETOBJ"];
 /// `include/uapi/linux/rtnetlink.h`: the first message of rtnetlink.
 const RTM_BASE: u16 = 16;
 
 #[test]
 fn a_run_writes_nothing_but_its_output() -> Result<()> {
     let test = "safety::read_only::a_run_writes_nothing_but_its_output";
-    let Some(_turn) = skip::ready(test, &[Need::Program("strace")])? else {
+    let Some(_turn) = skip::ready(test, &[Need::Program("strace"), Need::Program("nft")])? else {
         return Ok(());
     };
     let pair = Pair::build()?;
@@ -70,8 +76,13 @@ fn a_run_writes_nothing_but_its_output() -> Result<()> {
     // Refusals, so that the readers of listeners, ports and processes have work.
     let plan = Plan::connects(Pair::server_at(Family::V4, 81), 300, 100);
     let work = load::connections(&pair.client, plan)?;
+    // And a rule that drops, so that somebody asks for rules.
+    let _rule = DropRule::add(&pair.client, "output", "tcp dport 82")?;
+    let target = Pair::server_at(Family::V4, 82);
+    let missed = load::connect_all_at_once(&pair.client, target, 10, Duration::from_millis(3500))?;
     let ended = agent::run(&mut traced)?;
     work.join()?;
+    missed.join()?;
     let calls = std::fs::read_to_string(&file);
     std::fs::remove_file(&file).context("strace wrote nothing")?;
     let calls = calls?;
@@ -84,7 +95,7 @@ fn a_run_writes_nothing_but_its_output() -> Result<()> {
 
     // Without TCX the agent's programs are filters, and the kernel wants a clsact to carry them.
     let filters = !kernel::is_at_least(6, 6)?;
-    let (mut requests, mut commands) = (0, 0);
+    let (mut requests, mut commands, mut rules) = (0, 0, 0);
     for call in calls.lines() {
         // "PID name(arguments) = result"; the second half of an interrupted call has no name.
         let Some((name, arguments)) = call
@@ -107,7 +118,10 @@ fn a_run_writes_nothing_but_its_output() -> Result<()> {
             }
             "sendto" => {
                 requests += 1;
-                is_question(arguments) || filters && is_own_filter(arguments)
+                rules += u32::from(is_about_rules(arguments));
+                is_question(arguments)
+                    || is_about_rules(arguments)
+                    || filters && is_own_filter(arguments)
             }
             // Its own helper, whose calls are in the same file.
             "kill" => {
@@ -139,7 +153,23 @@ fn a_run_writes_nothing_but_its_output() -> Result<()> {
         requests > 10 && commands > 50,
         "strace saw {requests} netlink requests and {commands} bpf commands only: it did not follow the agent"
     );
+    // Before 5.17 the kernel does not say that a filter drops.
+    ensure!(
+        rules > 0 || !kernel::is_at_least(5, 17)?,
+        "nobody asked which rule drops"
+    );
     Ok(())
+}
+
+/// Whether a netlink message asks for chains, rules or counters of nftables.
+fn is_about_rules(arguments: &str) -> bool {
+    let Some(kind) = kind(arguments) else {
+        return false;
+    };
+    number(kind).map_or_else(
+        || NFT_GET_NAMES.iter().any(|name| kind.ends_with(name)),
+        |number| NFT_GET.contains(&number),
+    )
 }
 
 /// Whether a netlink message makes or removes a clsact or a filter.
@@ -166,15 +196,22 @@ fn is_own_filter(arguments: &str) -> bool {
 /// strace knows the protocol of a socket of its own namespace only, and shows the number of the others: of rtnetlink's four
 /// kinds of each message the third one asks.
 fn is_question(arguments: &str) -> bool {
-    let Some((_, rest)) = arguments.split_once("nlmsg_type=") else {
+    let Some(kind) = kind(arguments) else {
         return false;
     };
-    let name = rest.split([',', ' ']).next().unwrap_or("");
-    let number = name
-        .strip_prefix("0x")
-        .and_then(|digits| u16::from_str_radix(digits, 16).ok());
-    match number {
+    match number(kind) {
         Some(number) => number == SOCK_DIAG_BY_FAMILY || number >= RTM_BASE && number % 4 == 2,
-        None => name.starts_with("RTM_GET") || name == "SOCK_DIAG_BY_FAMILY",
+        None => kind.starts_with("RTM_GET") || kind == "SOCK_DIAG_BY_FAMILY",
     }
+}
+
+/// The kind of a netlink message, by name or number.
+fn kind(arguments: &str) -> Option<&str> {
+    let (_, rest) = arguments.split_once("nlmsg_type=")?;
+    rest.split([',', ' ']).next()
+}
+
+fn number(kind: &str) -> Option<u16> {
+    let digits = kind.strip_prefix("0x")?;
+    u16::from_str_radix(digits, 16).ok()
 }

@@ -34,6 +34,11 @@ pub fn by_rules(map: &LayerMap) -> impl Iterator<Item = &DropRow> {
     map.drops().filter(|row| is_verdict(&row.reason))
 }
 
+/// Whether a kernel function belongs to nftables.
+pub fn is_nftables(function: &str) -> bool {
+    function.starts_with("nft_")
+}
+
 /// Whether the reason stands for a verdict of a packet filter.
 fn is_verdict(reason: &str) -> bool {
     reason.starts_with(REASON)

@@ -30,9 +30,19 @@ pub(super) fn u32_at(bytes: &[u8], offset: usize) -> Option<u32> {
     bytes_at(bytes, offset).map(u32::from_ne_bytes)
 }
 
+/// A 32 bit integer in network byte order.
+pub(super) fn be32_at(bytes: &[u8], offset: usize) -> Option<u32> {
+    bytes_at(bytes, offset).map(u32::from_be_bytes)
+}
+
 /// A 64 bit integer.
 pub(super) fn u64_at(bytes: &[u8], offset: usize) -> Option<u64> {
     bytes_at(bytes, offset).map(u64::from_ne_bytes)
+}
+
+/// A 64 bit integer in network byte order.
+pub(super) fn be64_at(bytes: &[u8], offset: usize) -> Option<u64> {
+    bytes_at(bytes, offset).map(u64::from_be_bytes)
 }
 
 /// An address of 4 or 16 bytes, as `RTA_DST` and `NDA_DST` carry it.

@@ -4,6 +4,7 @@
 //! rows, and a row that fails or is late blinds exactly what it names.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use self::drivers::Drivers;
 use self::link::Device;
@@ -31,6 +32,8 @@ pub(crate) mod qdisc;
 pub(crate) mod queue;
 
 pub(crate) mod programs;
+
+pub(crate) mod filters;
 
 pub(crate) mod route;
 
@@ -60,6 +63,8 @@ pub const DRIVERS: &str = "drivers";
 pub const QDISCS: &str = "qdiscs";
 /// eBPF programs and tc filters on interfaces.
 pub const PROGRAMS: &str = "programs";
+/// Rules and policies of nftables.
+pub const FILTERS: &str = "filters";
 /// Routes of the main table.
 pub const ROUTES: &str = "routes";
 /// Neighbour entries.
@@ -150,9 +155,16 @@ pub(super) struct Scratch {
     drivers: Drivers,
     /// Programs of all namespaces.
     programs: Programs,
+    /// Inodes of the namespaces whose rule sets are asked for in this pass.
+    rule_sets: Arc<[u32]>,
 }
 
 impl Scratch {
+    /// Notes what is asked for in this pass only.
+    pub(super) fn begin(&mut self, rule_sets: Arc<[u32]>) {
+        self.rule_sets = rule_sets;
+    }
+
     /// Forgets what the previous namespace left.
     pub(super) fn reset(&mut self) {
         self.devices.clear();

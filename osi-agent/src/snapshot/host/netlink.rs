@@ -9,7 +9,7 @@ use std::ops::ControlFlow;
 use std::time::Duration;
 
 use rustix::io::Errno;
-use rustix::net::netlink::{SOCK_DIAG, SocketAddrNetlink};
+use rustix::net::netlink::{NETFILTER, SOCK_DIAG, SocketAddrNetlink};
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, connect, recv, send, socket_with,
@@ -36,7 +36,7 @@ pub(super) struct Request<'a> {
     pub(super) family: Family,
     /// `RTM_GETLINK`, `SOCK_DIAG_BY_FAMILY`, …
     pub(super) kind: u16,
-    /// The family's struct, as `struct ifinfomsg` or `struct inet_diag_req_v2`.
+    /// The family's struct, as `struct ifinfomsg` or `struct inet_diag_req_v2`, and attributes.
     pub(super) body: &'a [u8],
 }
 
@@ -47,6 +47,8 @@ pub(super) enum Family {
     Route,
     /// `NETLINK_SOCK_DIAG`.
     SockDiag,
+    /// `NETLINK_NETFILTER`.
+    Netfilter,
 }
 
 /// Why a dump is worth another try.
@@ -89,6 +91,7 @@ fn attempt(
     let protocol = match request.family {
         Family::Route => None,
         Family::SockDiag => Some(SOCK_DIAG),
+        Family::Netfilter => Some(NETFILTER),
     };
     let socket = socket_with(
         AddressFamily::NETLINK,

@@ -6,12 +6,12 @@ use std::io;
 use osi_common::layer::Layer;
 
 use super::{
-    ADDRESSES, CONNTRACK, DRIVERS, Kept, LINKS, LISTENERS, MIBS, NEIGHBOUR_TABLES, NEIGHBOURS,
-    PORTS, PROGRAMS, QDISCS, ROUTES, SOCKSTAT, SOFTNET, Scratch, address, drivers, gauges, link,
-    mibs, neighbour, programs, qdisc, route, sockets, softnet,
+    ADDRESSES, CONNTRACK, DRIVERS, FILTERS, Kept, LINKS, LISTENERS, MIBS, NEIGHBOUR_TABLES,
+    NEIGHBOURS, PORTS, PROGRAMS, QDISCS, ROUTES, SOCKSTAT, SOFTNET, Scratch, address, drivers,
+    filters, gauges, link, mibs, neighbour, programs, qdisc, route, sockets, softnet,
 };
 use crate::scope::Netns;
-use crate::snapshot::{HostState, Mibs, NeighbourTable, NetnsState, Table};
+use crate::snapshot::{Filters, HostState, Mibs, NeighbourTable, NetnsState, Table};
 
 /// Which of the two sampler threads runs a reader. Route netlink may wait for the kernel's rtnl lock while somebody
 /// else reconfigures the network; the counters must not wait with it.
@@ -155,6 +155,27 @@ pub(crate) static READERS: &[Reader] = &[
         layers: &[Layer::L2],
         group: Group::Tables,
         read: table!(programs, programs::read),
+    },
+    Reader {
+        id: FILTERS,
+        layers: &[Layer::L3],
+        group: Group::Tables,
+        read: Read::Namespace {
+            read: |netns, scratch| {
+                let Some(found) = filters::read(netns, scratch)? else {
+                    return Ok(Filling::of(|_| {}));
+                };
+                let (rows, omitted) = found.into_parts();
+                Ok(Filling(Box::new(move |state, read_ns| {
+                    state.filters = Filters {
+                        places: Table { read_ns, rows },
+                        complete: omitted == 0,
+                    };
+                    omitted
+                })))
+            },
+            keep: |state, before| state.filters.or_keep(&before.filters),
+        },
     },
     // Last of its thread: a driver that asks its firmware may take long.
     Reader {

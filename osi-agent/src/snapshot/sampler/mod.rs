@@ -42,6 +42,7 @@ pub struct Sampler {
     outlet: Outlet,
     answers: Receiver<Answer>,
     ends: Receiver<End>,
+    rule_sets: Arc<[u32]>,
     pass: Pass,
 }
 
@@ -86,6 +87,7 @@ impl Sampler {
             outlet,
             answers,
             ends,
+            rule_sets: Arc::default(),
             pass,
         })
     }
@@ -93,6 +95,12 @@ impl Sampler {
     /// The namespaces of the last pass.
     pub const fn registry(&self) -> &Registry {
         &self.registry
+    }
+
+    /// Also reads the rule sets of these namespaces, by inode, from the next pass on: none unless asked for. The kernel loads
+    /// nf_tables to answer, so whoever asks makes sure that it is there.
+    pub fn read_rule_sets(&mut self, namespaces: Vec<u32>) {
+        self.rule_sets = namespaces.into();
     }
 
     /// Begins a pass that ends after `length` at the latest. What an earlier pass has not answered yet is lost.
@@ -107,6 +115,7 @@ impl Sampler {
                 pass: number,
                 handles: Arc::clone(&handles),
                 deadline,
+                rule_sets: Arc::clone(&self.rule_sets),
             };
             match worker.order(order, &self.outlet) {
                 Ok(()) => pending.push(worker.group),

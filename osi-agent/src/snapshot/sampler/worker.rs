@@ -30,6 +30,8 @@ pub(super) struct Order {
     pub(super) pass: u64,
     pub(super) handles: Arc<[Handle]>,
     pub(super) deadline: Instant,
+    /// Inodes of the namespaces whose rule sets are to be read.
+    pub(super) rule_sets: Arc<[u32]>,
 }
 
 /// What a thread tells.
@@ -157,6 +159,7 @@ fn run(
             content,
         });
     };
+    scratch.begin(Arc::clone(&order.rule_sets));
     // The host first: it is short, and it must be read from the agent's own namespace.
     for reader in READERS.iter().filter(|reader| reader.group == group) {
         if let Read::Host { read, .. } = reader.read {

@@ -13,8 +13,11 @@ use crate::layer::l3_network::routes::{IP_RECEIVED, IP_SENT, IP6_RECEIVED, IP6_S
 use crate::scope::Scope;
 use crate::snapshot::NetnsState;
 
+mod culprits;
+
 mod victims;
 
+use culprits::culprits;
 use victims::Dropped;
 
 pub(in crate::verdict) static PACKET_FILTERED: Cause = Cause {
@@ -53,6 +56,10 @@ pub(in crate::verdict) static PACKET_FILTERED: Cause = Cause {
     advise,
 };
 
+/// The price of letting packets through.
+const TRADE_OFF: &str =
+    "The rule may be there for a reason: whoever opens a port opens it for everybody it names.";
+
 /// Functions of the kernel that run a rule set; `nf_hook_slow` also drops for others, such as connection tracking.
 const RULE_SETS: [&str; 6] = ["nft_", "ipt_", "ip6t_", "arpt_", "ebt_", "nf_tables"];
 
@@ -88,6 +95,7 @@ fn sighting(facts: &Facts, state: &NetnsState) -> Option<Sighting> {
         .flat_map(|row| &row.functions)
         .any(|(function, _)| RULE_SETS.iter().any(|prefix| function.starts_with(prefix)));
     let mut evidence: Vec<_> = rows.iter().map(|row| by_whom(row)).collect();
+    evidence.extend(culprits(facts, state, &rows));
     evidence.extend(hurt.evidence);
     Some(Sighting {
         onset: hurt.onset,
@@ -143,12 +151,16 @@ fn confidence(facts: &Facts, state: &NetnsState, named: bool) -> Confidence {
 }
 
 fn advise(finding: &Finding) -> Vec<Advice> {
+    let mut rows = finding.evidence.iter();
+    if let Some(named) = rows.find_map(|row| culprits::advice(finding, row)) {
+        return vec![named];
+    }
     let dropped = finding.evidence.first().map_or(0.0, |row| row.value);
     vec![Advice {
         text: format!("A rule drops {dropped} packets a window: find it by its counter, and ask who set it."),
         confirm: inside(&finding.scope, "nft list ruleset"),
         change: "add an accept rule before the one that drops, or remove that one (iptables-save shows rules of iptables-legacy)"
             .to_owned(),
-        trade_off: "The rule may be there for a reason: whoever opens a port opens it for everybody it names.".to_owned(),
+        trade_off: TRADE_OFF.to_owned(),
     }]
 }

@@ -34,6 +34,8 @@ mod properties;
 
 mod rows;
 
+mod rule_sets;
+
 mod table;
 
 mod tunnel_or_ipsec_drops;

@@ -1,0 +1,155 @@
+//! Where in nftables packets were dropped: by the counters of rules and policies, or because it can have been nowhere else.
+
+use super::super::super::text::inside;
+use super::super::super::{Advice, Evidence, Facts, Finding};
+use crate::layer::DropRow;
+use crate::layer::l3_network::netfilter::is_nftables;
+use crate::snapshot::{DropPlace, NetnsState};
+
+use super::TRADE_OFF;
+
+/// Places that are named.
+const NAMED: usize = 3;
+
+/// Windows after which a reading tells nothing of this one.
+const RECENT: u64 = 3;
+
+/// What the evidence's name begins with, before family, table and chain as nft takes them, and the rule's handle.
+const NFT: &str = "nft ";
+
+/// What stands in place of the handle for a chain's policy.
+const POLICY: &str = "policy";
+
+/// Who dropped the packets of these rows in a namespace, as far as its rule set was read and tells.
+pub(super) fn culprits(facts: &Facts, state: &NetnsState, rows: &[&DropRow]) -> Vec<Evidence> {
+    let places = &state.filters.places;
+    let is_recent = |ns: u64| ns <= RECENT.saturating_mul(facts.window.elapsed_ns());
+    if !is_recent(facts.window.now.boot_ns.saturating_sub(places.read_ns)) {
+        return Vec::new();
+    }
+    let mut previous = facts.window.previous.namespaces.iter();
+    let before = previous
+        .find(|before| before.netns == state.netns)
+        .map(|before| &before.filters.places)
+        .filter(|before| before.read_ns > 0 && before.read_ns < places.read_ns)
+        .filter(|before| is_recent(places.read_ns - before.read_ns));
+    let mut grown: Vec<_> = places
+        .iter()
+        .filter(|place| place.always)
+        .filter_map(|place| {
+            let old = before?.iter().find(|old| old.is(place));
+            // One that was not there yet began at zero.
+            let old = old.map_or(Some(0), |old| old.packets);
+            let growth = place.packets?.saturating_sub(old?);
+            (growth > 0).then_some((place, growth))
+        })
+        .collect();
+    if grown.is_empty() {
+        return eliminate(state, rows).into_iter().collect();
+    }
+    grown.sort_by_key(|(_, growth)| std::cmp::Reverse(*growth));
+    let named = grown.iter().take(NAMED);
+    named
+        .map(|(place, growth)| evidence(place, *growth, format!("dropped by {place}")))
+        .collect()
+}
+
+/// The only place that can drop, or how many there are. Those whose counter stands at zero never did.
+fn eliminate(state: &NetnsState, rows: &[&DropRow]) -> Option<Evidence> {
+    let by = |meant: fn(&str) -> bool| -> u64 {
+        let functions = rows.iter().flat_map(|row| &row.functions);
+        functions
+            .filter(|(function, _)| meant(function))
+            .map(|(_, packets)| packets)
+            .sum()
+    };
+    let by_nftables = by(is_nftables);
+    // Before 6.7 nftables shares a function with legacy iptables and connection tracking.
+    let shared = by(|function| ["", "nf_hook_slow"].contains(&function));
+    if by_nftables == 0 && shared == 0 {
+        return None;
+    }
+    let places = state.filters.places.iter();
+    let able: Vec<_> = places.filter(|place| place.packets != Some(0)).collect();
+    match able.as_slice() {
+        [only] if only.always && state.filters.complete => {
+            let (packets, why) = if by_nftables > 0 {
+                let why = format!("dropped by {only}: nothing else in nftables can drop here");
+                (by_nftables, why)
+            } else {
+                (shared, format!("in nftables, only {only} can drop here"))
+            };
+            Some(evidence(only, packets, why))
+        }
+        [] | [_] => None,
+        several => {
+            let more = if state.filters.complete {
+                ""
+            } else {
+                "or more, "
+            };
+            let why =
+                format!("{more}in nftables that can have dropped them; no counter tells which");
+            let count = several.len() as f64;
+            Some(Evidence::new("nft_places", count, "places", why))
+        }
+    }
+}
+
+fn evidence(place: &DropPlace, packets: u64, why: String) -> Evidence {
+    let DropPlace { table, chain, .. } = place;
+    let which = match place.rule {
+        Some(handle) => format!("handle {handle}"),
+        None => POLICY.to_owned(),
+    };
+    let name = format!("{NFT}{} {table} {chain} {which}", place.family.name());
+    Evidence::new(&name, packets as f64, "packets", why)
+}
+
+/// What to do about the place that a row of the evidence names; `None` where it names none that nft can be asked about.
+pub(super) fn advice(finding: &Finding, row: &Evidence) -> Option<Advice> {
+    let words: Vec<_> = row.signal.strip_prefix(NFT)?.split(' ').collect();
+    let (chain, rule) = match words.as_slice() {
+        [chain @ .., POLICY] => (chain, None),
+        [chain @ .., "handle", handle] => (chain, Some(*handle)),
+        _ => return None,
+    };
+    // nft reads its words as a program: a name that is none to it might be one.
+    let &[family, table, name] = chain else {
+        return None;
+    };
+    if ![table, name].into_iter().all(is_identifier) {
+        return None;
+    }
+    let chain = format!("{family} {table} {name}");
+    let packets = row.value;
+    let (text, change) = match rule {
+        Some(handle) => (
+            format!(
+                "The rule with handle {handle} of chain {chain} dropped {packets} packets: ask who set it."
+            ),
+            format!("nft insert rule {chain} handle {handle} MATCH accept"),
+        ),
+        None => (
+            format!(
+                "Chain {chain} drops what none of its rules accepts, {packets} packets: ask who set it."
+            ),
+            format!("nft add rule {chain} MATCH accept"),
+        ),
+    };
+    Some(Advice {
+        text,
+        confirm: inside(&finding.scope, &format!("nft -a list chain {chain}")),
+        change: inside(&finding.scope, &change),
+        trade_off: TRADE_OFF.to_owned(),
+    })
+}
+
+/// Whether nft reads it as a name.
+fn is_identifier(word: &str) -> bool {
+    let begins = |c: char| c.is_ascii_alphabetic() || "_.".contains(c);
+    word.starts_with(begins)
+        && word
+            .chars()
+            .all(|c| begins(c) || c.is_ascii_digit() || "/-".contains(c))
+}
