@@ -37,6 +37,8 @@ pub mod program;
 
 pub mod sampler;
 
+pub mod socket;
+
 pub mod table;
 
 pub use cpu::{CpuTime, Softnet};
@@ -45,6 +47,7 @@ pub use filter::{DropPlace, Filters};
 pub use mib::{Mib, Mibs};
 pub use neighbour::{Holder, LinkAddress, Neighbour, Neighbours, OwnAddress};
 pub use program::{Hook, Program};
+pub use socket::{Listener, PortPool};
 pub use table::Table;
 
 /// Something that could not be seen, and why. Blind is never shown as healthy.
@@ -334,43 +337,6 @@ pub struct Route {
     pub v6: bool,
     /// A router advertised it (`RTPROT_RA`, RFC 4861): it ends when the router falls silent.
     pub advertised: bool,
-}
-
-/// A listening TCP socket (`SOCK_DIAG`, state LISTEN).
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Listener {
-    /// Local address.
-    pub address: IpAddr,
-    /// Local port.
-    pub port: u16,
-    /// Connections waiting for `accept()` (`idiag_rqueue`).
-    pub queued: u32,
-    /// Backlog: the queue is full at backlog + 1 (`idiag_wqueue`).
-    pub backlog: u32,
-    /// Inode of the socket.
-    pub inode: u32,
-    /// User that owns it.
-    pub uid: u32,
-}
-
-/// Local ports in use from one source address to one destination.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct PortPool {
-    /// Source address.
-    pub local: IpAddr,
-    /// Destination address.
-    pub remote: IpAddr,
-    /// Destination port.
-    pub port: u16,
-    /// Ports of the range that the kernel would refuse for this tuple.
-    pub used: u64,
-    /// Of these, held by TIME_WAIT.
-    pub time_wait: u64,
-    /// Ports of the range that can be used at all: neither reserved nor held by `bind()`.
-    pub usable: u64,
-    /// The pool may be fuller than shown: the kernel hides sockets that are bound and idle (before 6.8), or there were too
-    /// many destinations to count them all.
-    pub lower_bound: bool,
 }
 
 /// Host-wide resources.
