@@ -1,14 +1,13 @@
 //! What a scenario expects of the agent: the right cause on the right layer, soon enough, explained and advised; or calm.
 
-use std::io::Write as _;
 use std::process::{Command, Stdio};
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 
 use crate::agent::{Agent, INTERVAL};
-use crate::scale;
 use crate::stream::{Line, rows, story};
+use crate::{report, scale};
 
 /// Windows from the kernel's first evidence to the verdict, for hard causes.
 pub const HARD: usize = 2;
@@ -68,16 +67,13 @@ impl Expected {
         }
         let verdict = map.verdict();
         let said = ["layer", "state", "confidence"].map(|key| verdict[key].as_str().unwrap_or("?"));
-        let test = std::thread::current();
-        let test = test.name().unwrap_or(self.cause);
-        let line = format!(
-            "named: {test}: {} {} in window {window} of {}\n",
+        let text = format!(
+            "{} {} in window {window} of {}",
             self.cause,
             said.join(" "),
             self.within
         );
-        // Not println!: the test harness would swallow it.
-        std::io::stdout().write_all(line.as_bytes())?;
+        report::say("named", &text)?;
         Ok(())
     }
 

@@ -32,6 +32,7 @@ pub mod program;
 
 pub mod agent;
 pub mod expect;
+pub mod report;
 pub mod schema;
 pub mod stream;
 pub mod transcript;

@@ -6,6 +6,8 @@ use std::time::SystemTime;
 use anyhow::{Context as _, Result, anyhow};
 use serde_json::Value;
 
+use crate::report;
+
 /// How many findings and how many fault maps a failure message shows.
 const SHOWN: usize = 4;
 
@@ -230,10 +232,11 @@ pub fn handshakes(lines: &[Line], signal: &str) -> u64 {
     })
 }
 
-/// Fails with the sentence and the story of the stream, unless `condition` holds.
+/// Fails with the sentence, which tells the figures of both sides, and the story of the stream, unless `condition` holds.
+/// If it holds, the sentence is said as well, so that a run shows what was equal.
 pub fn ensure(lines: &[Line], condition: bool, sentence: impl FnOnce() -> String) -> Result<()> {
     if condition {
-        return Ok(());
+        return Ok(report::say("compared", &sentence())?);
     }
     Err(anyhow!("{}\n{}", sentence(), story(lines)))
 }

@@ -23,6 +23,9 @@ fn a_thousand_connections_a_second_beside_a_stream() -> Result<()> {
         return Ok(());
     };
     let pair = Pair::build()?;
+    if scale::is_slow() {
+        be_patient(&pair)?;
+    }
     let echo_at = Pair::server_at(Family::V4, 7);
     let sink_at = Pair::server_at(Family::V4, 9);
     let echo = Server::start(&pair.server, echo_at, Behaviour::Echo)?;
@@ -64,14 +67,15 @@ fn a_thousand_connections_a_second_beside_a_stream() -> Result<()> {
     {
         agent.wait_for_window(ended, 2)?;
         let lines = expect::calm(agent)?;
-        // Benign ones are no events. What a slow machine sends again finds its connection at an end, and a listener at most,
-        // for which older kernels name no reason.
+        // Benign ones are no events. What a slow machine sends again finds its connection at an end, and so may the answer to
+        // it: no socket, or a listener at most, for which older kernels name no reason.
         let drops = || lines.iter().filter(|line| line.value()["kind"] == "drop");
         let too_late = |line: &&Line| {
             let event = line.value();
-            let unnamed =
-                event["reason"] == "NOT_SPECIFIED" && event["function"] == "tcp_v4_do_rcv";
-            event["reason"] == "NO_SOCKET" || unnamed
+            let is = |key: &str, names: &[&str]| names.iter().any(|name| event[key] == *name);
+            let by_listener = is("function", &["tcp_v4_do_rcv"]);
+            is("reason", &["NO_SOCKET"])
+                || by_listener && is("reason", &["TCP_FLAGS", "NOT_SPECIFIED"])
         };
         if let Some(line) = drops().find(|line| !too_late(line)) {
             bail!(
@@ -80,12 +84,24 @@ fn a_thousand_connections_a_second_beside_a_stream() -> Result<()> {
             );
         }
         let late = event_count(&lines, "drop", |_| true);
-        println!("{side}: {late} drops, {again} segments sent again");
-        stream::ensure(&lines, late <= again, || {
+        stream::ensure(&lines, late <= 2 * again, || {
             format!("{late} packets found no socket, and {again} segments were sent again")
         })?;
         let counted = handshakes(&lines, side);
         stream::ensure_counted(&lines, side, with_the_stream, counted)?;
+    }
+    Ok(())
+}
+
+/// Where a machine may stand still for longer than TCP waits for an answer, it sends nothing again for that.
+fn be_patient(pair: &Pair) -> Result<()> {
+    for (host, number) in [(&pair.client, 1), (&pair.server, 2)] {
+        let own = format!("10.1.0.{number}");
+        let route = "route change 10.1.0.0/24 dev eth0 proto kernel scope link rto_min 3s src";
+        let words: Vec<_> = route.split(' ').chain([own.as_str()]).collect();
+        host.ip(&words)?;
+        // No probes for a lost tail either.
+        host.set_sysctl("net/ipv4/tcp_early_retrans", "0")?;
     }
     Ok(())
 }

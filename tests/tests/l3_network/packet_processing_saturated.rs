@@ -24,7 +24,7 @@ const EXPECTED: Expected = Expected {
 
 /// Rules of a chain, and how often each packet goes through it.
 const RULES: u32 = 1000;
-const ROUNDS: usize = 4;
+const ROUNDS: usize = 32;
 
 #[test]
 fn packet_processing_saturated() -> Result<()> {
@@ -55,9 +55,10 @@ fn scenario() -> Result<()> {
     let fault = SystemTime::now();
     let plan = Datagrams {
         target: Routed::server_at(Family::V4, 9),
-        count: 60_000,
+        count: 30_000,
         size: 18,
-        burst: 30,
+        // Few packets that cost much: whoever sends them shares the other CPU with the agent.
+        burst: 15,
         every: Duration::from_millis(5),
     };
     let datagrams = load::datagrams(&lab.client, plan)?;
