@@ -136,7 +136,7 @@ fn qdiscs(bytes: &[u8]) {
     if let Some(qdisc) = qdisc::parse(bytes) {
         assert_clean(&qdisc.kind, link::NAME_MAX);
     }
-    let _ = qdisc::class_ceiling(bytes);
+    let _ = qdisc::class(bytes);
     for kind in ["tbf", "bfifo", "fq_codel", "fq", "sfq", "netem", "cake"] {
         let _ = queue::options(kind, bytes);
     }

@@ -79,6 +79,7 @@ mod tests {
             limit_packets: None,
             limit_bytes: None,
             rate_bits_per_s: None,
+            shaped_bytes: None,
         }
     }
 

@@ -320,6 +320,8 @@ pub struct Qdisc {
     pub limit_bytes: Option<u64>,
     /// Rate in bit/s of a shaper (`tbf`, `htb` root class), where there is one.
     pub rate_bits_per_s: Option<u64>,
+    /// Bytes that the shaper let through, where others pass it by (`htb`: what is in no class).
+    pub shaped_bytes: Option<u64>,
 }
 
 /// A route of the main table.

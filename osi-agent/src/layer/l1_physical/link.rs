@@ -1,5 +1,7 @@
 //! Throughput against the speed of the link or of the shaper that caps it, bursts, carrier.
 
+use std::collections::BTreeMap;
+
 use osi_common::layer::Layer;
 
 use crate::layer::{Amount, Read, Row, Source, Unit, Use, Window, rows};
@@ -66,6 +68,9 @@ rows! { Layer::L1;
 /// Preamble, start delimiter, checksum and gap that every Ethernet frame costs beyond the bytes that are counted.
 const ETHERNET_OVERHEAD_BYTES: u64 = 24;
 
+/// No link carries so much more than its speed.
+const INVENTED_RATIO: f64 = 1.05;
+
 /// `TC_H_ROOT`: the discipline sits on the device itself.
 const ROOT: u32 = 0xffff_ffff;
 
@@ -82,18 +87,20 @@ fn throughput_rx(window: &Window, rows: &mut Vec<Use>) {
             row.netns,
             &link.iface,
             used,
-            link.speed_bits_per_s,
+            believed(link, used),
         ));
     }
 }
 
 fn throughput_tx(window: &Window, rows: &mut Vec<Use>) {
+    let shapers = shapers(window);
     for row in up(window) {
         let link = row.now;
         let used = row.per_second(sent(&row)) * 8.0;
-        let own = throughput(row.netns, &link.iface, used, link.speed_bits_per_s);
-        rows.push(match shaped(window, row.netns, link) {
-            Some(shaper) if fullness(&shaper) >= fullness(&own) => shaper,
+        let own = throughput(row.netns, &link.iface, used, believed(link, used));
+        let shaper = shapers.get(&(row.netns, link.iface.ifindex));
+        rows.push(match shaper {
+            Some(shaper) if fullness(shaper) >= fullness(&own) => shaper.clone(),
             Some(_) | None => own,
         });
     }
@@ -129,16 +136,19 @@ fn sent(row: &Row<Link>) -> u64 {
     )
 }
 
-/// Throughput as a shaper at the root counts it, against its rate: its bytes are the ones that it lets wait.
-fn shaped(window: &Window, netns: &Netns, link: &Link) -> Option<Use> {
-    let (row, rate) = window.qdiscs().find_map(|row| {
-        let here = row.netns == netns && row.now.iface == link.iface && row.now.parent == ROOT;
-        let rate = row.now.rate_bits_per_s.filter(|_| here)?;
-        Some((row, rate))
-    })?;
-    let bytes = row.now.bytes.saturating_sub(row.before.bytes);
-    let used = row.per_second(bytes) * 8.0;
-    Some(throughput(netns, &link.iface, used, Some(rate)))
+/// Throughput as shapers at the roots count it, against their rates, by interface: their bytes are the ones that they let wait.
+fn shapers<'a>(window: &Window<'a>) -> BTreeMap<(&'a Netns, u32), Use> {
+    let roots = window.qdiscs().filter(|row| row.now.parent == ROOT);
+    roots
+        .filter_map(|row| {
+            let (iface, rate) = (&row.now.iface, row.now.rate_bits_per_s?);
+            let passed = |qdisc: &Qdisc| qdisc.shaped_bytes.unwrap_or(qdisc.bytes);
+            let bytes = passed(row.now).saturating_sub(passed(row.before));
+            let used = row.per_second(bytes) * 8.0;
+            let key = (row.netns, iface.ifindex);
+            Some((key, throughput(row.netns, iface, used, Some(rate))))
+        })
+        .collect()
 }
 
 fn burst_rx(window: &Window, rows: &mut Vec<Use>) {
@@ -197,6 +207,12 @@ fn on_the_wire(link: &Link, bytes: u64, frames: u64) -> u64 {
 
 fn per_millisecond(bytes: u64) -> f64 {
     bytes as f64 * 8.0 * 1000.0
+}
+
+/// A speed that is exceeded was invented, as emulated devices do: what they claim means nothing.
+fn believed(link: &Link, used: f64) -> Option<u64> {
+    let claimed = link.speed_bits_per_s;
+    claimed.filter(|bits| used <= *bits as f64 * INVENTED_RATIO)
 }
 
 fn throughput(netns: &Netns, iface: &Iface, used: f64, capacity: Option<u64>) -> Use {

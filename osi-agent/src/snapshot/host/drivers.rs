@@ -73,6 +73,20 @@ struct Known {
     driver: Option<Driver>,
 }
 
+impl Known {
+    /// A device that did not answer.
+    fn silent(device: &Device) -> Self {
+        Self {
+            name: device.raw.clone(),
+            windows: 0,
+            faults: device.faults,
+            moved: false,
+            layout: Layout::default(),
+            driver: None,
+        }
+    }
+}
+
 /// Reads the drivers' counters of the namespace, or repeats what they were. Needs the links of the same pass.
 pub(super) fn read(netns: &Netns, scratch: &mut Scratch) -> io::Result<Kept<Driver>> {
     let Scratch {
@@ -98,7 +112,7 @@ pub(super) fn read(netns: &Netns, scratch: &mut Scratch) -> io::Result<Kept<Driv
         .collect();
     due.sort_unstable();
     let began = Instant::now();
-    let mut asking = None;
+    let (mut asking, mut refused) = (None, 0);
     for (_, index) in due {
         if began.elapsed() > SPENT {
             break;
@@ -109,12 +123,19 @@ pub(super) fn read(netns: &Netns, scratch: &mut Scratch) -> io::Result<Kept<Driv
         };
         let device = &devices[&index];
         let before = known.remove(&index);
-        let now = ask(asking, index, device, before)
-            .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", device.name)))?;
-        known.extend(now.map(|now| (index, now)));
+        match ask(asking, index, device, before) {
+            Ok(now) => known.extend(now.map(|now| (index, now))),
+            // One device that is out of order hides no other; its turn comes again.
+            Err(error) => {
+                log::debug!("{}: {error}", device.name);
+                refused += 1;
+                known.insert(index, Known::silent(device));
+            }
+        }
     }
 
     let mut kept = Kept::new(DEVICES);
+    kept.omitted = refused;
     for known in known.values() {
         known.driver.iter().cloned().for_each(|row| kept.push(row));
         kept.omitted += known.layout.omitted;
@@ -129,7 +150,8 @@ fn is_due(device: &Device, known: Option<&Known>) -> bool {
         return device.asked != Asked::Never;
     };
     let Some(driver) = &known.driver else {
-        return false;
+        // It has none, or was away or out of order when it was asked.
+        return device.asked == Asked::Hardware && known.windows >= QUIET;
     };
     let is_allowance = |counter: &DriverCounter| {
         driver::row(&driver.name, &counter.name)
@@ -295,6 +317,10 @@ mod tests {
             ..known("ixgbe", "rx_crc_errors")
         };
         assert!(is_due(&device(0), Some(&renamed)));
+        let mut absent = Known::silent(&device(0));
+        assert!(!is_due(&device(1), Some(&absent)));
+        absent.windows = QUIET;
+        assert!(is_due(&device(0), Some(&absent)), "it may be back");
         let software = Device {
             asked: Asked::WhenMoved,
             ..device(0)

@@ -97,7 +97,8 @@ pub(super) enum Asked {
 impl Asked {
     fn of(link: &Link) -> Self {
         match link.kind.as_deref() {
-            None if !link.loopback => Self::Hardware,
+            // Asking wakes a device that sleeps, and one without a carrier has nothing to tell.
+            None if !link.loopback && link.admin_up && link.carrier => Self::Hardware,
             Some("veth") => Self::WhenMoved,
             Some(_) | None => Self::Never,
         }

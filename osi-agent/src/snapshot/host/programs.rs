@@ -23,6 +23,9 @@ use crate::snapshot::{Hook, Program};
 /// Programs that are kept per namespace.
 const PROGRAMS: usize = 1024;
 
+/// Filters that are kept of a side of an interface.
+const FILTERS: usize = 64;
+
 /// Windows for which the answers hold where nothing seems to have changed.
 const HOLDS: u32 = 3;
 
@@ -98,8 +101,13 @@ pub(super) fn read(netns: &Netns, scratch: &mut Scratch) -> io::Result<Kept<Prog
         now.insert(*index, known);
     }
     let mut kept = Kept::new(PROGRAMS);
-    for program in now.values().flat_map(|known| &known.programs) {
-        kept.push(program.clone());
+    for known in now.values() {
+        known
+            .programs
+            .iter()
+            .cloned()
+            .for_each(|row| kept.push(row));
+        kept.omitted += u64::from(known.programs.len() >= FILTERS);
     }
     if programs.namespaces.len() >= BOUND {
         // Most of them are gone; the others are asked anew.
@@ -196,7 +204,12 @@ fn on_clsact(iface: &Iface, buffer: &mut Vec<u8>) -> io::Result<Vec<Program>> {
                 id,
                 name,
             }));
-            ControlFlow::Continue(())
+            // A switch may have a million, and each one that a device holds is asked of it.
+            if found.len() < FILTERS {
+                ControlFlow::Continue(())
+            } else {
+                ControlFlow::Break(())
+            }
         });
         match found {
             Ok(found) => all.extend(found),

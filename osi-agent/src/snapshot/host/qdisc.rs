@@ -14,6 +14,9 @@ use crate::snapshot::Qdisc;
 /// Disciplines that are kept per namespace: a card with 64 queues has 65.
 const QDISCS: usize = 8192;
 
+/// Classes that are looked at per interface.
+const CLASSES: usize = 1024;
+
 /// `struct tcmsg`.
 const HEADER: usize = 20;
 
@@ -61,16 +64,26 @@ pub(super) fn read(scratch: &mut Scratch) -> io::Result<Kept<Qdisc>> {
         .iter_mut()
         .filter(|qdisc| qdisc.kind == "htb" && qdisc.parent == ROOT)
     {
-        qdisc.rate_bits_per_s = ceiling(qdisc.iface.ifindex, netlink)?;
+        let root = root_class(qdisc.iface.ifindex, netlink)?;
+        qdisc.rate_bits_per_s = root.and_then(|class| class.ceiling);
+        qdisc.shaped_bytes = root.map(|class| class.bytes);
     }
     let of_filters = qdiscs.rows.iter().filter(|qdisc| qdisc.holds_filters());
     filtered.extend(of_filters.map(|qdisc| (qdisc.iface.ifindex, qdisc.drops)));
     Ok(qdiscs)
 }
 
-/// What an htb lets through at most: the ceiling of its root class, where it has exactly one. Traffic that is in no class
-/// passes unshaped.
-fn ceiling(ifindex: u32, buffer: &mut Vec<u8>) -> io::Result<Option<u64>> {
+/// The root class of an htb, through which all goes that it shapes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RootClass {
+    /// What it lets through at most.
+    pub(crate) ceiling: Option<u64>,
+    /// What it let through.
+    pub(crate) bytes: u64,
+}
+
+/// The root class of an htb, where it has exactly one. Traffic that is in no class passes unshaped.
+fn root_class(ifindex: u32, buffer: &mut Vec<u8>) -> io::Result<Option<RootClass>> {
     let mut body = [0; HEADER];
     body[4..8].copy_from_slice(&ifindex.to_ne_bytes());
     let request = Request {
@@ -78,26 +91,33 @@ fn ceiling(ifindex: u32, buffer: &mut Vec<u8>) -> io::Result<Option<u64>> {
         kind: libc::RTM_GETTCLASS,
         body: &body,
     };
-    let roots = dump(request, buffer, Vec::new, |roots, payload| {
+    let start = || (0, Vec::new());
+    let (looked_at, roots) = dump(request, buffer, start, |(seen, roots), payload| {
+        *seen += 1;
         if u32_at(payload, 12) == Some(ROOT) {
-            roots.push(class_ceiling(payload));
+            roots.push(class(payload));
         }
-        // A second root class settles it.
-        if roots.len() > 1 {
+        // A second root class settles it, and a shaper with so many classes is not read every second.
+        if roots.len() > 1 || *seen >= CLASSES {
             ControlFlow::Break(())
         } else {
             ControlFlow::Continue(())
         }
     })?;
     Ok(match roots.as_slice() {
-        [only] => *only,
+        [only] if looked_at < CLASSES => *only,
         _ => None,
     })
 }
 
-/// The ceiling in a message of `RTM_GETTCLASS`.
-pub(crate) fn class_ceiling(payload: &[u8]) -> Option<u64> {
-    queue::htb_ceiling(attribute(payload.get(HEADER..)?, libc::TCA_OPTIONS)?)
+/// A message of `RTM_GETTCLASS`.
+pub(crate) fn class(payload: &[u8]) -> Option<RootClass> {
+    let rest = payload.get(HEADER..)?;
+    let stats = attribute(rest, libc::TCA_STATS2)?;
+    Some(RootClass {
+        ceiling: queue::htb_ceiling(attribute(rest, libc::TCA_OPTIONS)?),
+        bytes: u64_at(attribute(stats, TCA_STATS_BASIC)?, 0)?,
+    })
 }
 
 pub(crate) fn parse(payload: &[u8]) -> Option<Qdisc> {
@@ -118,6 +138,7 @@ pub(crate) fn parse(payload: &[u8]) -> Option<Qdisc> {
         limit_packets: None,
         limit_bytes: None,
         rate_bits_per_s: None,
+        shaped_bytes: None,
     };
     let rest = payload.get(HEADER..)?;
     qdisc.kind = clean(string(attribute(rest, libc::TCA_KIND)?), NAME_MAX);

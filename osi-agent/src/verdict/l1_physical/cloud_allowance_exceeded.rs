@@ -5,7 +5,7 @@ use osi_common::layer::Layer;
 use super::super::text::{iface, inside, place, quoted, share};
 use super::super::{
     Advice, Cause, CauseClass, Confidence, Evidence, Facts, Finding, Impact, Onset, Severity,
-    Sighting,
+    Sighting, Threshold,
 };
 use super::counters;
 use crate::layer::Amount;
@@ -22,17 +22,29 @@ pub(in crate::verdict) static CLOUD_ALLOWANCE_EXCEEDED: Cause = Cause {
     explained_by: &[],
     suspects: &[],
     reads: &[&ALLOWANCE_EXCEEDED],
-    thresholds: &[],
+    thresholds: &[
+        Threshold {
+            name: "packets",
+            default: 10.0,
+        },
+        Threshold {
+            name: "ratio",
+            default: 0.001,
+        },
+    ],
     detect,
     advise,
 };
 
 fn detect(facts: &Facts, found: &mut Vec<Sighting>) {
     let rows = facts.map.counters(&ALLOWANCE_EXCEEDED);
-    found.extend(rows.map(|row| sighting(facts, row)));
+    found.extend(rows.filter_map(|row| sighting(facts, row)));
 }
 
-fn sighting(facts: &Facts, row: &Amount) -> Sighting {
+/// Allowances of throughput: short bursts exceed them in normal life, and are queued, not lost.
+const THROUGHPUT: [&str; 2] = ["bw_", "pps_"];
+
+fn sighting(facts: &Facts, row: &Amount) -> Option<Sighting> {
     let Amount { scope, delta } = row;
     let exceeded = |growth: &Growth| {
         let meaning = growth.row.map(|row| row.meaning);
@@ -48,23 +60,39 @@ fn sighting(facts: &Facts, row: &Amount) -> Sighting {
     let which = evidence.get(1).map_or("", |row| row.signal.as_str());
     let carried = grown(facts.window).find(exceeded);
     let carried = carried.map_or(0, |growth| growth.frames);
-    Sighting {
+    let lost = share(*delta, carried);
+    let is_throughput = |name: &str| THROUGHPUT.iter().any(|prefix| name.starts_with(prefix));
+    let bursts = grown(facts.window)
+        .filter(exceeded)
+        .all(|growth| is_throughput(growth.counter));
+    if bursts && (*delta as f64 <= facts.limit("packets") || lost <= facts.limit("ratio")) {
+        return None;
+    }
+    Some(Sighting {
         summary: format!(
             "Interface {}{} exceeds what the cloud allows this instance: {which} and {delta} packets queued or dropped in all.",
             iface(scope),
             place(scope)
         ),
         scope: scope.clone(),
-        onset: Onset::Hard,
+        onset: if bursts {
+            Onset::Statistical
+        } else {
+            Onset::Hard
+        },
         confidence: Confidence::Certain,
-        severity: Severity::Critical,
+        severity: if bursts {
+            Severity::Warn
+        } else {
+            Severity::Critical
+        },
         evidence,
         impact: Impact {
             connections: 0,
-            share_ratio: share(*delta, carried),
+            share_ratio: lost,
             peers: 0,
         },
-    }
+    })
 }
 
 fn advise(finding: &Finding) -> Vec<Advice> {

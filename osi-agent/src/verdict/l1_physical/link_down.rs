@@ -74,7 +74,11 @@ fn sighting(facts: &Facts, state: &NetnsState, link: &Link) -> Option<Sighting> 
             .iter()
             .find(|other| other.iface.ifindex == master)
     });
-    let spared = spared.is_some_and(|master| master.admin_up && master.carrier);
+    // A bridge or a VRF has its carrier from any member, and no other one takes this one's place.
+    let replaces = |kind: &str| ["bond", "team"].contains(&kind);
+    let spared = spared.is_some_and(|master| {
+        master.admin_up && master.carrier && master.kind.as_deref().is_some_and(replaces)
+    });
     let what = if link.admin_up {
         "has no carrier"
     } else {

@@ -11,6 +11,7 @@ use super::super::{
 use crate::layer::l2_data_link::qdisc::{
     QDISC_BACKLOG, QDISC_BACKLOG_BYTES, QDISC_DROPS, QDISC_PACKETS,
 };
+use crate::scope::Scope;
 
 pub(in crate::verdict) static EGRESS_QUEUE_OVERFLOW: Cause = Cause {
     id: "egress_queue_overflow",
@@ -31,16 +32,37 @@ pub(in crate::verdict) static EGRESS_QUEUE_OVERFLOW: Cause = Cause {
             name: "ratio",
             default: 0.001,
         },
+        Threshold {
+            name: "managed_ratio",
+            default: 0.05,
+        },
     ],
     detect,
     advise,
 };
 
+/// Disciplines that drop to tell TCP how much the link carries, long before they are full.
+const ACTIVE: [&str; 7] = ["fq_codel", "codel", "fq_pie", "pie", "cake", "red", "sfb"];
+
+/// Evidence that such a discipline dropped.
+const MANAGED: &str = "active_queue_management";
+
+/// The discipline on an interface that manages its queue, if there is one.
+fn managed<'a>(facts: &Facts<'a>, scope: &Scope) -> Option<&'a str> {
+    let here = facts.window.qdiscs().filter(|row| {
+        Scope::iface(row.netns, row.now.iface.ifindex, &row.now.iface.name) == *scope
+    });
+    here.map(|row| row.now.kind.as_str())
+        .find(|kind| ACTIVE.contains(kind))
+}
+
 fn detect(facts: &Facts, found: &mut Vec<Sighting>) {
     for row in facts.map.counters(&QDISC_DROPS) {
         let (scope, dropped) = (&row.scope, row.delta);
         let lost = share(dropped, facts.map.count(&QDISC_PACKETS, scope));
-        if dropped as f64 <= facts.limit("packets") || lost <= facts.limit("ratio") {
+        let managed = managed(facts, scope);
+        let usual = managed.map_or("ratio", |_| "managed_ratio");
+        if dropped as f64 <= facts.limit("packets") || lost <= facts.limit(usual) {
             continue;
         }
         let why = format!(
@@ -54,6 +76,10 @@ fn detect(facts: &Facts, found: &mut Vec<Sighting>) {
             "packets",
             why,
         )];
+        evidence.extend(managed.map(|kind| {
+            let why = format!("{kind} drops before it is full, to keep the delay short");
+            Evidence::new(MANAGED, lost, "ratio", why)
+        }));
         for signal in [&QDISC_BACKLOG, &QDISC_BACKLOG_BYTES] {
             evidence.extend(facts.meter(signal, scope).map(|meter| {
                 let limit = meter.reading.capacity.unwrap_or_default();
@@ -85,14 +111,20 @@ fn detect(facts: &Facts, found: &mut Vec<Sighting>) {
 fn advise(finding: &Finding) -> Vec<Advice> {
     let name = iface(&finding.scope);
     let dropped = finding.evidence.first().map_or(0.0, |row| row.value);
+    let show = format!("tc -s qdisc show dev {}", quoted(name));
+    if finding.evidence.iter().any(|row| row.signal == MANAGED) {
+        return vec![Advice {
+            text: format!("The queue of {name} drops {dropped} packets a window to keep the delay short: more is sent than the link carries."),
+            confirm: inside(&finding.scope, &show),
+            change: "send less over this link, or give it more capacity; ECN lets the queue mark instead of drop".to_owned(),
+            trade_off: "A longer queue would not help: it would only add delay.".to_owned(),
+        }];
+    }
     vec![Advice {
         text: format!(
             "The queue of {name} drops {dropped} packets a window: it is too short for the bursts, or the link too slow."
         ),
-        confirm: inside(
-            &finding.scope,
-            &format!("tc -s qdisc show dev {}", quoted(name)),
-        ),
+        confirm: inside(&finding.scope, &show),
         change: inside(
             &finding.scope,
             &format!("tc qdisc change dev {} root … limit N", quoted(name)),

@@ -15,7 +15,7 @@ use super::super::{
 use super::datapath_program_drops::DATAPATH_PROGRAM_DROPS;
 use crate::layer::l2_data_link::neighbour::{NEIGHBOUR_FAILED, NEIGHBOURS_INCOMPLETE, is_fresh};
 use crate::scope::{Netns, Scope};
-use crate::snapshot::{Neighbour, NetnsState};
+use crate::snapshot::{Mib, Neighbour, NetnsState};
 
 pub(in crate::verdict) static NEIGHBOR_UNREACHABLE: Cause = Cause {
     id: "neighbor_unreachable",
@@ -64,7 +64,7 @@ fn detect_in(facts: &Facts, state: &NetnsState, found: &mut Vec<Sighting>) {
         .neighbours
         .unresolved
         .iter()
-        .filter_map(|neighbour| sighting(facts, &state.netns, neighbour, &victims, dropped))
+        .filter_map(|neighbour| sighting(facts, state, neighbour, &victims, dropped))
         .collect();
     here.sort_by(|a, b| (b.impact.connections, &a.scope).cmp(&(a.impact.connections, &b.scope)));
     // Somebody asks for a whole network, or a whole network is gone: the addresses nobody connects to are not a finding each.
@@ -91,7 +91,7 @@ fn detect_in(facts: &Facts, state: &NetnsState, found: &mut Vec<Sighting>) {
 
 fn sighting(
     facts: &Facts,
-    netns: &Netns,
+    state: &NetnsState,
     neighbour: &Neighbour,
     victims: &BTreeMap<IpAddr, u64>,
     dropped: u64,
@@ -103,6 +103,7 @@ fn sighting(
         used_ns,
         updated_ns,
     } = neighbour;
+    let netns = &state.netns;
     let scope = Scope::neighbour(netns, iface, *address);
     let connections = victims.get(address).copied().unwrap_or(0);
     let known = facts
@@ -116,11 +117,19 @@ fn sighting(
     if !wanted || !(waiting || gave_up) {
         return None;
     }
-    let proven = gave_up && (connections > 0 || dropped > 0);
-    let (confidence, severity) = match (gave_up, proven) {
+    let others = forwards(facts, netns);
+    let leads_on = || {
+        state
+            .routes
+            .iter()
+            .any(|route| route.gateway == Some(*address))
+    };
+    // A router that asks for addresses which somebody scans throws packets away in normal life.
+    let missed = connections > 0 || dropped > 0 && (!others || leads_on());
+    let (confidence, severity) = match (gave_up, missed) {
         (true, true) => (Confidence::Certain, Severity::Critical),
-        (true, false) => (Confidence::Likely, Severity::Warn),
-        (false, _) => (Confidence::Possible, Severity::Warn),
+        (true, false) if !others => (Confidence::Likely, Severity::Warn),
+        (true | false, _) => (Confidence::Possible, Severity::Warn),
     };
     let state = if *failed { "FAILED" } else { "INCOMPLETE" };
     let why = format!("ms since {address} on {} became {state}", iface.name);
@@ -147,7 +156,7 @@ fn sighting(
         ));
     }
     Some(Sighting {
-        onset: if gave_up || known {
+        onset: if gave_up && (missed || !others) || known {
             Onset::Hard
         } else {
             Onset::Statistical
@@ -229,6 +238,13 @@ fn dropped(facts: &Facts, netns: &Netns) -> u64 {
         .filter(|row| &*row.reason == REASON && row.scope.netns.as_ref() == Some(netns))
         .map(|row| row.packets)
         .sum()
+}
+
+/// Whether packets of others are forwarded in the namespace: it asks for neighbours in their name.
+fn forwards(facts: &Facts, netns: &Netns) -> bool {
+    [Mib::IpForwDatagrams, Mib::Ip6OutForwDatagrams]
+        .iter()
+        .any(|mib| facts.window.mib_in(netns, *mib) > 0)
 }
 
 fn share(facts: &Facts, netns: &Netns, connections: u64) -> f64 {

@@ -254,6 +254,16 @@ fn an_exceeded_allowance_is_named_at_once() {
 }
 
 #[test]
+fn bursts_that_the_cloud_delays_are_normal_life() {
+    let mut world = with_driver("ena", &ALLOWANCES);
+    assert_eq!(open(&world.windows(5, |s| count(s, 10_000, 9))), [""; 0]);
+    assert_eq!(open(&world.windows(5, |s| count(s, 100_000, 50))), [""; 0]);
+    let map = world.windows(2, |s| count(s, 10_000, 50));
+    assert_eq!(root(&map), "cloud_allowance_exceeded");
+    assert_eq!(map.verdict.state, VerdictState::Warn);
+}
+
+#[test]
 fn loss_behind_an_exceeded_allowance_is_a_symptom() {
     let mut world = with_driver("ena", &ALLOWANCES);
     let map = world.windows(3, |s| {

@@ -118,6 +118,46 @@ fn a_spare_member_of_a_bond_is_a_warning() {
     assert_eq!(finding(&map, "link_down").severity, Severity::Warn);
 }
 
+#[test]
+fn the_uplink_of_a_bridge_has_no_spare() {
+    let mut world = World::new();
+    world.window(|s| {
+        let mut bridge = super::builder::link(9, "br0");
+        bridge.kind = Some("bridge".to_owned());
+        state(s, CLIENT).links.push(bridge);
+        eth0(s).master = Some(9);
+        eth0(s).stats.rx_packets += 100;
+    });
+    let map = world.window(|s| eth0(s).carrier = false);
+    assert_eq!(finding(&map, "link_down").severity, Severity::Critical);
+}
+
+#[test]
+fn a_speed_that_is_exceeded_is_invented() {
+    let mut world = World::new();
+    let map = world.windows(5, |s| traffic(s, CLIENT, frames_for(1.5)));
+    assert_eq!(open(&map), [""; 0]);
+}
+
+#[test]
+fn what_passes_a_shaper_by_does_not_fill_it() {
+    let mut world = World::new();
+    world.window(|s| {
+        (eth0(s).kind, eth0(s).speed_bits_per_s) = (Some("veth".to_owned()), None);
+        let queue = &mut state(s, CLIENT).qdiscs[0];
+        (queue.rate_bits_per_s, queue.shaped_bytes) = (Some(8_000_000), Some(0));
+    });
+    let shaped = |bytes| {
+        move |s: &mut Snapshot| {
+            traffic(s, CLIENT, 10_000);
+            let passed = &mut state(s, CLIENT).qdiscs[0].shaped_bytes;
+            *passed = passed.map(|before| before + bytes);
+        }
+    };
+    assert_eq!(open(&world.windows(5, shaped(500_000))), [""; 0]);
+    assert_eq!(root(&world.windows(2, shaped(1_000_000))), "link_saturated");
+}
+
 /// Frames of 1000 bytes cost 24 more on the wire.
 fn frames_for(ratio: f64) -> u64 {
     (ratio * 1e9 / 8.0 / 1024.0) as u64 + 1

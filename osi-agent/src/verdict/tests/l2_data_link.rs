@@ -3,10 +3,10 @@
 use osi_common::occurrence::Kind;
 
 use super::builder::{
-    CLIENT, World, drop_packets, far, finding, near, neighbour, occur, open, peer, root, state,
-    traffic,
+    CLIENT, World, drop_packets, far, finding, mib, near, neighbour, occur, open, peer, root,
+    state, traffic,
 };
-use crate::snapshot::{Fdb, Snapshot};
+use crate::snapshot::{Fdb, Mib, Snapshot};
 use crate::verdict::{Confidence, FaultMap, Severity};
 
 fn drops(s: &mut Snapshot, packets: u64, dropped: u64) {
@@ -146,6 +146,42 @@ fn drops_of_waiting_packets_prove_it_too() {
         finding(&map, "neighbor_unreachable").confidence,
         Confidence::Certain
     );
+}
+
+/// Somebody scans the networks behind a router, or a container ended: packets of others wait in vain in normal life.
+#[test]
+fn what_a_router_throws_away_for_others_is_no_critical_fault() {
+    let mut world = World::new();
+    let scanned = |last| {
+        move |s: &mut Snapshot| {
+            mib(s, CLIENT, Mib::IpForwDatagrams, 1000);
+            failed(s, last, 500);
+            drop_packets(s, CLIENT, "NEIGH_FAILED", "arp_error_report", 3);
+        }
+    };
+    for last in 20..30 {
+        assert_eq!(open(&world.window(scanned(last))), [""; 0]);
+    }
+    // Unless it is the way to elsewhere.
+    let map = world.window(|s| {
+        state(s, CLIENT).routes[1].gateway = Some(near(9));
+        scanned(9)(s);
+    });
+    assert_eq!(
+        finding(&map, "neighbor_unreachable").severity,
+        Severity::Critical
+    );
+}
+
+#[test]
+fn a_queue_that_is_managed_drops_some() {
+    let mut world = World::new();
+    world.window(|s| state(s, CLIENT).qdiscs[0].kind = "fq_codel".to_owned());
+    assert_eq!(open(&world.windows(5, |s| drops(s, 10_000, 400))), [""; 0]);
+    let map = world.windows(2, |s| drops(s, 10_000, 600));
+    assert_eq!(root(&map), "egress_queue_overflow");
+    let advice = &map.verdict.advice[0];
+    assert!(advice.text.contains("keep the delay short"), "{advice:?}");
 }
 
 #[test]

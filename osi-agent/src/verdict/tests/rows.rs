@@ -105,6 +105,7 @@ pub(super) fn qdisc(ifindex: u32, name: &str) -> Qdisc {
         limit_packets: Some(1000),
         limit_bytes: None,
         rate_bits_per_s: None,
+        shaped_bytes: None,
     }
 }
 
