@@ -16,6 +16,15 @@ pub fn on<T>(cpu: usize, work: impl FnOnce() -> Result<T>) -> Result<T> {
     work()
 }
 
+/// Runs a whole scenario on one CPU, on a thread of the same name as this one, which stays where it is.
+pub fn scenario_on(cpu: usize, scenario: fn() -> Result<()>) -> Result<()> {
+    let name = std::thread::current().name().unwrap_or_default().to_owned();
+    let thread = std::thread::Builder::new()
+        .name(name)
+        .spawn(move || on(cpu, scenario))?;
+    thread.join().ok().context("the scenario panicked")?
+}
+
 /// Lets the first CPU receive whatever comes to an interface, whichever CPU sent it.
 pub fn receive_on_first(host: &Namespace, interface: &str) -> Result<()> {
     let order = format!(

@@ -9,7 +9,7 @@ use osi_tests::server::{Behaviour, Server};
 use osi_tests::skip::{self, Need};
 use osi_tests::stream::{self, Line, event_count, handshakes};
 use osi_tests::topology::{Family, Pair};
-use osi_tests::{counters, expect, scale};
+use osi_tests::{counters, cpu, expect, scale};
 
 const MINUTE: Duration = Duration::from_mins(1);
 const PER_SECOND: u64 = 1000;
@@ -18,6 +18,15 @@ const BYTES_PER_SECOND: u64 = 20_000_000;
 
 #[test]
 fn a_thousand_connections_a_second_beside_a_stream() -> Result<()> {
+    if !scale::is_slow() {
+        return scenario();
+    }
+    // A CPU of an emulated machine may stand still while another goes on: what the first one had received is overtaken then,
+    // and finds its connection at an end. On one CPU nothing is overtaken.
+    cpu::scenario_on(1, scenario)
+}
+
+fn scenario() -> Result<()> {
     let test = "controls::minute::a_thousand_connections_a_second_beside_a_stream";
     let Some(_turn) = skip::ready_alone(test, &[Need::Program("nstat")])? else {
         return Ok(());

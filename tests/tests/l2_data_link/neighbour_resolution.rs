@@ -11,8 +11,8 @@ use osi_tests::{link, scale, skip, wait};
 
 /// An address of the server that the client has never asked for.
 const NEW: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 77);
-/// Between two questions: long enough that a window ends meanwhile.
-const RETRY: Duration = Duration::from_millis(2500);
+/// Between two questions: long enough that a whole window lies between them.
+const RETRY: Duration = Duration::from_millis(3500);
 /// `arp_ignore`: answer nobody.
 const SILENT: &str = "8";
 const SIGNAL: &str = "neighbour_resolution";
@@ -41,7 +41,8 @@ fn the_time_until_the_answer() -> Result<()> {
         socket.send_to(b"?", (NEW, 9)).context("a datagram")?;
         Ok(())
     })?;
-    let waiting = agent.wait_for_window(asked, 1)?;
+    // The table may have been read just before, for the first one.
+    let waiting = agent.wait_for_window(asked, 2)?;
     pair.server
         .set_sysctl("net/ipv4/conf/eth0/arp_ignore", "0")?;
     agent.ensure(

@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 use std::time::{Duration, SystemTime};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use osi_tests::agent::Agent;
 use osi_tests::expect::{Expected, STATISTICAL};
 use osi_tests::load::{self, Datagrams};
@@ -29,8 +29,7 @@ const ROUNDS: usize = 32;
 #[test]
 fn packet_processing_saturated() -> Result<()> {
     // The first CPU is the router's alone: a thread beside it would take a share of its time.
-    let scenario = std::thread::spawn(|| cpu::on(1, scenario));
-    scenario.join().ok().context("the scenario panicked")?
+    cpu::scenario_on(1, scenario)
 }
 
 fn scenario() -> Result<()> {
