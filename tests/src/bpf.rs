@@ -87,6 +87,44 @@ impl Objects {
     }
 }
 
+/// What the kernel counts of a program while somebody asks it to, see [`crate::foreign::counting`].
+#[derive(Clone, Debug, Default)]
+pub struct Runs {
+    /// The program's name, as bpftool has it.
+    pub name: String,
+    /// How often it ran.
+    pub count: u64,
+    /// How long that took in all.
+    pub time_ns: u64,
+}
+
+impl Runs {
+    /// Asks bpftool.
+    pub fn of(program: u64) -> Result<Self> {
+        let id = program.to_string();
+        let shown = command::json(Command::new("bpftool").args(["-j", "prog", "show", "id", &id]))?;
+        Ok(Self {
+            name: shown["name"].as_str().unwrap_or_default().to_owned(),
+            count: shown["run_cnt"].as_u64().unwrap_or(0),
+            time_ns: shown["run_time_ns"].as_u64().unwrap_or(0),
+        })
+    }
+
+    /// What was counted since.
+    pub fn since(&self, before: &Self) -> Self {
+        Self {
+            name: self.name.clone(),
+            count: self.count - before.count,
+            time_ns: self.time_ns - before.time_ns,
+        }
+    }
+
+    /// Nanoseconds a run.
+    pub fn each_ns(&self) -> u64 {
+        self.time_ns / self.count.max(1)
+    }
+}
+
 fn shown(kind: &str, ids: &BTreeSet<u64>) -> Result<BTreeSet<u64>> {
     let mut found = BTreeSet::new();
     for &id in ids {

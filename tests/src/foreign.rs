@@ -11,6 +11,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result, bail, ensure};
 use rustix::process::{Resource, Rlimit, setrlimit};
 
+use crate::bpf::Runs;
 use crate::command;
 use crate::netns::Namespace;
 use crate::tc;
@@ -48,6 +49,10 @@ pub enum Hook {
     XdpDriverDrop,
     /// TCX ingress, first in order, with `TCX_PASS`: what stands behind it never runs.
     TcxIngress,
+    /// TCX ingress, first in order, with `TCX_NEXT`: what stands behind it runs, too.
+    TcxIngressNext,
+    /// The same on the way out.
+    TcxEgressNext,
     /// TCX ingress, last in order: `TCX_DROP`.
     TcxIngressDrop,
     /// A filter of clsact on the way in, whose program says `TC_ACT_SHOT`.
@@ -61,7 +66,11 @@ impl Hook {
     const fn program_type(self) -> u32 {
         match self {
             Self::Xdp | Self::XdpDrop | Self::XdpDriverDrop => 6,
-            Self::TcxIngress | Self::TcxIngressDrop | Self::FilterIngressDrop => 3,
+            Self::TcxIngress
+            | Self::TcxIngressNext
+            | Self::TcxEgressNext
+            | Self::TcxIngressDrop
+            | Self::FilterIngressDrop => 3,
             Self::SockOpsOverride => 13,
         }
     }
@@ -70,14 +79,16 @@ impl Hook {
     const fn attach_type(self) -> u32 {
         match self {
             Self::Xdp | Self::XdpDrop | Self::XdpDriverDrop => 37,
-            Self::TcxIngress | Self::TcxIngressDrop => 46,
+            Self::TcxIngress | Self::TcxIngressNext | Self::TcxIngressDrop => 46,
+            Self::TcxEgressNext => 47,
             Self::FilterIngressDrop => 0,
             Self::SockOpsOverride => 3,
         }
     }
 
-    const fn verdict(self) -> u8 {
+    const fn verdict(self) -> i32 {
         match self {
+            Self::TcxIngressNext | Self::TcxEgressNext => -1,
             Self::TcxIngress => 0,
             Self::XdpDrop | Self::XdpDriverDrop | Self::SockOpsOverride => 1,
             Self::Xdp | Self::TcxIngressDrop | Self::FilterIngressDrop => 2,
@@ -104,7 +115,7 @@ impl Foreign {
             let flags = match hook {
                 Hook::Xdp | Hook::XdpDrop => SKB_MODE,
                 Hook::XdpDriverDrop => DRV_MODE,
-                Hook::TcxIngress => BEFORE,
+                Hook::TcxIngress | Hook::TcxIngressNext | Hook::TcxEgressNext => BEFORE,
                 Hook::TcxIngressDrop => 0,
                 Hook::FilterIngressDrop => bail!("a filter is no link"),
                 Hook::SockOpsOverride => bail!("sock_ops attaches to a cgroup"),
@@ -163,9 +174,7 @@ impl Foreign {
 
     /// How often it ran, as bpftool tells while [`counting`] is held.
     pub fn runs(&self) -> Result<u64> {
-        let id = self.id()?.to_string();
-        let shown = command::json(Command::new("bpftool").args(["-j", "prog", "show", "id", &id]))?;
-        Ok(shown["run_cnt"].as_u64().unwrap_or(0))
+        Ok(Runs::of(self.id()?)?.count)
     }
 
     /// Attaches to a cgroup.
@@ -188,12 +197,17 @@ impl Foreign {
 
     /// The kernel's number of the program.
     pub fn id(&self) -> Result<u64> {
-        let path = format!("/proc/self/fdinfo/{}", self.program.as_raw_fd());
-        let text = fs::read_to_string(path)?;
-        let id = text.lines().find_map(|line| line.strip_prefix("prog_id:"));
-        id.and_then(|id| id.trim().parse().ok())
-            .context("the kernel tells no id of a program")
+        id_of(&self.program)
     }
+}
+
+/// The kernel's number of a program of this process.
+pub(crate) fn id_of(program: &OwnedFd) -> Result<u64> {
+    let path = format!("/proc/self/fdinfo/{}", program.as_raw_fd());
+    let text = fs::read_to_string(path)?;
+    let id = text.lines().find_map(|line| line.strip_prefix("prog_id:"));
+    id.and_then(|id| id.trim().parse().ok())
+        .context("the kernel tells no id of a program")
 }
 
 /// Makes the kernel count every program's runs for as long as this is held.
@@ -254,16 +268,26 @@ fn index_of(interface: &str) -> Result<u32> {
     Ok(index)
 }
 
-/// `return verdict;`
 fn load(hook: Hook) -> Result<OwnedFd> {
+    // `expected_attach_type`, which sock_ops does not have.
+    let expected = if hook == Hook::SockOpsOverride {
+        0
+    } else {
+        hook.attach_type()
+    };
+    load_returning(hook.verdict(), hook.program_type(), expected)
+}
+
+/// `return verdict;`, of a program type and for an attach type.
+pub(crate) fn load_returning(verdict: i32, program_type: u32, attach_type: u32) -> Result<OwnedFd> {
     // `mov64 r0, verdict` and `exit`: opcode in the lowest byte, immediate in the upper half.
-    let code = [u64::from(hook.verdict()) << 32 | 0xb7, 0x95];
+    let code = [u64::from(verdict as u32) << 32 | 0xb7, 0x95];
     let license = c"GPL";
     let [code_low, code_high] = halves(code.as_ptr() as u64);
     let [license_low, license_high] = halves(license.as_ptr() as u64);
     let mut words = [0_u32; 18];
     words[..6].copy_from_slice(&[
-        hook.program_type(),
+        program_type,
         2,
         code_low,
         code_high,
@@ -275,12 +299,7 @@ fn load(hook: Hook) -> Result<OwnedFd> {
         bytes[..part.len()].copy_from_slice(part);
         *word = u32::from_ne_bytes(bytes);
     }
-    // `expected_attach_type`, which sock_ops does not have.
-    words[17] = if hook == Hook::SockOpsOverride {
-        0
-    } else {
-        hook.attach_type()
-    };
+    words[17] = attach_type;
     // Kernels before 5.11 count programs as locked memory of the process; later ones do not ask, so a refusal is no matter.
     let unlimited = Rlimit {
         current: None,

@@ -41,4 +41,6 @@ pub mod command;
 pub mod scale;
 pub mod skip;
 pub mod turn;
+
+pub mod twin;
 pub mod wait;

@@ -2,6 +2,7 @@
 
 mod bounded;
 mod clocks;
+mod cost;
 mod doctor;
 mod foreign;
 mod frames;
