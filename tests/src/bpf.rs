@@ -111,6 +111,7 @@ impl Runs {
     }
 
     /// What was counted since.
+    #[must_use]
     pub fn since(&self, before: &Self) -> Self {
         Self {
             name: self.name.clone(),
