@@ -52,7 +52,7 @@ pub struct Iface {
 }
 
 /// A process. Identity is pid and start time: pids are reused.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Process {
     /// Process id in the agent's pid namespace.
     pub pid: u32,

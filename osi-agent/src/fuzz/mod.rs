@@ -27,6 +27,8 @@ use crate::snapshot::maps::sample;
 use crate::snapshot::{Mib, Mibs, Snapshot};
 use crate::verdict::causes;
 
+mod owners;
+
 mod seeds;
 
 /// A parser of outside bytes.
@@ -60,6 +62,7 @@ pub static PARSERS: &[Parser] = &[
     Parser { name: "reserved_ports", run: reserved_ports, seeds: seeds::reserved_ports },
     Parser { name: "process", run: process, seeds: seeds::process },
     Parser { name: "namespace_link", run: namespace_link, seeds: seeds::namespace_link },
+    Parser { name: "socket_link", run: owners::socket_link, seeds: owners::socket_link_seeds },
     Parser { name: "helper_reply", run: helper_reply, seeds: seeds::helper_reply },
     Parser { name: "own_files", run: own_files, seeds: seeds::own_files },
     Parser { name: "kernel_names", run: kernel_names, seeds: seeds::kernel_names },

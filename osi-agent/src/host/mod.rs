@@ -6,6 +6,8 @@ pub mod namespaces;
 
 pub mod processes;
 
+pub mod holders;
+
 pub mod cgroups;
 
 pub mod text;

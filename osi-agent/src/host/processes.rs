@@ -1,9 +1,10 @@
 //! Who a process is: name, start time and cgroup, asked of `/proc` when something has to be named.
 
-use std::collections::BTreeSet;
-use std::fs;
-use std::path::Path;
-use std::time::{Duration, Instant};
+use std::fs::{self, File};
+use std::io::{self, Read as _};
+use std::os::fd::OwnedFd;
+
+use rustix::fs::{Mode, OFlags, openat};
 
 use super::text::clean;
 use crate::scope::Process;
@@ -14,14 +15,26 @@ pub(crate) const COMM_MAX: usize = 64;
 /// Longest cgroup path that is kept, in characters.
 pub(crate) const CGROUP_MAX: usize = 512;
 
-/// A search through the descriptors of all processes ends after this, whatever it found.
-const SEARCH: Duration = Duration::from_millis(50);
-
 /// The process with this id, `None` when there is none any more.
 pub fn describe(pid: u32) -> Option<Process> {
-    let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
-    let (comm, start_time) = parse_stat(&stat)?;
-    let cgroup = fs::read(format!("/proc/{pid}/cgroup"))
+    describe_in(pid, &open(pid).ok()?)
+}
+
+/// The directory of a process in `/proc`. It stays that of this process: when that ends, nothing can be read in it any more,
+/// even if another gets the id.
+pub(super) fn open(pid: u32) -> io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    Ok(rustix::fs::open(
+        format!("/proc/{pid}"),
+        flags,
+        Mode::empty(),
+    )?)
+}
+
+/// The process whose directory this is.
+pub(super) fn describe_in(pid: u32, directory: &OwnedFd) -> Option<Process> {
+    let (comm, start_time) = parse_stat(&read(directory, "stat").ok()?)?;
+    let cgroup = read(directory, "cgroup")
         .ok()
         .and_then(|text| parse_cgroup(&text));
     Some(Process {
@@ -32,33 +45,16 @@ pub fn describe(pid: u32) -> Option<Process> {
     })
 }
 
-/// The processes that hold the socket with this inode open, lowest pid first and at most `most` of them.
-///
-/// It reads `/proc/*/fd`, so it is for the few sockets that a finding names, not for every listener in every window;
-/// after 50 ms it returns what it has. Several processes may share a listener (a pre-forking server), and the first
-/// one is not always the one that serves.
-pub fn socket_holders(inode: u32, most: usize) -> Vec<Process> {
-    let started = Instant::now();
-    let link = format!("socket:[{inode}]");
-    let pids: BTreeSet<u32> = pids().collect();
-    let mut holders = Vec::new();
-    for pid in pids {
-        if holders.len() >= most || started.elapsed() > SEARCH {
-            break;
-        }
-        if holds(pid, &link) {
-            holders.extend(describe(pid));
-        }
-    }
-    holders
-}
-
-fn holds(pid: u32, link: &str) -> bool {
-    fs::read_dir(format!("/proc/{pid}/fd"))
-        .into_iter()
-        .flatten()
-        .flatten()
-        .any(|entry| fs::read_link(entry.path()).is_ok_and(|target| target == Path::new(link)))
+fn read(directory: &OwnedFd, name: &str) -> io::Result<Vec<u8>> {
+    let file = openat(
+        directory,
+        name,
+        OFlags::RDONLY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )?;
+    let mut text = Vec::new();
+    File::from(file).read_to_end(&mut text)?;
+    Ok(text)
 }
 
 /// Every process id that `/proc` lists now.
@@ -133,26 +129,6 @@ mod tests {
         assert!(own.start_time > 0);
         assert!(!own.comm.is_empty());
         assert_eq!(describe(u32::MAX), None);
-    }
-
-    #[test]
-    fn the_holder_of_a_socket_is_found() {
-        use std::os::fd::AsRawFd as _;
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("listener");
-        let link = fs::read_link(format!("/proc/self/fd/{}", listener.as_raw_fd())).expect("link");
-        let inode = link.to_str().and_then(|text| {
-            text.strip_prefix("socket:[")?
-                .strip_suffix(']')?
-                .parse()
-                .ok()
-        });
-        let holders = socket_holders(inode.expect("inode"), usize::MAX);
-        assert!(
-            holders
-                .iter()
-                .any(|process| process.pid == std::process::id()),
-            "{holders:?}"
-        );
     }
 
     proptest! {

@@ -1,10 +1,11 @@
 //! SNMP counters, listeners, port pools, gauges.
 
+use std::collections::HashSet;
 use std::fs;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
-use osi_agent::host::processes::socket_holders;
+use osi_agent::host::holders::Holders;
 use osi_agent::snapshot::Mib;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket, socket_with};
 use serde_json::Value;
@@ -68,9 +69,10 @@ fn a_listener_shows_its_queue_and_backlog() {
         ("10.99.0.2", 8080)
     );
     assert_eq!((shown.queued, shown.backlog, shown.uid), (6, 5, 0));
-    let holders = socket_holders(shown.inode, 4);
+    let holders = Holders::find(&HashSet::from([shown.inode]), DEADLINE);
+    let processes = &holders.of[&shown.inode].processes;
     assert_eq!(
-        holders.first().map(|process| process.pid),
+        processes.first().map(|process| process.pid),
         Some(std::process::id())
     );
     drop(held);
