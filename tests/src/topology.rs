@@ -132,6 +132,17 @@ impl Pair {
         SocketAddr::new(address(family, 1, 1), port)
     }
 
+    /// Gives the client a second address, which is one of another client to the server.
+    pub fn add_client(&self, family: Family) -> Result<IpAddr> {
+        let second = address(family, 1, 3);
+        let prefix = family.pick(24, 64);
+        let words = ["address", "add", &format!("{second}/{prefix}"), "dev", "eth0"];
+        let nodad = family.pick(None, Some("nodad"));
+        self.client
+            .ip(&words.into_iter().chain(nodad).collect::<Vec<_>>())?;
+        Ok(second)
+    }
+
     /// Everybody on the link.
     pub fn broadcast_at(port: u16) -> SocketAddr {
         SocketAddr::new(address(Family::V4, 1, 255), port)

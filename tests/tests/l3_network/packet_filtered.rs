@@ -1,4 +1,4 @@
-//! A rule in the server's own input hook drops the SYNs of connects to a port that somebody listens on.
+//! A rule in the server's own input hook drops the SYNs of two clients' connects to a port that somebody listens on.
 //!
 //! First evidence: the rule's counter leaves 0.
 
@@ -7,12 +7,13 @@ use std::time::{Duration, SystemTime};
 use anyhow::Result;
 use osi_tests::agent::{Agent, INTERVAL};
 use osi_tests::expect::{Expected, HARD};
+use osi_tests::knock::knock;
 use osi_tests::nft::DropRule;
 use osi_tests::server::listen;
 use osi_tests::skip::{self, Need};
 use osi_tests::stream::{self, rows, sum};
 use osi_tests::topology::{Family, Pair};
-use osi_tests::{load, wait};
+use osi_tests::wait;
 
 const EXPECTED: Expected = Expected {
     cause: "packet_filtered",
@@ -41,13 +42,13 @@ fn scenario(test: &str, family: Family) -> Result<()> {
     };
     let pair = Pair::build()?;
     let target = Pair::server_at(family, 7);
+    let clients = vec![Pair::client_at(family, 0).ip(), pair.add_client(family)?];
     let listener = listen(&pair.server, target, 16)?;
     let agent = Agent::watch(&pair.server)?;
 
     let fault = SystemTime::now();
     let rule = DropRule::add(&pair.server, "input", "tcp dport 7")?;
-    let connects =
-        load::connect_all_at_once(&pair.client, target, 10, Duration::from_millis(3500))?;
+    let connects = knock(&pair.client, clients, target)?;
     let evidence = wait::until_above("filtered packets", 0, Duration::from_secs(2), || {
         rule.packets()
     })?;

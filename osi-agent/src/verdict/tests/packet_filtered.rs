@@ -76,17 +76,20 @@ fn a_connect_that_others_overtake_is_no_victim() {
 
 #[test]
 fn a_filtered_service_is_named() {
-    for (client, server, bound) in [
-        (near(2), near(1), any()),
-        (v6(1), v6(2), IpAddr::V6(Ipv6Addr::UNSPECIFIED)),
-        (near(2), near(1), IpAddr::V6(Ipv6Addr::UNSPECIFIED)),
-        (near(2), near(1), near(1)),
+    for (clients, server, bound) in [
+        ([near(2), near(3)], near(1), any()),
+        ([v6(1), v6(3)], v6(2), IpAddr::V6(Ipv6Addr::UNSPECIFIED)),
+        (
+            [near(2), near(3)],
+            near(1),
+            IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        ),
+        ([near(2), near(3)], near(1), near(1)),
     ] {
         let mut world = World::new();
         let syns = |s: &mut Snapshot| {
             state(s, CLIENT).listeners = vec![listener(bound, 7, 0, 128)];
-            let samples = (0..4).map(|n| packet(ETH0, 6, (client, 40_000 + n), (server, 7)));
-            filtered(s, 10, samples);
+            filtered(s, 10, knocks(&clients, 4, (server, 7)));
         };
         let map = world.window(syns);
         assert_eq!(root(&map), "packet_filtered");
@@ -100,13 +103,60 @@ fn a_filtered_service_is_named() {
     }
 }
 
+/// So many packets of each client to a server, from a port of their own each.
+fn knocks(clients: &[IpAddr], each: u16, server: End) -> Vec<Sample> {
+    let of = |client: &IpAddr| {
+        let client = *client;
+        (0..each).map(move |n| packet(ETH0, 6, (client, 40_000 + n), server))
+    };
+    clients.iter().flat_map(of).collect()
+}
+
+/// A ban is for one source, a wrong rule for everybody.
+#[test]
+fn clients_that_are_banned_while_others_get_in_are_at_most_a_warning() {
+    let grade = |clients: u8, accepted: u64, windows: u64| {
+        let mut world = World::new();
+        let map = world.windows(windows, |s| {
+            state(s, CLIENT).listeners = vec![listener(any(), 22, 0, 128)];
+            mib(s, CLIENT, Mib::TcpPassiveOpens, accepted);
+            let clients: Vec<_> = (0..clients).map(|n| near(60 + n)).collect();
+            filtered(s, 40, knocks(&clients, 4, (near(1), 22)));
+        });
+        let found = map.open.first();
+        found.map(|found| (found.confidence, found.severity))
+    };
+    let (possible, likely) = (Confidence::Possible, Confidence::Likely);
+    for (clients, accepted, confidence) in [(1, 1, possible), (2, 1, likely), (1, 0, likely)] {
+        assert_eq!(grade(clients, accepted, 2), None);
+        let later = grade(clients, accepted, 10);
+        assert_eq!(later, Some((confidence, Severity::Warn)));
+    }
+    let certain = (Confidence::Certain, Severity::Critical);
+    assert_eq!(grade(2, 0, 1), Some(certain));
+}
+
+/// One client on two ports is one client.
+#[test]
+fn a_client_that_tries_two_ports_is_one() {
+    let mut world = World::new();
+    let map = world.windows(3, |s| {
+        state(s, CLIENT).listeners = vec![listener(any(), 22, 0, 128), listener(any(), 80, 0, 128)];
+        for port in [22, 80] {
+            filtered(s, 20, knocks(&[near(66)], 4, (near(1), port)));
+        }
+    });
+    let found = finding(&map, "packet_filtered");
+    assert_eq!(found.severity, Severity::Warn);
+}
+
 #[test]
 fn a_client_is_remembered_over_the_border_of_a_window() {
     let mut world = World::new();
     let syns = |count: u16| {
         move |s: &mut Snapshot| {
             state(s, CLIENT).listeners = vec![listener(any(), 7, 0, 128)];
-            let samples = (0..count).map(|n| packet(ETH0, 6, (near(2), 40_000 + n), (near(1), 7)));
+            let samples = knocks(&[near(2), near(3)], count, (near(1), 7));
             filtered(s, u64::from(count), samples);
         }
     };
@@ -246,8 +296,7 @@ fn what_a_router_drops_in_passing_is_at_most_a_possible_warning() {
 fn a_service_of_a_router_is_its_own() {
     let mut world = router();
     let map = world.window(|s| {
-        let samples = (0..4).map(|n| packet(ETH0, 6, (near(2), 40_000 + n), (near(1), 22)));
-        filtered(s, 10, samples);
+        filtered(s, 10, knocks(&[near(2), near(3)], 4, (near(1), 22)));
     });
     assert_eq!(
         finding(&map, "packet_filtered").severity,

@@ -102,6 +102,9 @@ impl Dropped<'_> {
 
     /// A client that comes again and again to a port where somebody listens. One packet of each of many sources is the
     /// background of the internet, which an allow list is there for.
+    ///
+    /// Somebody who is banned comes again, too, as long as others get in: a ban is for one source, a wrong rule for all. So
+    /// it is surest where several come again and nobody gets in.
     fn listener(&self) -> Option<Hurt> {
         let history = self.facts.history;
         let inbound = history
@@ -114,27 +117,29 @@ impl Dropped<'_> {
             accepted,
         } = &inbound;
         let repeats = |count: u64| count as f64 > self.facts.limit("packets");
-        let clients: Vec<_> = sources
+        let samples: Vec<_> = sources
             .iter()
             .filter(|(_, count)| repeats(**count))
             .collect();
-        let ((port, source), _) = clients.iter().max_by_key(|(_, count)| **count)?;
+        let ((port, source), _) = samples.iter().max_by_key(|(_, count)| **count)?;
         if lost <= self.facts.limit("listener_ratio") {
             return None;
         }
-        let much = lost > self.facts.limit("hurt_ratio");
+        let clients: BTreeSet<IpAddr> = samples
+            .iter()
+            .map(|((_, source), _)| source.to_canonical())
+            .collect();
+        let (onset, confidence, severity) = match (*accepted > 0, clients.len() > 1) {
+            (false, true) => (Onset::Hard, Confidence::Certain, Severity::Critical),
+            (false, false) | (true, true) => {
+                (Onset::Sustained, Confidence::Likely, Severity::Warn)
+            }
+            (true, false) => (Onset::Sustained, Confidence::Possible, Severity::Warn),
+        };
         Some(Hurt {
-            onset: if much { Onset::Hard } else { Onset::Sustained },
-            confidence: if much {
-                Confidence::Certain
-            } else {
-                Confidence::Likely
-            },
-            severity: if much {
-                Severity::Critical
-            } else {
-                Severity::Warn
-            },
+            onset,
+            confidence,
+            severity,
             evidence: vec![
                 Evidence::new(
                     "dropped_to_listeners",
