@@ -162,7 +162,9 @@ kernel_struct! {
         /// Remote port, host order.
         pub remote_port: u16,
         /// IP protocol number, 0 when not known.
-        pub protocol: u32,
+        pub protocol: u16,
+        /// 1 for a dropped packet that the kernel had found to be of an established connection of its namespace; 0 otherwise.
+        pub established: u16,
         /// Name of the process's main thread, NUL padded; empty when `pid` is 0.
         pub comm: [u8; 16],
     }

@@ -298,7 +298,7 @@ fn flow(sample: &Sample) -> Option<Flow> {
         return None;
     }
     let address = |bytes| Some(address_of(sample.family, bytes).to_string());
-    let proto = match i32::try_from(sample.protocol).ok()? {
+    let proto = match i32::from(sample.protocol) {
         libc::IPPROTO_TCP => Some(Proto::Tcp),
         libc::IPPROTO_UDP => Some(Proto::Udp),
         libc::IPPROTO_ICMP | libc::IPPROTO_ICMPV6 => Some(Proto::Icmp),

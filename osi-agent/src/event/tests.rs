@@ -114,7 +114,8 @@ fn sample(key: Key, at_ns: u64) -> Sample {
         sender: [0; 16],
         local_port: 0,
         remote_port: 443,
-        protocol: libc::IPPROTO_TCP as u32,
+        protocol: libc::IPPROTO_TCP as u16,
+        established: 0,
         comm,
     }
 }

@@ -60,6 +60,8 @@ pub struct Seen {
     pub remote_port: u16,
     /// IP protocol number, 0 when not known.
     pub protocol: u32,
+    /// Whether a dropped packet was known to be of an established connection of its namespace.
+    pub established: bool,
     /// `ETH_P_*` of a dropped packet; 0 for what is no drop.
     pub ethertype: u16,
     /// Who sent the ICMP error that answers this packet.
@@ -218,7 +220,8 @@ fn seen(sample: &Sample) -> Seen {
         remote: known.then(|| address(sample.family, &sample.remote)),
         local_port: sample.local_port,
         remote_port: sample.remote_port,
-        protocol: sample.protocol,
+        protocol: u32::from(sample.protocol),
+        established: sample.established != 0,
         ethertype: sample.ethertype,
         sender: (sample.sender != [0; 16]).then(|| address(sample.family, &sample.sender)),
         ifindex: sample.key.ifindex,

@@ -1,7 +1,7 @@
 //! Dropped packets: which reason, by whom, in which namespace. The reason decides the layer later; most are L3's and L4's.
 
 use aya_ebpf::EbpfContext;
-use osi_common::occurrence::{Key, Kind, Sample};
+use osi_common::occurrence::{Key, Kind, Sample, TCP_CLOSE_WAIT, TCP_ESTABLISHED};
 
 use crate::shared::{
     ip::{self, ETH_P_IP, ETH_P_IPV6},
@@ -36,8 +36,23 @@ pub(crate) fn dropped<C: EbpfContext>(
     };
     if count(ctx, &key, segments(skb)) {
         let key = Key { ifindex, ..key };
-        send(ctx, &key, |sample| describe(skb, sample));
+        send(ctx, &key, |sample| {
+            sample.established = u16::from(is_established(skb, netns));
+            describe(skb, sample);
+        });
     }
+}
+
+/// Whether the packet has a socket of this namespace that carries payload: its sender, or, on the way in, the one that
+/// `tcp_v4_early_demux` found before the rule sets for input ran. A connection in TIME_WAIT has nothing to lose.
+///
+/// A packet that crossed a veth pair and still has its sender's socket was sent in another namespace.
+#[inline(always)]
+fn is_established(skb: Object, netns: u32) -> bool {
+    let Some(sock) = skb.pointer(offset!(skb_sk)).map(Sock) else {
+        return false;
+    };
+    matches!(sock.state(), TCP_ESTABLISHED | TCP_CLOSE_WAIT) && sock.netns() == netns
 }
 
 /// What the packet itself tells of its drop, for kernels that name no reason; 0 where it tells nothing.

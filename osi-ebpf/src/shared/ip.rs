@@ -27,7 +27,7 @@ pub(crate) fn describe(packet: impl Bytes, ethertype: u16, sample: &mut Sample) 
             &mut sample.remote,
             u32::from_ne_bytes([header[16], header[17], header[18], header[19]]),
         );
-        sample.protocol = u32::from(header[9]);
+        sample.protocol = u16::from(header[9]);
         if is_first(&header) {
             ports(packet, header_bytes(header[0]), header[9], sample);
         }
@@ -36,7 +36,7 @@ pub(crate) fn describe(packet: impl Bytes, ethertype: u16, sample: &mut Sample) 
         sample.local = packet.bytes(8).unwrap_or_default();
         sample.remote = packet.bytes(24).unwrap_or_default();
         let next_header: u8 = packet.bytes(6).unwrap_or(0);
-        sample.protocol = u32::from(next_header);
+        sample.protocol = u16::from(next_header);
         ports(packet, 40, next_header, sample);
     }
 }

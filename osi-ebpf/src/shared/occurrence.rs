@@ -104,6 +104,7 @@ pub(crate) fn send<C: EbpfContext>(ctx: &C, key: &Key, fill: impl FnOnce(&mut Sa
         local_port: 0,
         remote_port: 0,
         protocol: 0,
+        established: 0,
         comm: [0; 16],
     });
     fill(sample);

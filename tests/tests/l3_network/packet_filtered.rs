@@ -1,19 +1,21 @@
-//! A rule in the server's own input hook drops the SYNs of two clients' connects to a port that somebody listens on.
+//! A rule in the server's own input hook drops the SYNs of two clients' connects to a port that somebody listens on; one in
+//! the client's drops the acknowledgements of connections that are established.
 //!
 //! First evidence: the rule's counter leaves 0.
 
+use std::io::Write as _;
 use std::time::{Duration, SystemTime};
 
 use anyhow::Result;
 use osi_tests::agent::{Agent, INTERVAL};
-use osi_tests::expect::{Expected, HARD};
+use osi_tests::expect::{Expected, HARD, STATISTICAL};
 use osi_tests::knock::knock;
 use osi_tests::nft::DropRule;
-use osi_tests::server::listen;
+use osi_tests::server::{Behaviour, Server, listen};
 use osi_tests::skip::{self, Need};
 use osi_tests::stream::{self, rows, sum};
 use osi_tests::topology::{Family, Pair};
-use osi_tests::wait;
+use osi_tests::{counters, load, report, wait};
 
 const EXPECTED: Expected = Expected {
     cause: "packet_filtered",
@@ -87,5 +89,72 @@ fn is_named(agent: &Agent, handle: u64) -> Result<()> {
     let shows = "nft -a list chain inet lab drops";
     agent.ensure(confirm.is_some_and(|text| text.ends_with(shows)), || {
         format!("the advice is {confirm:?} and not {shows:?}")
+    })
+}
+
+/// What is sent again is loss, which may be seen a window before the filter is; afterwards it is a symptom.
+const ESTABLISHED: Expected = Expected {
+    within: STATISTICAL,
+    beside: &["packet_loss"],
+    ..EXPECTED
+};
+
+const CONNECTIONS: usize = 8;
+const BYTES: usize = 100;
+
+#[test]
+fn established_connections() -> Result<()> {
+    let test = "l3_network::packet_filtered::established_connections";
+    established(test, Family::V4)
+}
+
+#[test]
+fn established_connections_v6() -> Result<()> {
+    let test = "l3_network::packet_filtered::established_connections_v6";
+    established(test, Family::V6)
+}
+
+fn established(test: &str, family: Family) -> Result<()> {
+    let needs = [Need::Program("nft"), Need::Program("nstat")];
+    let Some(_turn) = skip::ready_alone(test, &needs)? else {
+        return Ok(());
+    };
+    let pair = Pair::build()?;
+    let target = Pair::server_at(family, 7);
+    let server = Server::start(&pair.server, target, Behaviour::Sink)?;
+    let mut streams = load::push(&pair.client, target, CONNECTIONS, BYTES)?;
+    let agent = Agent::watch(&pair.client)?;
+
+    let fault = SystemTime::now();
+    let rule = DropRule::add(&pair.client, "input", "tcp sport 7")?;
+    for stream in &mut streams {
+        stream.write_all(&[b'o'; BYTES])?;
+    }
+    let evidence = wait::until_above("filtered packets", 0, Duration::from_secs(2), || {
+        rule.packets()
+    })?;
+    let map = ESTABLISHED.named(&agent, fault, evidence)?;
+    let summary = map.verdict()["summary"].as_str().unwrap_or_default();
+    let from = format!("of its own connections, for example from {target} to");
+    agent.ensure(summary.contains(&from), || {
+        format!("{from:?} is not in {summary:?}")
+    })?;
+    let again = counters::snmp(&pair.client, "TcpRetransSegs")?;
+    let told = rows(map.verdict(), "evidence")
+        .find(|row| row["signal"] == "retransmits")
+        .and_then(|row| row["value"].as_f64());
+    agent.ensure(told.is_some_and(|told| told > 0.0 && told <= again as f64), || {
+        format!("nstat has {again} segments sent again until now and the verdict says {told:?}")
+    })?;
+    report::say("compared", &format!("segments sent again: {told:?} in the window, {again} until now"))?;
+
+    let dropped = rule.remove()?;
+    load::arrived(streams)?;
+    drop(server);
+    ESTABLISHED.resolves(&agent, &map)?;
+    let lines = ESTABLISHED.stop(agent)?;
+    let said = sum(&lines, |map| map.dropped("L3", "NETFILTER_DROP"));
+    stream::ensure(&lines, said == dropped, || {
+        format!("the rule dropped {dropped} packets and the agent says {said}")
     })
 }

@@ -256,6 +256,7 @@ pub(super) fn sample(
         local_port: local.1,
         remote_port: remote.1,
         protocol: 6,
+        established: 0,
         comm,
     }
 }

@@ -14,10 +14,10 @@ use crate::verdict::{Confidence, Severity};
 type End = (IpAddr, u16);
 
 const NETFILTER: u32 = 8;
-const UDP: u32 = 17;
+const UDP: u16 = 17;
 
 /// Packets from – to, the kind of their socket: 0, or the interface that they came in by.
-fn packet(ifindex: u32, protocol: u32, from: End, to: End) -> Sample {
+fn packet(ifindex: u32, protocol: u16, from: End, to: End) -> Sample {
     let mut sample = sample(CLIENT, Kind::Drop, NETFILTER, from, to);
     (sample.key.ifindex, sample.protocol) = (ifindex, protocol);
     sample
@@ -304,22 +304,65 @@ fn a_service_of_a_router_is_its_own() {
     );
 }
 
+/// A packet that came in by eth0 and that the kernel had found to be of an established connection.
+fn of_connection(from: End, to: End) -> Sample {
+    Sample {
+        established: 1,
+        ..packet(ETH0, 6, from, to)
+    }
+}
+
 #[test]
 fn connections_that_were_there_suffer_too() {
-    let stalled = |again: u64| {
-        move |s: &mut Snapshot| {
+    let (us, them) = ((near(1), 40_000), (far(7), 5432));
+    // On the way out, and on the way in.
+    for dropped in [packet(0, 6, us, them), of_connection(them, us)] {
+        let stalled = |again: u64| {
+            move |s: &mut Snapshot| {
+                mib(s, CLIENT, Mib::TcpOutSegs, 4);
+                mib(s, CLIENT, Mib::TcpRetransSegs, again);
+                filtered(s, 2, [dropped]);
+            }
+        };
+        let map = World::new().windows(2, stalled(2));
+        let found = finding(&map, "packet_filtered");
+        assert_eq!(
+            (found.confidence, found.severity),
+            (Confidence::Likely, Severity::Critical)
+        );
+        assert_eq!(open(&World::new().windows(5, stalled(0))), [""; 0]);
+    }
+    // What came in without a connection is nobody's.
+    let map = World::new().windows(5, |s| {
+        mib(s, CLIENT, Mib::TcpOutSegs, 4);
+        mib(s, CLIENT, Mib::TcpRetransSegs, 2);
+        filtered(s, 2, [packet(ETH0, 6, them, us)]);
+    });
+    assert_eq!(open(&map), [""; 0]);
+}
+
+/// Who is banned may still have connections to us, to which we go on sending.
+#[test]
+fn a_client_that_is_banned_in_the_middle_of_its_connection_is_a_possible_warning() {
+    let grade = |clients: u8, accepted: u64, windows: u64| {
+        let map = World::new().windows(windows, |s| {
+            state(s, CLIENT).listeners = vec![listener(any(), 22, 0, 128)];
+            mib(s, CLIENT, Mib::TcpPassiveOpens, accepted);
             mib(s, CLIENT, Mib::TcpOutSegs, 4);
-            mib(s, CLIENT, Mib::TcpRetransSegs, again);
-            filtered(s, 2, [packet(0, 6, (near(1), 40_000), (far(7), 5432))]);
-        }
+            mib(s, CLIENT, Mib::TcpRetransSegs, 2);
+            let dropped = (0..clients).map(|n| of_connection((far(n), 40_000), (near(1), 22)));
+            filtered(s, u64::from(clients), dropped);
+        });
+        let found = map.open.first();
+        found.map(|found| (found.confidence, found.severity))
     };
-    let map = World::new().windows(2, stalled(2));
-    let found = finding(&map, "packet_filtered");
-    assert_eq!(
-        (found.confidence, found.severity),
-        (Confidence::Likely, Severity::Critical)
-    );
-    assert_eq!(open(&World::new().windows(5, stalled(0))), [""; 0]);
+    let (possible, likely) = (Confidence::Possible, Confidence::Likely);
+    for (clients, accepted, confidence) in [(1, 0, possible), (1, 9, possible), (2, 9, likely)] {
+        assert_eq!(grade(clients, accepted, 2), None);
+        let later = grade(clients, accepted, 5);
+        assert_eq!(later, Some((confidence, Severity::Warn)));
+    }
+    assert_eq!(grade(2, 0, 2), Some((likely, Severity::Critical)));
 }
 
 #[test]
@@ -328,7 +371,7 @@ fn strays_of_a_busy_host_are_no_fault() {
     let map = world.windows(10, |s| {
         traffic(s, CLIENT, 100_000);
         mib(s, CLIENT, Mib::TcpRetransSegs, 100);
-        filtered(s, 50, [packet(0, 6, (far(7), 443), (near(1), 40_000))]);
+        filtered(s, 50, [of_connection((far(7), 443), (near(1), 40_000))]);
     });
     assert_eq!(open(&map), [""; 0]);
 }

@@ -8,7 +8,7 @@ use super::super::super::history::{Inbound, Loss, TCP, is_passing};
 use super::super::super::text::{percent, share};
 use super::super::super::{Confidence, Evidence, Facts, Impact, Onset, Severity};
 use crate::layer::l3_network::routes::{IP_RECEIVED, IP6_RECEIVED};
-use crate::snapshot::NetnsState;
+use crate::snapshot::{Mib, NetnsState};
 
 /// IP protocol number of UDP.
 const UDP: u32 = 17;
@@ -166,8 +166,11 @@ impl Dropped<'_> {
     }
 
     /// A packet that belongs to a socket of this namespace was dropped, and payload had to be sent again.
+    ///
+    /// Clients of listeners may have been banned in the middle of their connections, see [`Self::listener`].
     fn established(&self) -> Option<Hurt> {
-        let owned = |seen: &&Seen| seen.protocol == TCP && seen.ifindex == 0 && is_unicast(seen);
+        let of_socket = |seen: &Seen| seen.ifindex == 0 || seen.established;
+        let owned = |seen: &&Seen| seen.protocol == TCP && of_socket(seen) && is_unicast(seen);
         let samples: Vec<_> = self.samples.iter().filter(owned).collect();
         let last = samples.last()?;
         let loss = Loss::of(self.facts.window, &self.state.netns);
@@ -178,14 +181,25 @@ impl Dropped<'_> {
         if loss.again == 0 || !many && !much {
             return None;
         }
+        let clients: Option<BTreeSet<_>> = samples.iter().map(|seen| self.client(seen)).collect();
+        let others = self
+            .facts
+            .window
+            .mib_in(&self.state.netns, Mib::TcpPassiveOpens);
+        let (onset, confidence, severity) = match clients {
+            Some(clients) if clients.len() == 1 => {
+                (Onset::Sustained, Confidence::Possible, Severity::Warn)
+            }
+            Some(_) if others > 0 => (Onset::Sustained, Confidence::Likely, Severity::Warn),
+            Some(_) | None if much => {
+                (Onset::Statistical, Confidence::Likely, Severity::Critical)
+            }
+            Some(_) | None => (Onset::Statistical, Confidence::Likely, Severity::Warn),
+        };
         Some(Hurt {
-            onset: Onset::Statistical,
-            confidence: Confidence::Likely,
-            severity: if much {
-                Severity::Critical
-            } else {
-                Severity::Warn
-            },
+            onset,
+            confidence,
+            severity,
             evidence: vec![Evidence::new(
                 "retransmits",
                 loss.again as f64,
@@ -199,6 +213,18 @@ impl Dropped<'_> {
             },
             whose: format!(", of its own connections{}", flow(last)),
         })
+    }
+
+    /// Who came to us, of the two ends of a packet of our own connection; `None` where we went to somebody.
+    fn client(&self, seen: &Seen) -> Option<IpAddr> {
+        let (ours, other) = if seen.ifindex == 0 {
+            (seen.local_port, seen.remote)
+        } else {
+            (seen.remote_port, seen.local)
+        };
+        let mut listeners = self.state.listeners.iter();
+        let is_service = listeners.any(|listener| listener.port == ours);
+        other.filter(|_| is_service)
     }
 
     /// Packets that a router did not hand on. Whether anybody wanted them is not known here.
