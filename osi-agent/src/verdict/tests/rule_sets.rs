@@ -142,6 +142,35 @@ fn the_one_counter_that_grew_names_its_rule() {
     assert_eq!(told(&map), [("nft inet lab drops handle 8", 7.0, why)]);
 }
 
+/// Two strays that a counting rule dropped beside a hundred packets explain nothing.
+#[test]
+fn a_counter_that_explains_little_is_told_beside() {
+    let strays = |others: Vec<DropPlace>| {
+        let rules = |packets| [vec![rule(7, Some(packets))], others.clone()].concat();
+        twice(rules(5), rules(7))
+    };
+    let map = strays(vec![policy()]);
+    let why = "dropped by the drop policy of chain firewall (hook input) in table inet lab: all else in nftables that can drop here counts, and counted less";
+    assert_eq!(told(&map), [("nft inet lab firewall policy", 8.0, why)]);
+    let advice = &map.verdict.advice[0];
+    assert!(advice.text.contains("chain inet lab firewall"), "{advice:?}");
+    let map = strays(vec![policy(), rule(8, None)]);
+    let why = "in nftables that can have dropped them; no counter tells which";
+    assert_eq!(told(&map), [("nft_places", 2.0, why)]);
+    let confirm = &map.verdict.advice[0].confirm;
+    assert!(confirm.ends_with("nft list ruleset"), "{confirm}");
+    for map in [&strays(vec![policy()]), &map] {
+        let rows = &finding(map, "packet_filtered").evidence;
+        let aside = rows.iter().find(|row| row.signal == "beside nft inet lab drops handle 7");
+        assert_eq!(aside.map(|row| row.value), Some(2.0), "{rows:?}");
+    }
+    // Where all count, the rest was dropped after they were read.
+    assert_eq!(names(&strays(Vec::new())), ["nft inet lab drops handle 7"]);
+    // A half is much.
+    let map = twice(vec![rule(7, Some(5)), policy()], vec![rule(7, Some(10)), policy()]);
+    assert_eq!(names(&map), ["nft inet lab drops handle 7"]);
+}
+
 #[test]
 fn a_rule_that_came_meanwhile_counts_from_zero() {
     let map = twice(

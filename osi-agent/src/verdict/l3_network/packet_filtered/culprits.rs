@@ -1,4 +1,6 @@
 //! Where in nftables packets were dropped: by the counters of rules and policies, or because it can have been nowhere else.
+//!
+//! Counters that explain little of what was dropped are told beside it: they may have counted what nobody misses.
 
 use super::super::super::text::inside;
 use super::super::super::{Advice, Evidence, Facts, Finding};
@@ -16,6 +18,9 @@ const RECENT: u64 = 3;
 
 /// What the evidence's name begins with, before family, table and chain as nft takes them, and the rule's handle.
 const NFT: &str = "nft ";
+
+/// What stands before that where the place explains little of what was dropped: no advice is about it.
+const ASIDE: &str = "beside ";
 
 /// What stands in place of the handle for a chain's policy.
 const POLICY: &str = "policy";
@@ -44,33 +49,43 @@ pub(super) fn culprits(facts: &Facts, state: &NetnsState, rows: &[&DropRow]) -> 
             (growth > 0).then_some((place, growth))
         })
         .collect();
-    if grown.is_empty() {
-        return eliminate(state, rows).into_iter().collect();
-    }
     grown.sort_by_key(|(_, growth)| std::cmp::Reverse(*growth));
-    let named = grown.iter().take(NAMED);
-    named
-        .map(|(place, growth)| evidence(place, *growth, format!("dropped by {place}")))
-        .collect()
+    let packets: u64 = rows.iter().map(|row| row.packets).sum();
+    let explained: u64 = grown.iter().map(|(_, growth)| growth).sum();
+    let counted = grown.iter().take(NAMED);
+    let counted =
+        counted.map(|(place, growth)| evidence(place, *growth, format!("dropped by {place}")));
+    if grown.is_empty() {
+        return eliminate(state, rows, 0).into_iter().collect();
+    }
+    let (by_nftables, shared) = by_nftables(rows);
+    let half = |part: u64| part.saturating_mul(2) >= packets;
+    // Where all count, what they did not count yet was dropped after they were read.
+    let all_count = || places.iter().all(|place| place.packets.is_some());
+    if half(explained) || half(by_nftables + shared) && all_count() {
+        return counted.collect();
+    }
+    let rest = eliminate(state, rows, explained);
+    let aside = counted.map(|row| Evidence {
+        signal: format!("{ASIDE}{}", row.signal),
+        ..row
+    });
+    rest.into_iter().chain(aside).collect()
 }
 
-/// The only place that can drop, or how many there are. Those whose counter stands at zero never did.
-fn eliminate(state: &NetnsState, rows: &[&DropRow]) -> Option<Evidence> {
-    let by = |meant: fn(&str) -> bool| -> u64 {
-        let functions = rows.iter().flat_map(|row| &row.functions);
-        functions
-            .filter(|(function, _)| meant(function))
-            .map(|(_, packets)| packets)
-            .sum()
-    };
-    let by_nftables = by(is_nftables);
-    // Before 6.7 nftables shares a function with legacy iptables and connection tracking.
-    let shared = by(|function| ["", "nf_hook_slow"].contains(&function));
+/// The only place that can have dropped what counters do not explain, or how many there are. Those whose counter stands at
+/// zero never did, and where some counters grew, those that have one are known.
+fn eliminate(state: &NetnsState, rows: &[&DropRow], explained: u64) -> Option<Evidence> {
+    let (by_nftables, shared) = by_nftables(rows);
     if by_nftables == 0 && shared == 0 {
         return None;
     }
     let places = state.filters.places.iter();
-    let able: Vec<_> = places.filter(|place| place.packets != Some(0)).collect();
+    let able = places.filter(|place| match place.packets {
+        None => true,
+        Some(packets) => explained == 0 && packets > 0,
+    });
+    let able: Vec<_> = able.collect();
     match able.as_slice() {
         [only] if only.always && state.filters.complete => {
             let (packets, why) = if by_nftables > 0 {
@@ -79,7 +94,12 @@ fn eliminate(state: &NetnsState, rows: &[&DropRow]) -> Option<Evidence> {
             } else {
                 (shared, format!("in nftables, only {only} can drop here"))
             };
-            Some(evidence(only, packets, why))
+            let why = if explained > 0 {
+                format!("dropped by {only}: all else in nftables that can drop here counts, and counted less")
+            } else {
+                why
+            };
+            Some(evidence(only, packets.saturating_sub(explained), why))
         }
         [] | [_] => None,
         several => {
@@ -94,6 +114,20 @@ fn eliminate(state: &NetnsState, rows: &[&DropRow]) -> Option<Evidence> {
             Some(Evidence::new("nft_places", count, "places", why))
         }
     }
+}
+
+/// Packets that nftables dropped, and those of the function that it shares before 6.7 with legacy iptables and connection
+/// tracking.
+fn by_nftables(rows: &[&DropRow]) -> (u64, u64) {
+    let by = |meant: fn(&str) -> bool| -> u64 {
+        let functions = rows.iter().flat_map(|row| &row.functions);
+        functions
+            .filter(|(function, _)| meant(function))
+            .map(|(_, packets)| packets)
+            .sum()
+    };
+    let shared = |function: &str| ["", "nf_hook_slow"].contains(&function);
+    (by(is_nftables), by(shared))
 }
 
 fn evidence(place: &DropPlace, packets: u64, why: String) -> Evidence {
