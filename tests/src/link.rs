@@ -92,6 +92,11 @@ pub fn send_errors(host: &Namespace, interface: &str) -> Result<u64> {
     counter(host, interface, "tx", "errors")
 }
 
+/// Packets that the device dropped instead of sending them.
+pub fn send_drops(host: &Namespace, interface: &str) -> Result<u64> {
+    counter(host, interface, "tx", "dropped")
+}
+
 /// Packets that the device counted as sent.
 pub fn sent_packets(host: &Namespace, interface: &str) -> Result<u64> {
     counter(host, interface, "tx", "packets")

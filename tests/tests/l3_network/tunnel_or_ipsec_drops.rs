@@ -1,7 +1,7 @@
 //! A policy of the server asks for protection that the client does not give; the two ends have different keys; and no route
-//! leads to a tunnel's far end.
+//! leads to a tunnel's far end, or it has none.
 //!
-//! First evidence: the server's first refused packet in `/proc/net/xfrm_stat`; the first send error of the tunnel.
+//! First evidence: the server's first refused packet in `/proc/net/xfrm_stat`; the first send error or drop of the tunnel.
 
 use std::time::{Duration, SystemTime};
 
@@ -136,23 +136,30 @@ fn count(host: &Namespace, name: &str) -> Result<u64> {
 #[test]
 fn no_way_to_the_far_end() -> Result<()> {
     let test = "l3_network::tunnel_or_ipsec_drops::no_way_to_the_far_end";
+    tunnel(test, &["remote", "10.77.0.1"], link::send_errors)
+}
+
+/// The driver knows nobody to send to.
+#[test]
+fn no_far_end() -> Result<()> {
+    let test = "l3_network::tunnel_or_ipsec_drops::no_far_end";
+    tunnel(test, &[], link::send_drops)
+}
+
+/// The client sends frames into a tunnel with this far end, and the kernel counts each of them here.
+fn tunnel(
+    test: &str,
+    far: &[&str],
+    lost: fn(&Namespace, &str) -> Result<u64>,
+) -> Result<()> {
     let Some(_turn) = skip::ready(test, &[])? else {
         return Ok(());
     };
     let pair = Pair::build()?;
-    let far = [
-        "type",
-        "vxlan",
-        "id",
-        "7",
-        "remote",
-        "10.77.0.1",
-        "dstport",
-        "4789",
-    ];
+    let kind = ["type", "vxlan", "id", "7", "dstport", "4789"];
     if pair
         .client
-        .ip(&[&["link", "add", TUNNEL][..], &far].concat())
+        .ip(&[&["link", "add", TUNNEL][..], &kind, far].concat())
         .is_err()
     {
         return skip::skip(test, "this kernel has no VXLAN");
@@ -168,8 +175,8 @@ fn no_way_to_the_far_end() -> Result<()> {
     let mut frame = frame::ethernet(ends, ends, EXPERIMENTAL, &[0; 64])?;
     frame[..6].copy_from_slice(&[2, 0, 0, 0, 0, 1]);
     let frames = frame::send(&pair.client, TUNNEL, PACKETS, move |_| frame.clone())?;
-    let lost = || link::send_errors(&pair.client, TUNNEL);
-    let evidence = wait::until_above("send errors", 0, PATIENCE, lost)?;
+    let lost = || lost(&pair.client, TUNNEL);
+    let evidence = wait::until_above("lost packets", 0, PATIENCE, lost)?;
     let map = EXPECTED.named(&agent, fault, evidence)?;
     let scope = &map.verdict()["scope"];
     agent.ensure(scope["iface"]["name"] == TUNNEL, || {
@@ -182,7 +189,7 @@ fn no_way_to_the_far_end() -> Result<()> {
     let lines = EXPECTED.stop(agent)?;
     let said = growth(&lines, "L3", "tunnel_errors");
     stream::ensure(&lines, truth == PACKETS && said == truth, || {
-        format!("{PACKETS} frames were sent, ip counts {truth} errors and the agent {said}")
+        format!("{PACKETS} frames were sent, ip counts {truth} lost and the agent {said}")
     })
 }
 

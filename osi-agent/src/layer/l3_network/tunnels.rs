@@ -7,7 +7,7 @@ use crate::scope::{Scope, ScopeKind};
 use crate::snapshot::{Link, LinkStats};
 
 rows! { Layer::L3;
-    TUNNEL_ERRORS: "Packets that could not be put into a tunnel, as without a route to its far end or a peer, or not be taken out of it." {
+    TUNNEL_ERRORS: "Packets that could not be put into a tunnel, as without a route to its far end or a peer, or not be taken out of it. What WireGuard keeps for a peer that does not answer is counted beyond 128 packets, the rest after 90 seconds." {
         id: "tunnel_errors",
         unit: Unit::Packets,
         source: Source::Netlink,
@@ -47,6 +47,19 @@ pub fn is_tunnel(link: &Link) -> bool {
         .is_some_and(|kind| KINDS.contains(&kind))
 }
 
+/// Whether the driver counts as dropped (`tx_dropped`) what has nowhere to go, beside what it counts as errors.
+///
+/// WireGuard does so with what it kept for a peer that does not answer, and VXLAN with what has no far end. On a bridge that is
+/// normal life: it floods every port, and a VXLAN port without far ends is one of them. Geneve drops what the host itself
+/// sends on a tunnel whose far ends somebody else picks, which is normal life, too. Queueing disciplines count apart.
+fn drops_what_is_lost(link: &Link) -> bool {
+    match link.kind.as_deref() {
+        Some("wireguard") => true,
+        Some("vxlan") => link.master.is_none(),
+        Some(_) | None => false,
+    }
+}
+
 /// What went wrong on a tunnel in the window.
 #[derive(Debug)]
 pub struct Faults<'a> {
@@ -72,11 +85,16 @@ pub fn by_tunnel<'a>(window: &Window<'a>) -> impl Iterator<Item = Faults<'a>> + 
             let growth = |field: fn(&LinkStats) -> u64| {
                 field(&now.stats).saturating_sub(field(&before.stats))
             };
+            let dropped = if drops_what_is_lost(now) {
+                growth(|stats| stats.tx_dropped)
+            } else {
+                0
+            };
             Faults {
                 link: now,
                 scope: Scope::iface(netns, now.iface.ifindex, &now.iface.name),
                 received: growth(|stats| stats.rx_errors),
-                sent: growth(|stats| stats.tx_errors),
+                sent: growth(|stats| stats.tx_errors) + dropped,
                 carried: growth(|stats| stats.rx_packets + stats.tx_packets),
             }
         },

@@ -117,6 +117,32 @@ fn a_tunnel_that_loses_packets_is_named() {
     }
 }
 
+/// A peer that does not answer, or no far end: the drivers of these two count drops and no errors.
+#[test]
+fn what_has_nowhere_to_go_is_lost() {
+    let dropping = |kind: &'static str, master: Option<u32>| {
+        let mut world = World::new();
+        world.window(|s| {
+            carried(s, kind, 0, 0);
+            state(s, CLIENT).links.rows[1].master = master;
+        });
+        world.windows(2, |s| {
+            carried(s, kind, 100, 0);
+            state(s, CLIENT).links.rows[1].stats.tx_dropped += 30;
+        })
+    };
+    for kind in ["wireguard", "vxlan"] {
+        let map = dropping(kind, None);
+        assert_eq!(open(&map), ["tunnel_or_ipsec_drops"], "{kind}");
+        let found = finding(&map, "tunnel_or_ipsec_drops");
+        assert!(found.summary.contains("lost 30"), "{}", found.summary);
+    }
+    assert_eq!(open(&dropping("vxlan", Some(9))), [""; 0], "flooded");
+    for kind in ["geneve", "gre"] {
+        assert_eq!(open(&dropping(kind, None)), [""; 0], "{kind}");
+    }
+}
+
 #[test]
 fn few_errors_and_those_of_other_links_are_well() {
     let mut world = World::new();
