@@ -48,7 +48,9 @@ fn a_filter_on_our_own_connection_is_named_from_the_first_packet() {
         let mut world = World::new();
         let map = world.window(|s| {
             traffic(s, CLIENT, 100_000);
-            peer(s, CLIENT, far(7), 443).attempts += 1;
+            let outcome = peer(s, CLIENT, far(7), 443);
+            outcome.attempts += 1;
+            outcome.syn_retransmits += u64::from(dropped.key.ifindex != 0);
             filtered(s, 1, [dropped]);
         });
         assert_eq!(root(&map), "packet_filtered");
@@ -60,6 +62,28 @@ fn a_filter_on_our_own_connection_is_named_from_the_first_packet() {
         assert!(found.summary.contains("192.0.2.7:443"), "{}", found.summary);
         assert_eq!(world.until_calm(|_| {}), 5);
     }
+}
+
+/// A late packet of the old connection is dropped while the new one is on its way.
+#[test]
+fn a_connect_at_the_border_of_a_window_proves_nothing() {
+    let late = packet(ETH0, 6, (far(7), 5432), (near(1), 39_999));
+    let mut world = World::new();
+    let map = world.window(|s| {
+        peer(s, CLIENT, far(7), 5432).attempts += 1;
+        filtered(s, 1, [late]);
+    });
+    assert_eq!(open(&map), [""; 0]);
+    let map = world.windows(10, |s| peer(s, CLIENT, far(7), 5432).connected += 1);
+    assert_eq!(open(&map), [""; 0]);
+    // Where it goes on and no SYN was counted as sent again, it is likely.
+    let mut world = World::new();
+    let map = world.windows(2, |s| {
+        peer(s, CLIENT, far(7), 5432).attempts += 1;
+        filtered(s, 1, [late]);
+    });
+    let found = finding(&map, "packet_filtered");
+    assert_eq!(found.confidence, Confidence::Likely);
 }
 
 #[test]

@@ -49,7 +49,9 @@ fn read(s: &mut Snapshot, rows: Vec<DropPlace>) {
 /// A function dropped ten packets of a connection that we try to make.
 fn missed(s: &mut Snapshot, function: &'static str) {
     const NETFILTER: u32 = 8;
-    peer(s, CLIENT, far(7), 443).attempts += 1;
+    let outcome = peer(s, CLIENT, far(7), 443);
+    outcome.attempts += 1;
+    outcome.syn_retransmits += 1;
     s.kernel
         .reasons
         .insert((NETFILTER, 0), ("NETFILTER_DROP".into(), function.into()));

@@ -51,6 +51,10 @@ impl Dropped<'_> {
     /// Peers that somebody on this host tries to reach in vain and whose packets, in either direction, were among those dropped:
     /// from this namespace, or through it from another one. Private networks may use the same addresses twice, so that the
     /// second is only likely.
+    ///
+    /// So is an attempt that may still be on its way when the window ends: the dropped packet may be a late one of an older
+    /// connection. It is surer where a SYN was sent again, or where the packet was dropped on its way out: then nothing is
+    /// sent again (`tcp_retransmit_skb` tells of success only), and late packets come in.
     fn own(&self) -> Option<Hurt> {
         let ends: BTreeSet<SocketAddr> = self
             .samples
@@ -60,7 +64,13 @@ impl Dropped<'_> {
             .flatten()
             .collect();
         let peers = &self.facts.history.peers;
-        let mut of_this = false;
+        let (mut of_this, mut proven) = (false, false);
+        let sent: BTreeSet<_> = self
+            .samples
+            .iter()
+            .filter(|seen| seen.protocol == TCP && seen.ifindex == 0)
+            .filter_map(|seen| ends(seen)[1])
+            .collect();
         let records = peers.records(self.facts.history.windows);
         let victims: BTreeMap<SocketAddr, u64> = records
             .filter_map(|peer| {
@@ -72,6 +82,8 @@ impl Dropped<'_> {
                 let failing = stuck > 0 && (sum.connected == 0 || sum.syn_retransmits > 0);
                 let hit = failing && ends.contains(&end);
                 of_this |= hit && *peer.netns == self.state.netns;
+                let waited = sum.syn_retransmits + sum.timed_out > 0;
+                proven |= hit && (waited || sent.contains(&end));
                 hit.then_some((end, stuck))
             })
             .collect();
@@ -83,8 +95,12 @@ impl Dropped<'_> {
             Evidence::new("connects", *attempts as f64, "connections", why)
         };
         Some(Hurt {
-            onset: Onset::Hard,
-            confidence: if of_this {
+            onset: if proven {
+                Onset::Hard
+            } else {
+                Onset::Statistical
+            },
+            confidence: if of_this && proven {
                 Confidence::Certain
             } else {
                 Confidence::Likely
