@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::reach::Reach;
 use super::rule::{CLEAR_WINDOWS, Entry, Ledger};
-use super::{Cause, Severity};
+use super::{Cause, CauseClass, Confidence, Severity};
 
 /// Notes for every open finding which others explain it, whichever opened first.
+///
+/// A rule or a program that possibly does what it is there for explains nothing: it drops all the time on many hosts.
 /// A finding that was resolved in the last windows still explains: the tail of an incident is no new one.
 pub(super) fn explain(ledger: &mut Ledger, reach: &Reach, window: u64) {
     let fresh = ledger
@@ -24,7 +26,11 @@ pub(super) fn explain(ledger: &mut Ledger, reach: &Reach, window: u64) {
             .cause
             .explanations()
             .filter_map(|cause| by_cause.get(cause.id))
-            .flatten();
+            .flatten()
+            .filter(|fault| {
+                let is_policy = fault.cause.class == CauseClass::Policy;
+                !is_policy || fault.finding.confidence > Confidence::Possible
+            });
         let covering =
             faults.filter(|fault| reach.covers(&fault.finding.scope, &felt.finding.scope));
         answers.push(

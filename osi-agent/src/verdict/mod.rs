@@ -32,6 +32,8 @@ mod reach;
 
 mod rule;
 
+mod stuck;
+
 pub(crate) mod text;
 
 mod l1_physical;

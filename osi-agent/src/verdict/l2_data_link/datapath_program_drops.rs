@@ -1,10 +1,15 @@
 //! A program that somebody put on an interface drops packets there.
+//!
+//! Scrubbers and network policies do so all the time, and nobody misses what they drop. It is certain where somebody does:
+//! who tries to connect in vain, neighbours that do not answer, or everybody, because nothing gets through.
 
 use std::collections::BTreeSet;
 
 use osi_common::layer::Layer;
 
+use super::super::facts::Seen;
 use super::super::origin::Origin;
+use super::super::stuck::Stuck;
 use super::super::text::{iface, inside, percent, place, quoted, share};
 use super::super::{
     Advice, Cause, CauseClass, Confidence, Evidence, Facts, Finding, Impact, Onset, Severity,
@@ -14,6 +19,7 @@ use crate::layer::l2_data_link::programs::{
     FRAMES_SENT, PROGRAM_DROPS, counted_on, hooks, hooks_that_dropped,
 };
 use crate::layer::l2_data_link::rejected::FRAMES_RECEIVED;
+use crate::layer::l3_network::routes::{IP_RECEIVED, IP6_RECEIVED};
 use crate::scope::Iface;
 use crate::snapshot::{Hook, NetnsState, Program};
 
@@ -41,6 +47,12 @@ pub(in crate::verdict) static DATAPATH_PROGRAM_DROPS: Cause = Cause {
     advise,
 };
 
+/// Ethernet protocol of ARP.
+const ETH_P_ARP: u16 = 0x0806;
+
+/// IP protocol of neighbour discovery.
+const ICMPV6: u32 = 58;
+
 fn detect(facts: &Facts, found: &mut Vec<Sighting>) {
     // Without the interfaces' counters no share is known.
     if facts.map.is_blind(&FRAMES_SENT) {
@@ -60,15 +72,19 @@ fn sighting(facts: &Facts, state: &NetnsState) -> Option<Sighting> {
     if dropped as f64 <= facts.limit("packets") || lost <= facts.limit("ratio") {
         return None;
     }
-    let mut origin = Origin::of(facts, state, |seen| {
-        !hooks(&seen.reason, &seen.function).is_empty()
-    });
+    let mut samples = facts.dropped("", &state.netns);
+    samples.retain(by_program);
+    let stuck = Stuck::among(facts, &state.netns, &samples);
+    let mut origin = Origin::of(facts, state, by_program);
     origin.iface = origin
         .iface
         .or_else(|| counted_on(facts.window, &state.netns));
     let scope = origin.scope();
     let at = hooks_that_dropped(facts.window, &state.netns, facts.map.drops());
     let suspects = suspects(state, origin.iface, &at);
+    let missed = !stuck.peers.is_empty()
+        || misses_neighbours(state, &samples)
+        || passes_nothing(facts, state, dropped, &at);
     let mut evidence = vec![Evidence::new(
         PROGRAM_DROPS.id,
         dropped as f64,
@@ -80,14 +96,23 @@ fn sighting(facts: &Facts, state: &NetnsState) -> Option<Sighting> {
         Some(Evidence::new(hook, f64::from(id), "id", named(program)))
     }));
     evidence.extend(origin.evidence("senders"));
+    evidence.extend(stuck.evidence());
     Some(Sighting {
-        onset: Onset::Statistical,
-        confidence: Confidence::Certain,
+        onset: if missed {
+            Onset::Statistical
+        } else {
+            Onset::Sustained
+        },
+        confidence: if missed {
+            Confidence::Certain
+        } else {
+            Confidence::Possible
+        },
         severity: Severity::Warn,
         evidence,
         impact: Impact {
-            connections: 0,
-            share_ratio: lost,
+            connections: stuck.peers.values().sum(),
+            share_ratio: if missed { lost } else { 0.0 },
             peers: origin.senders.len() as u64,
         },
         summary: format!(
@@ -100,6 +125,29 @@ fn sighting(facts: &Facts, state: &NetnsState) -> Option<Sighting> {
         ),
         scope,
     })
+}
+
+fn by_program(seen: &Seen) -> bool {
+    !hooks(&seen.reason, &seen.function).is_empty()
+}
+
+/// Whether packets by which neighbours are found were dropped, and some neighbour is not found.
+fn misses_neighbours(state: &NetnsState, samples: &[Seen]) -> bool {
+    let finds = |seen: &Seen| seen.ethertype == ETH_P_ARP || seen.protocol == ICMPV6;
+    !state.neighbours.unresolved.is_empty() && samples.iter().any(finds)
+}
+
+/// Whether hardly anything gets past the hooks. Frames would not tell: under an attack a scrubber drops nearly all of them.
+fn passes_nothing(facts: &Facts, state: &NetnsState, dropped: u64, at: &BTreeSet<Hook>) -> bool {
+    let count = |signal| facts.count_in(signal, &state.netns);
+    let is_egress = |hook: &Hook| matches!(hook, Hook::TcxEgress | Hook::FilterEgress);
+    // Filters may be on both sides; what goes out is counted after them.
+    let passed = if at.iter().all(is_egress) {
+        count(&FRAMES_SENT)
+    } else {
+        count(&IP_RECEIVED) + count(&IP6_RECEIVED)
+    };
+    passed as f64 <= facts.limit("packets") && passed < dropped
 }
 
 /// The programs at the hooks where packets were dropped, on the interface where that is known.

@@ -1,11 +1,14 @@
 //! Programs of others that drop packets on an interface.
 
+use osi_common::occurrence::Kind;
+
 use super::builder::{
-    CLIENT, ETH0, World, drop_packets, finding, near, neighbour, open, qdisc, resolved, root,
-    state, traffic,
+    CLIENT, ETH0, World, drop_packets, far, finding, mib, near, neighbour, open, peer, qdisc,
+    resolved, root, sample, state, traffic,
 };
 use crate::scope::Iface;
-use crate::snapshot::{Driver, DriverCounter, Hook, Program, Snapshot};
+use crate::snapshot::{Driver, DriverCounter, Hook, Mib, Program, Snapshot};
+use crate::verdict::{Confidence, Severity};
 
 const CAUSE: &str = "datapath_program_drops";
 
@@ -13,6 +16,19 @@ const CAUSE: &str = "datapath_program_drops";
 fn drops(s: &mut Snapshot, reason: &str, function: &str, packets: u64, dropped: u64) {
     traffic(s, CLIENT, packets);
     drop_packets(s, CLIENT, reason, function, dropped);
+}
+
+/// Who connects waits for an answer that came in by eth0 and was dropped like this.
+fn missed(s: &mut Snapshot, reason: &str, function: &str) {
+    const CODE: u32 = 77;
+    let outcome = peer(s, CLIENT, far(7), 443);
+    outcome.attempts += 1;
+    outcome.syn_retransmits += 1;
+    let names = (reason.into(), function.into());
+    s.kernel.reasons.insert((CODE, 0), names);
+    let mut answer = sample(CLIENT, Kind::Drop, CODE, (far(7), 443), (near(1), 40_000));
+    answer.key.ifindex = ETH0;
+    s.samples.push(answer);
 }
 
 fn eth0() -> Iface {
@@ -53,7 +69,10 @@ fn a_program_that_drops_is_named_with_its_number() {
     for (reason, function, hook) in rows {
         let mut world = World::new();
         world.window(|s| attach(s, hook, Some(7), "guard"));
-        let fault = |s: &mut Snapshot| drops(s, reason, function, 500, 50);
+        let fault = |s: &mut Snapshot| {
+            drops(s, reason, function, 500, 50);
+            missed(s, reason, function);
+        };
         assert_eq!(open(&world.window(fault)), [""; 0]);
         let map = world.window(fault);
         assert_eq!(
@@ -62,6 +81,7 @@ fn a_program_that_drops_is_named_with_its_number() {
             "{reason} {function}"
         );
         let found = finding(&map, CAUSE);
+        assert_eq!(found.confidence, Confidence::Certain);
         let summary = &found.summary;
         let name = format!("The {} program guard (id 7)", hook.name());
         for part in [name.as_str(), "50 packets", "5.0 %"] {
@@ -77,6 +97,29 @@ fn a_program_that_drops_is_named_with_its_number() {
     }
 }
 
+/// A scrubber under attack, and a policy that denies by default: others get through, and nobody is known to wait.
+#[test]
+fn a_program_that_does_its_job_is_a_possible_warning_and_explains_nothing() {
+    let mut world = World::new();
+    let work = |s: &mut Snapshot| {
+        drops(s, "XDP", "do_xdp_generic", 500, 400);
+        mib(s, CLIENT, Mib::TcpRetransSegs, 50);
+    };
+    world.window(|s| attach(s, Hook::Xdp, Some(7), "scrubber"));
+    let map = world.windows(2, work);
+    assert!(!open(&map).contains(&CAUSE), "{:?}", open(&map));
+    let map = world.windows(10, work);
+    let found = finding(&map, CAUSE);
+    assert_eq!(
+        (found.confidence, found.severity),
+        (Confidence::Possible, Severity::Warn)
+    );
+    assert_eq!(open(&map), [CAUSE, "packet_loss"]);
+    assert_eq!(root(&map), "packet_loss");
+    let felt = finding(&map, "packet_loss");
+    assert_eq!(felt.explained_by, [""; 0]);
+}
+
 #[test]
 fn of_several_programs_those_that_can_have_done_it_are_named() {
     let mut world = World::new();
@@ -85,7 +128,7 @@ fn of_several_programs_those_that_can_have_done_it_are_named() {
         attach(s, Hook::FilterIngress, None, "flower");
         attach(s, Hook::TcxEgress, Some(8), "shaper");
     });
-    let map = world.windows(2, |s| drops(s, "TC_INGRESS", "tcx_run", 500, 50));
+    let map = world.windows(3, |s| drops(s, "TC_INGRESS", "tcx_run", 500, 50));
     let summary = &finding(&map, CAUSE).summary;
     assert!(
         summary.starts_with(
@@ -99,7 +142,7 @@ fn of_several_programs_those_that_can_have_done_it_are_named() {
 #[test]
 fn a_program_without_a_name_is_told_all_the_same() {
     let mut world = World::new();
-    let map = world.windows(2, |s| drops(s, "TC_INGRESS", "tcx_run", 500, 50));
+    let map = world.windows(3, |s| drops(s, "TC_INGRESS", "tcx_run", 500, 50));
     let summary = &finding(&map, CAUSE).summary;
     assert!(
         summary.starts_with("A program whose name is not known"),
@@ -148,7 +191,7 @@ fn without_reasons_the_qdisc_tells_a_filter_from_an_unknown_protocol() {
         state(s, CLIENT).qdiscs.rows.push(clsact);
         attach(s, Hook::FilterIngress, Some(7), "guard");
     });
-    let map = world.windows(2, |s| {
+    let map = world.windows(3, |s| {
         drops(s, "NOT_SPECIFIED", core, 500, 50);
         state(s, CLIENT).qdiscs[1].drops += 50;
     });
@@ -186,7 +229,7 @@ fn what_a_driver_drops_for_a_program_is_told() {
         traffic(s, CLIENT, 500);
         state(s, CLIENT).drivers.rows[0].counters[0].value += 50;
     };
-    let map = world.windows(2, fault);
+    let map = world.windows(3, fault);
     let found = finding(&map, CAUSE);
     assert!(
         found.summary.contains("xdp program guard (id 7) on eth0"),
@@ -200,15 +243,37 @@ fn what_a_driver_drops_for_a_program_is_told() {
 /// A program that drops everything drops the answers of neighbours, too.
 #[test]
 fn a_neighbour_whose_answers_are_dropped_is_a_symptom() {
-    let mut world = World::new();
-    let fault = |s: &mut Snapshot| drops(s, "TC_INGRESS", "tcx_run", 100, 100);
-    world.windows(2, fault);
-    let map = world.window(|s| {
-        fault(s);
-        let silent = neighbour(near(7), true, 100);
-        state(s, CLIENT).neighbours.unresolved.push(silent);
-    });
+    let silent = |of_arp: bool| {
+        let mut world = World::new();
+        world.windows(3, |s| {
+            drops(s, "TC_INGRESS", "tcx_run", 500, 50);
+            s.kernel.reasons.insert((77, 0), ("TC_INGRESS".into(), "tcx_run".into()));
+            let mut answer = sample(CLIENT, Kind::Drop, 77, (near(7), 0), (near(1), 0));
+            answer.protocol = 0;
+            answer.ethertype = if of_arp { 0x0806 } else { 0x0800 };
+            s.samples.push(answer);
+            let silent = neighbour(near(7), true, 100);
+            state(s, CLIENT).neighbours.unresolved = vec![silent];
+        })
+    };
+    let map = silent(true);
     assert_eq!(root(&map), CAUSE);
     let found = finding(&map, "neighbor_unreachable");
     assert_eq!(found.explained_by.len(), 1, "{found:?}");
+    // Somebody else's packets are dropped: that tells nothing of the neighbour.
+    let map = silent(false);
+    assert_eq!(root(&map), "neighbor_unreachable");
+    let found = finding(&map, "neighbor_unreachable");
+    assert_eq!(found.explained_by, [""; 0]);
+}
+
+#[test]
+fn a_program_that_lets_nothing_through_is_certain() {
+    let mut world = World::new();
+    let map = world.windows(2, |s| {
+        state(s, CLIENT).links[0].stats.rx_packets += 400;
+        drop_packets(s, CLIENT, "TC_INGRESS", "tcx_run", 400);
+        mib(s, CLIENT, Mib::IpInReceives, 10);
+    });
+    assert_eq!(finding(&map, CAUSE).confidence, Confidence::Certain);
 }

@@ -155,7 +155,7 @@ fn a_counter_that_explains_little_is_told_beside() {
     let why = "dropped by the drop policy of chain firewall (hook input) in table inet lab: all else in nftables that can drop here counts, and counted less";
     assert_eq!(told(&map), [("nft inet lab firewall policy", 8.0, why)]);
     let advice = &map.verdict.advice[0];
-    assert!(advice.text.contains("chain inet lab firewall"), "{advice:?}");
+    assert!(advice.text.starts_with("Chain inet lab firewall"), "{advice:?}");
     let map = strays(vec![policy(), rule(8, None)]);
     let why = "in nftables that can have dropped them; no counter tells which";
     assert_eq!(told(&map), [("nft_places", 2.0, why)]);

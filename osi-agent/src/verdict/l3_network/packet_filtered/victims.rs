@@ -1,10 +1,11 @@
 //! Who wanted the packets: a filter that drops what nobody wants does what it is there for.
 
-use core::net::{IpAddr, SocketAddr};
-use std::collections::{BTreeMap, BTreeSet};
+use core::net::IpAddr;
+use std::collections::BTreeSet;
 
 use super::super::super::facts::Seen;
 use super::super::super::history::{Inbound, Loss, TCP, is_passing};
+use super::super::super::stuck::{Stuck, ends};
 use super::super::super::text::{percent, share};
 use super::super::super::{Confidence, Evidence, Facts, Impact, Onset, Severity};
 use crate::layer::l3_network::routes::{IP_RECEIVED, IP6_RECEIVED};
@@ -48,69 +49,30 @@ impl Dropped<'_> {
         (self.packets as f64 * samples as f64 / all).round() as u64
     }
 
-    /// Peers that somebody on this host tries to reach in vain and whose packets, in either direction, were among those dropped:
-    /// from this namespace, or through it from another one. Private networks may use the same addresses twice, so that the
-    /// second is only likely.
-    ///
-    /// So is an attempt that may still be on its way when the window ends: the dropped packet may be a late one of an older
-    /// connection. It is surer where a SYN was sent again, or where the packet was dropped on its way out: then nothing is
-    /// sent again (`tcp_retransmit_skb` tells of success only), and late packets come in.
+    /// Peers that somebody on this host tries to reach in vain.
     fn own(&self) -> Option<Hurt> {
-        let ends: BTreeSet<SocketAddr> = self
-            .samples
-            .iter()
-            .filter(|seen| seen.protocol == TCP)
-            .flat_map(ends)
-            .flatten()
-            .collect();
+        let stuck = Stuck::among(self.facts, &self.state.netns, self.samples);
+        let (first, _) = stuck.peers.first_key_value()?;
+        let attempted: u64 = stuck.peers.values().sum();
         let peers = &self.facts.history.peers;
-        let (mut of_this, mut proven) = (false, false);
-        let sent: BTreeSet<_> = self
-            .samples
-            .iter()
-            .filter(|seen| seen.protocol == TCP && seen.ifindex == 0)
-            .filter_map(|seen| ends(seen)[1])
-            .collect();
-        let records = peers.records(self.facts.history.windows);
-        let victims: BTreeMap<SocketAddr, u64> = records
-            .filter_map(|peer| {
-                let end = SocketAddr::new(peer.address.to_canonical(), peer.port);
-                let sum = &peer.sum;
-                let done = sum.connected + sum.refused + sum.port_exhausted;
-                let stuck = sum.attempts.saturating_sub(done);
-                // An attempt at the border of the window is no failure where others succeed at once.
-                let failing = stuck > 0 && (sum.connected == 0 || sum.syn_retransmits > 0);
-                let hit = failing && ends.contains(&end);
-                of_this |= hit && *peer.netns == self.state.netns;
-                let waited = sum.syn_retransmits + sum.timed_out > 0;
-                proven |= hit && (waited || sent.contains(&end));
-                hit.then_some((end, stuck))
-            })
-            .collect();
-        let first = victims.keys().next()?;
-        let attempted: u64 = victims.values().sum();
         let attempts = peers.attempts_in(&self.state.netns).max(attempted).max(1);
-        let row = |(peer, attempts): (&SocketAddr, &u64)| {
-            let why = format!("attempts to {peer} that did not get through");
-            Evidence::new("connects", *attempts as f64, "connections", why)
-        };
         Some(Hurt {
-            onset: if proven {
+            onset: if stuck.proven {
                 Onset::Hard
             } else {
                 Onset::Statistical
             },
-            confidence: if of_this && proven {
+            confidence: if stuck.of_this && stuck.proven {
                 Confidence::Certain
             } else {
                 Confidence::Likely
             },
             severity: Severity::Critical,
-            evidence: victims.iter().take(4).map(row).collect(),
+            evidence: stuck.evidence(),
             impact: Impact {
                 connections: attempted,
                 share_ratio: attempted as f64 / attempts as f64,
-                peers: victims.len() as u64,
+                peers: stuck.peers.len() as u64,
             },
             whose: format!(", of connections to {first}"),
         })
@@ -278,14 +240,6 @@ impl Dropped<'_> {
             whose: format!(" on their way through{}", flow(last)),
         })
     }
-}
-
-fn ends(seen: &Seen) -> [Option<SocketAddr>; 2] {
-    let end = |address: Option<IpAddr>, port| Some(SocketAddr::new(address?.to_canonical(), port));
-    [
-        end(seen.local, seen.local_port),
-        end(seen.remote, seen.remote_port),
-    ]
 }
 
 /// Whether TCP or UDP to one host: what goes to all of them is wanted by none in particular.
