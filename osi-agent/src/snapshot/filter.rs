@@ -84,7 +84,7 @@ impl fmt::Display for DropPlace {
 pub struct Filters {
     /// Those that are kept.
     pub places: Table<DropPlace>,
-    /// These are all.
+    /// These are all, and none changed while they were read.
     pub complete: bool,
 }
 

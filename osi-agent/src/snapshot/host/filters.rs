@@ -9,7 +9,7 @@ use std::io;
 use std::ops::ControlFlow;
 
 use super::decode::{attribute, attributes, be32_at, be64_at, string, u8_at};
-use super::netlink::{self, Request, dump};
+use super::netlink::{self, Request, dump_and_tell};
 use super::{Kept, Scratch};
 use crate::host::text::clean;
 use crate::scope::Netns;
@@ -84,21 +84,27 @@ const NF_DROP: u32 = 0;
 /// A counter with a name: family, table, name.
 type Named = (Family, String, String);
 
+/// What was read, and whether nothing changed meanwhile.
+type Whole<T> = (T, bool);
+
 /// Reads where packets can be dropped, if somebody asks for it.
-pub(super) fn read(netns: &Netns, scratch: &mut Scratch) -> io::Result<Option<Kept<DropPlace>>> {
+pub(super) fn read(
+    netns: &Netns,
+    scratch: &mut Scratch,
+) -> io::Result<Option<Whole<Kept<DropPlace>>>> {
     let Scratch {
         netlink, rule_sets, ..
     } = scratch;
     if !rule_sets.contains(&netns.inode) {
         return Ok(None);
     }
-    let chains = chains(netlink)?;
-    let rules = rules(netlink)?;
+    let (chains, chains_whole) = chains(netlink)?;
+    let (rules, rules_whole) = rules(netlink)?;
     let counted = rules.rows.iter().any(|(_, name)| name.is_some());
-    let counters = if counted {
+    let (counters, counters_whole) = if counted {
         counters(netlink)?
     } else {
-        BTreeMap::new()
+        (BTreeMap::new(), true)
     };
     let mut kept = Kept::new(PLACES);
     kept.omitted = chains.omitted + rules.omitted;
@@ -121,13 +127,13 @@ pub(super) fn read(netns: &Netns, scratch: &mut Scratch) -> io::Result<Option<Ke
         }
         kept.push(rule);
     }
-    Ok(Some(kept))
+    Ok(Some((kept, chains_whole && rules_whole && counters_whole)))
 }
 
 /// The base chains, and whether their policy is to drop.
-fn chains(buffer: &mut Vec<u8>) -> io::Result<Kept<(DropPlace, bool)>> {
+fn chains(buffer: &mut Vec<u8>) -> io::Result<Whole<Kept<(DropPlace, bool)>>> {
     let request = question(GET_CHAIN, &HEADER);
-    dump(
+    dump_and_tell(
         request,
         buffer,
         || Kept::new(BASE_CHAINS),
@@ -141,10 +147,10 @@ fn chains(buffer: &mut Vec<u8>) -> io::Result<Kept<(DropPlace, bool)>> {
 }
 
 /// The rules that can drop, and the named counters that they count by.
-fn rules(buffer: &mut Vec<u8>) -> io::Result<Kept<(DropPlace, Option<String>)>> {
+fn rules(buffer: &mut Vec<u8>) -> io::Result<Whole<Kept<(DropPlace, Option<String>)>>> {
     let request = question(GET_RULE, &HEADER);
     let start = || (0, Kept::new(PLACES));
-    let (_, kept) = dump(request, buffer, start, |(seen, kept), payload| {
+    let ((_, kept), whole) = dump_and_tell(request, buffer, start, |(seen, kept), payload| {
         *seen += 1;
         if *seen > RULES {
             // How many more there are is not worth the kernel's time.
@@ -156,18 +162,18 @@ fn rules(buffer: &mut Vec<u8>) -> io::Result<Kept<(DropPlace, Option<String>)>> 
         }
         ControlFlow::Continue(())
     })?;
-    Ok(kept)
+    Ok((kept, whole))
 }
 
 /// Packets of the named counters that one place alone counts by.
-fn counters(buffer: &mut Vec<u8>) -> io::Result<BTreeMap<Named, u64>> {
+fn counters(buffer: &mut Vec<u8>) -> io::Result<Whole<BTreeMap<Named, u64>>> {
     let mut body = HEADER.to_vec();
     body.extend(8_u16.to_ne_bytes());
     body.extend(NFTA_OBJ_TYPE.to_ne_bytes());
     body.extend(NFT_OBJECT_COUNTER.to_be_bytes());
     let request = question(GET_OBJECT, &body);
     let mut seen = 0;
-    dump(request, buffer, BTreeMap::new, |found, payload| {
+    dump_and_tell(request, buffer, BTreeMap::new, |found, payload| {
         seen += 1;
         found.extend(counter(payload));
         if seen < RULES {

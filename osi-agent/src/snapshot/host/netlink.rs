@@ -67,18 +67,30 @@ pub(super) fn dump<S>(
     request: Request,
     buffer: &mut Vec<u8>,
     start: impl Fn() -> S,
-    mut each: impl FnMut(&mut S, &[u8]) -> ControlFlow<()>,
+    each: impl FnMut(&mut S, &[u8]) -> ControlFlow<()>,
 ) -> io::Result<S> {
+    dump_and_tell(request, buffer, start, each).map(|(found, _)| found)
+}
+
+/// [`dump`], and whether its answer is whole: no change interrupted it, so that nothing is missing or there twice.
+pub(super) fn dump_and_tell<S>(
+    request: Request,
+    buffer: &mut Vec<u8>,
+    start: impl Fn() -> S,
+    mut each: impl FnMut(&mut S, &[u8]) -> ControlFlow<()>,
+) -> io::Result<(S, bool)> {
     let mut first = start();
     match attempt(request, buffer, |payload| each(&mut first, payload)) {
-        Ok(()) => return Ok(first),
+        Ok(()) => return Ok((first, true)),
         Err(Failure::Final(error)) => return Err(error),
         Err(Failure::Again(_)) => {}
     }
     let mut second = start();
     match attempt(request, buffer, |payload| each(&mut second, payload)) {
-        Ok(()) => Ok(second),
-        Err(Failure::Again(error)) if error.kind() == io::ErrorKind::Interrupted => Ok(second),
+        Ok(()) => Ok((second, true)),
+        Err(Failure::Again(error)) if error.kind() == io::ErrorKind::Interrupted => {
+            Ok((second, false))
+        }
         Err(Failure::Again(error) | Failure::Final(error)) => Err(error),
     }
 }

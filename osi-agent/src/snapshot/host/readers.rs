@@ -162,14 +162,14 @@ pub(crate) static READERS: &[Reader] = &[
         group: Group::Tables,
         read: Read::Namespace {
             read: |netns, scratch| {
-                let Some(found) = filters::read(netns, scratch)? else {
+                let Some((found, whole)) = filters::read(netns, scratch)? else {
                     return Ok(Filling::of(|_| {}));
                 };
                 let (rows, omitted) = found.into_parts();
                 Ok(Filling(Box::new(move |state, read_ns| {
                     state.filters = Filters {
                         places: Table { read_ns, rows },
-                        complete: omitted == 0,
+                        complete: omitted == 0 && whole,
                     };
                     omitted
                 })))

@@ -182,6 +182,26 @@ fn a_rule_that_came_meanwhile_counts_from_zero() {
     assert_eq!(names(&map), ["nft inet lab drops handle 8"]);
 }
 
+/// A change interrupted the first reading, which missed a rule that had counted for a year.
+#[test]
+fn a_rule_that_was_only_not_seen_did_not_begin_at_zero() {
+    let again = |complete: bool| {
+        let mut world = World::new();
+        world.window(|s| {
+            missed(s, "nft_do_chain");
+            read(s, vec![rule(7, Some(5))]);
+            state(s, CLIENT).filters.complete = complete;
+        });
+        world.window(|s| {
+            missed(s, "nft_do_chain");
+            read(s, vec![rule(7, Some(15)), rule(8, Some(1_000_000))]);
+        })
+    };
+    assert_eq!(names(&again(false)), ["nft inet lab drops handle 7"]);
+    let both = ["nft inet lab drops handle 8", "nft inet lab drops handle 7"];
+    assert_eq!(names(&again(true)), both);
+}
+
 #[test]
 fn three_of_several_that_grew_are_named_the_most_first() {
     let rules = |grown: u64| (1..=4).map(|n| rule(n, Some(n * grown))).collect();

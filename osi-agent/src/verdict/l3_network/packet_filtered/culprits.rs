@@ -35,16 +35,17 @@ pub(super) fn culprits(facts: &Facts, state: &NetnsState, rows: &[&DropRow]) -> 
     let mut previous = facts.window.previous.namespaces.iter();
     let before = previous
         .find(|before| before.netns == state.netns)
-        .map(|before| &before.filters.places)
-        .filter(|before| before.read_ns > 0 && before.read_ns < places.read_ns)
-        .filter(|before| is_recent(places.read_ns - before.read_ns));
+        .map(|before| &before.filters)
+        .filter(|before| before.places.read_ns > 0 && before.places.read_ns < places.read_ns)
+        .filter(|before| is_recent(places.read_ns - before.places.read_ns));
     let mut grown: Vec<_> = places
         .iter()
         .filter(|place| place.always)
         .filter_map(|place| {
-            let old = before?.iter().find(|old| old.is(place));
-            // One that was not there yet began at zero.
-            let old = old.map_or(Some(0), |old| old.packets);
+            let before = before?;
+            let old = before.places.iter().find(|old| old.is(place));
+            // One that was not there yet began at zero; one that was only not seen did not.
+            let old = old.map_or(before.complete.then_some(0), |old| old.packets);
             let growth = place.packets?.saturating_sub(old?);
             (growth > 0).then_some((place, growth))
         })
