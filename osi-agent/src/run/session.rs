@@ -45,6 +45,8 @@ pub(crate) struct Session {
     previous: Snapshot,
     /// Inodes of the namespaces whose rule sets the next pass reads.
     filtered: Vec<u32>,
+    /// How often they were.
+    asked: rule_sets::Asked,
     /// Samples younger than the snapshot that was being taken when they arrived.
     held_back: Vec<Sample>,
     history: History,
@@ -116,6 +118,7 @@ impl Session {
             elsewhere,
             previous: Snapshot::default(),
             filtered: Vec::new(),
+            asked: rule_sets::Asked::default(),
             held_back: Vec::new(),
             history: History::default(),
             settings,
@@ -218,7 +221,7 @@ impl Session {
             limits: &|cause, name| self.settings.limits.get(cause, name),
         };
         let map = judge(&window, &layers, &mut self.history, &circumstances);
-        let filtered = rule_sets::wanted(&layers, &map);
+        let filtered = self.asked.next(&now, &layers, &map);
         let events = self.events(&window, clock);
         let cost = own::cost(&now.kernel, self.helper.usage());
         self.probes.flush_log();

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    Cause, Confidence, Finding, FindingState, Onset, Severity, Sighting, judge::Circumstances,
+    Cause, Confidence, Evidence, Finding, FindingState, Onset, Severity, Sighting, judge::Circumstances,
 };
 use crate::scope::Scope;
 
@@ -49,6 +49,12 @@ impl Ledger {
     /// Whether a finding is open.
     pub(super) fn is_open(&self, cause: &'static str, scope: &Scope) -> bool {
         self.open.contains_key(&(cause, scope.clone()))
+    }
+
+    /// What an open finding says; nothing where none is open.
+    pub(super) fn evidence(&self, cause: &'static str, scope: &Scope) -> &[Evidence] {
+        let entry = self.open.get(&(cause, scope.clone()));
+        entry.map_or(&[], |entry| &entry.finding.evidence)
     }
 
     /// Takes in the sightings of a window of this length. A cause that is blind in it tells nothing, neither that it holds nor that it is over.

@@ -273,6 +273,32 @@ fn an_old_reading_names_nobody() {
     assert_eq!(names(&map), ["nft_places"]);
 }
 
+/// Rule sets are read now and then, while a finding stays open.
+#[test]
+fn a_place_is_remembered_until_two_readings_in_a_row_tell_anew() {
+    let rules = |seven, eight| vec![rule(7, Some(seven)), rule(8, Some(eight))];
+    let mut world = World::new();
+    for packets in [5, 15] {
+        world.window(|s| {
+            missed(s, "nft_do_chain");
+            read(s, rules(packets, 1));
+        });
+    }
+    let map = world.windows(12, |s| missed(s, "nft_do_chain"));
+    assert_eq!(names(&map), ["nft inet lab drops handle 7"]);
+    let mut next = |eight| {
+        let map = world.window(|s| {
+            missed(s, "nft_do_chain");
+            read(s, rules(15, eight));
+        });
+        names(&map).into_iter().map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(next(11), ["nft inet lab drops handle 7"]);
+    assert_eq!(next(21), ["nft inet lab drops handle 8"]);
+    let map = world.windows(40, |s| missed(s, "nft_do_chain"));
+    assert_eq!(names(&map), [""; 0]);
+}
+
 #[test]
 fn a_late_reading_tells_of_the_windows_since_the_one_before() {
     let mut world = World::new();

@@ -6,15 +6,22 @@ use super::super::super::text::inside;
 use super::super::super::{Advice, Evidence, Facts, Finding};
 use crate::layer::DropRow;
 use crate::layer::l3_network::netfilter::is_nftables;
-use crate::snapshot::{DropPlace, NetnsState};
+use crate::scope::Scope;
+use crate::snapshot::{DropPlace, Filters, NetnsState};
 
-use super::TRADE_OFF;
+use super::{PACKET_FILTERED, TRADE_OFF};
 
 /// Places that are named.
 const NAMED: usize = 3;
 
 /// Windows after which a reading tells nothing of this one.
 const RECENT: u64 = 3;
+
+/// Windows for which what was told of a reading is kept: two rounds of reading.
+const KEPT: u64 = 32;
+
+/// How many places there are, where none is named.
+const PLACES: &str = "nft_places";
 
 /// What the evidence's name begins with, before family, table and chain as nft takes them, and the rule's handle.
 const NFT: &str = "nft ";
@@ -26,18 +33,56 @@ const ASIDE: &str = "beside ";
 const POLICY: &str = "policy";
 
 /// Who dropped the packets of these rows in a namespace, as far as its rule set was read and tells.
+///
+/// Rule sets are read now and then: until two readings in a row tell anew, what the open finding says of places stays.
 pub(super) fn culprits(facts: &Facts, state: &NetnsState, rows: &[&DropRow]) -> Vec<Evidence> {
-    let places = &state.filters.places;
-    let is_recent = |ns: u64| ns <= RECENT.saturating_mul(facts.window.elapsed_ns());
-    if !is_recent(facts.window.now.boot_ns.saturating_sub(places.read_ns)) {
+    let age = facts
+        .window
+        .now
+        .boot_ns
+        .saturating_sub(state.filters.places.read_ns);
+    if !within(facts, KEPT, age) {
         return Vec::new();
     }
     let mut previous = facts.window.previous.namespaces.iter();
     let before = previous
         .find(|before| before.netns == state.netns)
         .map(|before| &before.filters)
-        .filter(|before| before.places.read_ns > 0 && before.places.read_ns < places.read_ns)
-        .filter(|before| is_recent(places.read_ns - before.places.read_ns));
+        .filter(|before| before.places.read_ns > 0)
+        .filter(|before| {
+            let since = state.filters.places.read_ns.checked_sub(before.places.read_ns);
+            since.is_some_and(|since| since > 0 && within(facts, RECENT, since))
+        });
+    if before.is_none() {
+        let known = known(facts, state);
+        if known.iter().any(Evidence::names_place) {
+            return known;
+        }
+    }
+    if !within(facts, RECENT, age) {
+        return Vec::new();
+    }
+    told(state, before, rows)
+}
+
+fn within(facts: &Facts, windows: u64, ns: u64) -> bool {
+    ns <= windows.saturating_mul(facts.window.elapsed_ns())
+}
+
+/// What the open finding says of places.
+fn known(facts: &Facts, state: &NetnsState) -> Vec<Evidence> {
+    let scope = Scope::netns(&state.netns);
+    let open = facts.history.ledger.evidence(PACKET_FILTERED.id, &scope);
+    let of_places = open.iter().filter(|row| {
+        let name = row.signal.strip_prefix(ASIDE).unwrap_or(&row.signal);
+        name.starts_with(NFT) || name == PLACES
+    });
+    of_places.cloned().collect()
+}
+
+/// What a reading, and the one before it, tell.
+fn told(state: &NetnsState, before: Option<&Filters>, rows: &[&DropRow]) -> Vec<Evidence> {
+    let places = &state.filters.places;
     let mut grown: Vec<_> = places
         .iter()
         .filter(|place| place.always)
@@ -112,7 +157,7 @@ fn eliminate(state: &NetnsState, rows: &[&DropRow], explained: u64) -> Option<Ev
             let why =
                 format!("{more}in nftables that can have dropped them; no counter tells which");
             let count = several.len() as f64;
-            Some(Evidence::new("nft_places", count, "places", why))
+            Some(Evidence::new(PLACES, count, "places", why))
         }
     }
 }
@@ -129,6 +174,13 @@ fn by_nftables(rows: &[&DropRow]) -> (u64, u64) {
     };
     let shared = |function: &str| ["", "nf_hook_slow"].contains(&function);
     (by(is_nftables), by(shared))
+}
+
+impl Evidence {
+    /// Whether it names a place in nftables that dropped.
+    pub fn names_place(&self) -> bool {
+        self.signal.starts_with(NFT)
+    }
 }
 
 fn evidence(place: &DropPlace, packets: u64, why: String) -> Evidence {
