@@ -24,7 +24,7 @@ pub struct Softnet {
 pub struct CpuTime {
     /// In softirqs, those that `ksoftirqd` runs among them.
     pub softirq_ticks: u64,
-    /// In everything, idling among it.
+    /// In everything, idling among it; what a hypervisor took is not.
     pub ticks: u64,
 }
 

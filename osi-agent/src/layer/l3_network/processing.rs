@@ -7,7 +7,7 @@ use crate::scope::{Scope, ScopeKind};
 use crate::snapshot::CpuTime;
 
 rows! { Layer::L3;
-    PACKET_PROCESSING: "Time of the busiest CPU in softirqs, where packets are processed, of all its time. Threads of NAPI are no part of it." {
+    PACKET_PROCESSING: "Time of the busiest CPU in softirqs, where packets are processed, of all its time that no hypervisor took. Threads of NAPI are no part of it." {
         id: "packet_processing",
         unit: Unit::Nanoseconds,
         source: Source::Proc,
@@ -31,7 +31,10 @@ fn busiest(window: &Window, rows: &mut Vec<Use>) {
     }));
 }
 
-/// What each CPU that was online at both ends of the window spent its time on; none that had no tick in it.
+/// Ticks of a CPU, beside what a hypervisor took, below which its shares are too coarse to tell anything.
+const ENOUGH: u64 = 5;
+
+/// What each CPU that was online at both ends of the window spent its time on; none that had hardly any.
 pub fn by_cpu<'a>(window: &Window<'a>) -> impl Iterator<Item = (u32, CpuTime)> + use<'a> {
     let before = &window.previous.host.softnet;
     window.host().softnet.iter().filter_map(move |now| {
@@ -40,6 +43,6 @@ pub fn by_cpu<'a>(window: &Window<'a>) -> impl Iterator<Item = (u32, CpuTime)> +
             softirq_ticks: now.time.softirq_ticks.saturating_sub(old.softirq_ticks),
             ticks: now.time.ticks.saturating_sub(old.ticks),
         };
-        (spent.ticks > 0).then_some((now.cpu, spent))
+        (spent.ticks >= ENOUGH).then_some((now.cpu, spent))
     })
 }

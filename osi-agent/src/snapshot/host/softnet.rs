@@ -38,9 +38,12 @@ pub(crate) fn parse(text: &str) -> Vec<Softnet> {
         .collect()
 }
 
-/// `show_stat()`: a line of each CPU that is online. What guests took, the ninth and tenth column, is in the first two already.
+/// `show_stat()`: a line of each CPU that is online.
+///
+/// The first seven columns are what it spent. The eighth is what the hypervisor took from it (steal), which it had never; the
+/// ninth and tenth, what its own guests took, are in the first two already.
 pub(crate) fn times(text: &str) -> BTreeMap<u32, CpuTime> {
-    const COLUMNS: usize = 8;
+    const COLUMNS: usize = 7;
     const SOFTIRQ: usize = 6;
     let time_of = |line: &str| {
         let mut words = line.strip_prefix("cpu")?.split_ascii_whitespace();
@@ -111,7 +114,7 @@ mod tests {
         let text = "cpu  9 9 9 9 9 9 9 9 9 9\ncpu0 1 2 3 4 5 6 70 8 900 900\ncpu3 1 0 0 9 0 0 0 0 0 0\nintr 5 6\n";
         let times = times(text);
         let (first, last) = (times[&0], times[&3]);
-        assert_eq!((first.softirq_ticks, first.ticks), (70, 99));
+        assert_eq!((first.softirq_ticks, first.ticks), (70, 91));
         assert_eq!((last.softirq_ticks, last.ticks, times.len()), (0, 10, 2));
     }
 

@@ -286,6 +286,24 @@ fn a_cpu_that_does_nothing_but_packets_is_the_root_of_its_full_backlog() {
     assert_eq!(world.until_calm(|s| busy(s, 1, 20, 5)), 5);
 }
 
+/// Four ticks of a second that a hypervisor took nearly whole are no measure.
+#[test]
+fn a_cpu_without_time_is_not_rated() {
+    let mut world = World::new();
+    world.window(|s| busy(s, 0, 0, 0));
+    let spent = |ticks: u64| {
+        move |s: &mut Snapshot| {
+            busy(s, 0, ticks, 50);
+            softnet(s)[0].time.ticks -= 100 - ticks;
+        }
+    };
+    assert_eq!(open(&world.windows(5, spent(4))), [""; 0]);
+    assert_eq!(
+        open(&world.windows(2, spent(50))),
+        ["packet_processing_saturated"]
+    );
+}
+
 #[test]
 fn a_busy_cpu_that_keeps_up_is_no_fault() {
     let mut world = World::new();
