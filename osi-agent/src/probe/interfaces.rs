@@ -20,6 +20,7 @@ use crate::snapshot::maps::Maps;
 use crate::snapshot::{Link, NetnsState};
 
 mod lost;
+mod order;
 mod report;
 
 /// The two tc programs and their directions.
@@ -142,11 +143,12 @@ impl Interfaces {
             .find(|state| state.netns == self.options.home.netns);
         // Not read this time: what hangs there stays.
         let Some(home) = home else { return false };
-        let wanted: Vec<&Link> = home
+        let mut wanted: Vec<&Link> = home
             .links
             .iter()
             .filter(|link| self.wants(home, link))
             .collect();
+        order::sort(&mut wanted);
         let is_wanted = |iface: &Iface| {
             wanted
                 .iter()
@@ -159,12 +161,13 @@ impl Interfaces {
         let refused = self.refused.len();
         self.refused.retain(|(iface, _)| is_wanted(iface));
         changed |= self.refused.len() < refused;
-        for link in wanted {
+        for link in &wanted {
             let known = self.slots.iter().any(|slot| slot.iface == link.iface)
                 || self.refused.iter().any(|(iface, _)| *iface == link.iface);
             if known {
                 continue;
             }
+            self.make_room(link, &wanted, ebpf, maps);
             match self.attach(ebpf, link, maps) {
                 Ok(slot) => {
                     self.attachments += 1;
@@ -174,6 +177,7 @@ impl Interfaces {
             }
             changed = true;
         }
+        self.sort_refused(&wanted);
         changed
     }
 

@@ -7,21 +7,24 @@ use crate::config::XdpMode;
 use crate::probe::{ProbeState, ProbeStatus};
 use crate::snapshot::Blind;
 
-/// Refused interfaces that are named in a window, on both layers.
-const BLIND_ROWS: usize = 32;
+/// The layers that see less without the programs: bytes and bursts, frames, ICMP errors and the time to forward.
+const LAYERS: [Layer; 3] = [Layer::L1, Layer::L2, Layer::L3];
+
+/// Refused interfaces that are named in a window, on each layer.
+const BLIND_INTERFACES: usize = 16;
 
 impl Interfaces {
     /// Interfaces that deserve programs and have none, by the layers that see less for it.
     pub(in crate::probe) fn blind(&self) -> Vec<Blind> {
-        let layers = [Layer::L1, Layer::L2];
-        let rows = self.refused.iter().flat_map(|(iface, why)| {
-            layers.map(|layer| Blind {
+        let named = self.refused.iter().take(BLIND_INTERFACES);
+        let rows = named.flat_map(|(iface, why)| {
+            LAYERS.map(|layer| Blind {
                 layer,
                 what: format!("packets of {}", iface.name),
                 why: why.clone(),
             })
         });
-        rows.take(BLIND_ROWS).collect()
+        rows.collect()
     }
 
     /// Adds to the probes' statuses what happened on the interfaces.
