@@ -98,7 +98,8 @@ impl Names {
 
     /// A drop reason's name without its prefix; `other` for what was counted by kind only; `reason#N` where the kernel has none for it, never a guess.
     ///
-    /// Before 5.17 the kernel specifies none: the function that freed the packet stands in for it where it frees for one only.
+    /// Before 5.17 the kernel specifies none, and 5.17 hardly any: the function that freed the packet stands in for it where it
+    /// frees for one only. What the packet itself tells is asked before 5.17 only.
     pub fn drop_reason(&self, code: u32, function: &str) -> Arc<str> {
         if code == Key::OTHER {
             return "other".into();
@@ -108,10 +109,13 @@ impl Names {
                 .unwrap_or(UNNAMED)
                 .into();
         }
-        self.drop_reasons
-            .get(&code)
-            .cloned()
-            .unwrap_or_else(|| format!("reason#{code}").into())
+        match self.drop_reasons.get(&code) {
+            Some(name) if **name == *UNNAMED => {
+                caller::only_reason(function, 0).map_or_else(|| name.clone(), Arc::from)
+            }
+            Some(name) => name.clone(),
+            None => format!("reason#{code}").into(),
+        }
     }
 
     /// Whether the kernel names no reason of any drop (before 5.17).
@@ -235,6 +239,11 @@ mod tests {
         assert_eq!(&*names.drop_reason(0, "tcp_v4_rcv"), "NOT_SPECIFIED");
         assert_eq!(&*names.drop_reason(0, "nf_hook_slow"), "NETFILTER_DROP");
         names.drop_reasons.insert(3, "NO_SOCKET".into());
+        // As 5.17 has it.
+        names.drop_reasons.insert(1, UNNAMED.into());
+        assert_eq!(&*names.drop_reason(1, "nf_hook_slow"), "NETFILTER_DROP");
+        assert_eq!(&*names.drop_reason(1, "ip_forward"), UNNAMED);
+        assert_eq!(&*names.drop_reason(3, "nf_hook_slow"), "NO_SOCKET");
         assert_eq!(&*names.drop_reason(4711, "nf_hook_slow"), "reason#4711");
     }
 }

@@ -7,7 +7,7 @@ use crate::layer::{Amount, Read, Source, Unit, Window, rows};
 use crate::scope::ScopeKind;
 
 rows! { Layer::L3;
-    HOPS_EXHAUSTED: "Packets to be forwarded that had no hop left: they go round in a loop, or somebody traces a route." {
+    HOPS_EXHAUSTED: "Packets to be forwarded that had no hop left: they go round in a loop, or somebody traces a route. Linux 5.17 and 5.18 do not tell." {
         id: "hops_exhausted",
         unit: Unit::Packets,
         source: Source::Map,

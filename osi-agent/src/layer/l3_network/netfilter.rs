@@ -13,7 +13,7 @@ rows! { Layer::L3;
         source: Source::Map,
         scope: ScopeKind::Netns,
         fed_by: &["drops"],
-        since: "5.17",
+        since: "5.10",
         read: Read::Drops(dropped),
     }
 }
