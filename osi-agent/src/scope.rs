@@ -8,6 +8,8 @@ use std::hash::{Hash, Hasher};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::host::workload::Workload;
+
 /// What a scope names. The order is from wide to narrow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -63,6 +65,9 @@ pub struct Process {
     /// cgroup path, null when not known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cgroup: Option<String>,
+    /// What that path tells.
+    #[serde(flatten)]
+    pub workload: Workload,
 }
 
 /// Transport protocol of a scope or flow.

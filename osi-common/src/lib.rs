@@ -14,6 +14,8 @@ pub mod interface;
 
 pub mod handshake;
 
+pub mod listener;
+
 pub mod latency;
 
 pub mod offsets;

@@ -260,10 +260,12 @@ pub enum Health {
     NoSlot = 6,
     /// Occurrences that could not be counted at all.
     Uncounted = 7,
+    /// Listening sockets whose opener found no room.
+    ListenersFull = 8,
 }
 
 /// Number of [`Health`] slots.
-pub const HEALTH_SLOTS: u32 = 8;
+pub const HEALTH_SLOTS: u32 = 9;
 
 #[cfg(test)]
 mod tests {

@@ -61,6 +61,16 @@ offsets! {
     sock_protocol = "sock"."sk_protocol",
     /// Pending error, an errno.
     sock_err = "sock"."sk_err",
+    /// What applications know a socket by.
+    sock_socket = "sock"."sk_socket",
+    /// Where that lies in what the kernel allocates for it.
+    alloc_socket = "socket_alloc"."socket",
+    /// Inode number of a socket, in the same.
+    alloc_inode = "socket_alloc"."vfs_inode.i_ino",
+    /// Main thread of a task's process.
+    task_leader = "task_struct"."group_leader",
+    /// When a task started, boot time.
+    task_started = "task_struct"."start_boottime",
     /// Smoothed round-trip time in 1/8 µs.
     tcp_srtt_us = "tcp_sock"."srtt_us",
     /// Largest payload of a segment.

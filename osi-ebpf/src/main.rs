@@ -40,6 +40,7 @@ mod l3_network {
 
 mod l4_transport {
     pub(crate) mod handshake;
+    pub(crate) mod listener;
 }
 
 mod shared {

@@ -1,4 +1,4 @@
-//! A memory cgroup with a limit, of either version; it goes with this value.
+//! cgroups: one with a limit of memory, of either version, and some with names of our choice; they go with their values.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -45,9 +45,7 @@ impl MemoryGroup {
 
     /// The command that enters the group and then becomes what follows.
     pub fn starter(&self) -> Result<[&str; 4]> {
-        let path = self.path.to_str().context("the path is no text")?;
-        let enter = r#"echo $$ > "$0/cgroup.procs" && exec "$@""#;
-        Ok(["sh", "-c", enter, path])
+        starter(&self.path)
     }
 
     /// The most memory that it ever held at once; `None` where the kernel does not keep it (cgroup2 before 5.19).
@@ -59,12 +57,63 @@ impl MemoryGroup {
 
 impl Drop for MemoryGroup {
     fn drop(&mut self) {
-        let removed = wait::until("the group is empty", EMPTY, || {
-            Ok(fs::remove_dir(&self.path).is_ok().then_some(()))
+        remove(&self.path);
+    }
+}
+
+/// Groups one inside the other in the hierarchy of the second version, for the sake of their names.
+#[derive(Debug)]
+pub struct NamedGroup {
+    /// From the outermost to the innermost.
+    paths: Vec<PathBuf>,
+}
+
+impl NamedGroup {
+    /// Makes them; `None` where no such hierarchy is mounted.
+    pub fn create(names: &[&str]) -> Result<Option<Self>> {
+        let mounts = fs::read_to_string("/proc/self/mounts").context("cannot read the mounts")?;
+        let root = mounts.lines().find_map(|line| {
+            let fields: Vec<_> = line.split(' ').collect();
+            (fields.get(2) == Some(&"cgroup2")).then(|| PathBuf::from(fields[1]))
         });
-        if let Err(error) = removed {
-            eprintln!("{} stays behind: {error:#}", self.path.display());
+        let Some(mut path) = root else {
+            return Ok(None);
+        };
+        let mut group = Self { paths: Vec::new() };
+        for name in names {
+            path.push(name);
+            fs::create_dir(&path).with_context(|| format!("cannot make {}", path.display()))?;
+            group.paths.push(path.clone());
         }
+        Ok(Some(group))
+    }
+
+    /// The command that enters the innermost one and then becomes what follows.
+    pub fn starter(&self) -> Result<[&str; 4]> {
+        starter(self.paths.last().context("no group")?)
+    }
+}
+
+impl Drop for NamedGroup {
+    fn drop(&mut self) {
+        for path in self.paths.iter().rev() {
+            remove(path);
+        }
+    }
+}
+
+fn starter(group: &Path) -> Result<[&str; 4]> {
+    let path = group.to_str().context("the path is no text")?;
+    let enter = r#"echo $$ > "$0/cgroup.procs" && exec "$@""#;
+    Ok(["sh", "-c", enter, path])
+}
+
+fn remove(group: &Path) {
+    let removed = wait::until("the group is empty", EMPTY, || {
+        Ok(fs::remove_dir(group).is_ok().then_some(()))
+    });
+    if let Err(error) = removed {
+        eprintln!("{} stays behind: {error:#}", group.display());
     }
 }
 

@@ -40,6 +40,23 @@ pub fn accept_queue(host: &Namespace, port: u16) -> Result<u64> {
         .with_context(|| format!("ss names no queue of port {port}: {text:?}"))
 }
 
+/// The processes that hold the listener on a TCP port open, as `ss -p` lists them, lowest id first.
+pub fn holders(host: &Namespace, port: u16) -> Result<Vec<u64>> {
+    let filter = format!("sport = :{port}");
+    let text = command::output(
+        host.command("ss")?
+            .args(["-H", "-l", "-t", "-n", "-p"])
+            .args(filter.split(' ')),
+    )?;
+    let rows = text.split("pid=").skip(1);
+    let mut pids = rows
+        .filter_map(|row| row.split(|digit: char| !digit.is_ascii_digit()).next())
+        .map(str::parse)
+        .collect::<std::result::Result<Vec<_>, _>>()?;
+    pids.sort_unstable();
+    Ok(pids)
+}
+
 fn listeners(host: &Namespace, port: u16) -> Result<String> {
     let filter = format!("sport = :{port}");
     command::output(

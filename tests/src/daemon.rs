@@ -168,6 +168,46 @@ pub fn iperf3_bytes(host: &Namespace, server: SocketAddr, seconds: u64) -> Resul
         .context("iperf3 reports no bytes")
 }
 
+/// A process named `prefork` that listens, with workers that share the listener; nobody accepts.
+#[derive(Debug)]
+pub struct Prefork {
+    daemon: Daemon,
+}
+
+impl Prefork {
+    /// Starts the program at `program` by `starter`, which becomes it, and returns when all its workers run.
+    pub fn start(
+        host: &Namespace,
+        starter: &[&str],
+        program: &str,
+        address: SocketAddr,
+        backlog: u32,
+        workers: u32,
+    ) -> Result<Self> {
+        let mut words = starter.iter().copied().chain([program]);
+        let mut daemon = Daemon::start(
+            host.command(words.next().context("no program")?)?
+                .args(words)
+                .args([
+                    address.to_string(),
+                    backlog.to_string(),
+                    workers.to_string(),
+                ])
+                .stdout(Stdio::piped()),
+        )?;
+        let output = daemon.child.stdout.take().context("it has no output")?;
+        let mut line = String::new();
+        BufReader::new(output).read_line(&mut line)?;
+        ensure!(line == "ready\n", "the server said {line:?}");
+        Ok(Self { daemon })
+    }
+
+    /// Process id of the master.
+    pub fn pid(&self) -> u32 {
+        self.daemon.pid()
+    }
+}
+
 /// A process named `hold-connections` that holds TCP connections to one server.
 #[derive(Debug)]
 pub struct Holder {

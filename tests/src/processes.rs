@@ -45,3 +45,11 @@ pub fn resident(pid: u32) -> Result<u64> {
         .parse()?;
     Ok(kib * 1024)
 }
+
+/// When a process started, in clock ticks since boot: field 22 of its `stat`.
+pub fn start_time(pid: u32) -> Result<u64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let (_, behind_name) = stat.rsplit_once(')').context("no name in stat")?;
+    let field = behind_name.split_ascii_whitespace().nth(22 - 3);
+    Ok(field.context("stat is too short")?.parse()?)
+}

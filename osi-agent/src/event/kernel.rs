@@ -11,6 +11,7 @@ use osi_common::occurrence::{Count, Key, Kind, Phase, Sample};
 
 use super::spread::spread;
 use super::{Actor, Event, EventKind, Flow, Names, errno};
+use crate::host::workload::Workload;
 use crate::layer::Window;
 use crate::output::text::{from_kernel, safe};
 use crate::scope::{Iface, Netns, Proto};
@@ -277,11 +278,9 @@ fn blank(
         flow: sample.and_then(flow),
         sender: sample.and_then(sender),
         iface: None,
-        process: sample.filter(|sample| sample.pid != 0).map(|sample| Actor {
-            pid: sample.pid,
-            comm: from_kernel(&sample.comm),
-            cgroup: (names.cgroup)(sample.cgroup).map(|path| safe(&path).into_owned()),
-        }),
+        process: sample
+            .filter(|sample| sample.pid != 0)
+            .map(|sample| actor(sample, names)),
         errno: None,
         reason: None,
         class: None,
@@ -290,6 +289,16 @@ fn blank(
         at: names
             .clock
             .rfc3339(sample.map_or(window.now.boot_ns, |sample| sample.at_ns)),
+    }
+}
+
+fn actor(sample: &Sample, names: &Names) -> Actor {
+    let cgroup = (names.cgroup)(sample.cgroup).map(|path| safe(&path).into_owned());
+    Actor {
+        pid: sample.pid,
+        comm: from_kernel(&sample.comm),
+        workload: cgroup.as_deref().map(Workload::of).unwrap_or_default(),
+        cgroup,
     }
 }
 

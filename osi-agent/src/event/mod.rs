@@ -9,6 +9,7 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::host::workload::Workload;
 use crate::layer::Window;
 use crate::scope::{Iface, Netns, Proto};
 
@@ -127,6 +128,9 @@ pub struct Actor {
     pub comm: String,
     /// cgroup path, null when not known.
     pub cgroup: Option<String>,
+    /// What that path tells.
+    #[serde(flatten)]
+    pub workload: Workload,
 }
 
 /// What turns the kernel's numbers into names, and what is in scope.

@@ -63,6 +63,7 @@ pub static PARSERS: &[Parser] = &[
     Parser { name: "process", run: process, seeds: seeds::process },
     Parser { name: "namespace_link", run: namespace_link, seeds: seeds::namespace_link },
     Parser { name: "socket_link", run: owners::socket_link, seeds: owners::socket_link_seeds },
+    Parser { name: "workload", run: owners::workload, seeds: owners::workload_seeds },
     Parser { name: "helper_reply", run: helper_reply, seeds: seeds::helper_reply },
     Parser { name: "own_files", run: own_files, seeds: seeds::own_files },
     Parser { name: "kernel_names", run: kernel_names, seeds: seeds::kernel_names },
@@ -281,7 +282,7 @@ fn process(bytes: &[u8]) {
         assert_clean(&comm, processes::COMM_MAX);
         assert_written(&String::from_utf8_lossy(bytes), start_time);
     }
-    if let Some(path) = processes::parse_cgroup(bytes) {
+    if let Some((path, _)) = processes::parse_cgroup(bytes) {
         assert_clean(&path, processes::CGROUP_MAX);
     }
 }

@@ -82,14 +82,16 @@ impl Helper {
     }
 
     /// One pass, which ends after `length` at the latest and reads the rule sets of the namespaces `filtered`, too: their inodes.
+    /// Who holds the sockets `held`, by inode, is told by a later pass: it takes longer.
     /// A helper that does not answer is blindness, not an error.
-    pub fn sample(&mut self, length: Duration, filtered: Vec<u32>) -> HostSample {
+    pub fn sample(&mut self, length: Duration, filtered: Vec<u32>, held: Vec<u32>) -> HostSample {
         self.number += 1;
         let number = self.number;
         let request = Request {
             number,
             length,
             filtered,
+            held,
         };
         if let Err(error) = wire::send(&mut self.orders, &request) {
             return blind(&format!("the reading process takes no orders: {error}"));

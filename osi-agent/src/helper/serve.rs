@@ -46,8 +46,10 @@ pub fn serve() -> anyhow::Result<Exit> {
             number,
             length,
             filtered,
+            held,
         } = request;
         sampler.read_rule_sets(filtered);
+        sampler.find_holders(held);
         let sample = sampler.sample(length);
         let usage = Usage::own();
         let reply = Reply {

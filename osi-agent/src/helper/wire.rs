@@ -21,6 +21,8 @@ pub(super) struct Request {
     pub(super) length: Duration,
     /// Inodes of the namespaces whose rule sets are to be read.
     pub(super) filtered: Vec<u32>,
+    /// Inodes of the sockets whose holders are to be found.
+    pub(super) held: Vec<u32>,
 }
 
 /// What came of it.

@@ -10,4 +10,6 @@ pub mod holders;
 
 pub mod cgroups;
 
+pub mod workload;
+
 pub mod text;

@@ -7,6 +7,7 @@ use std::os::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags, openat};
 
 use super::text::clean;
+use super::workload::Workload;
 use crate::scope::Process;
 
 /// `TASK_COMM_LEN` is 16, but kernel threads and prctl names may be shown longer by `/proc/PID/stat`; escapes need room.
@@ -37,11 +38,13 @@ pub(super) fn describe_in(pid: u32, directory: &OwnedFd) -> Option<Process> {
     let cgroup = read(directory, "cgroup")
         .ok()
         .and_then(|text| parse_cgroup(&text));
+    let (cgroup, workload) = cgroup.unzip();
     Some(Process {
         pid,
         start_time,
         comm,
         cgroup,
+        workload: workload.unwrap_or_default(),
     })
 }
 
@@ -78,21 +81,30 @@ pub(crate) fn parse_stat(stat: &[u8]) -> Option<(String, u64)> {
     Some((comm, start_time))
 }
 
-/// The cgroup path out of `/proc/PID/cgroup`: that of the unified hierarchy where it says something, else (hybrid
-/// hosts leave it at the root) the longest one of the others.
-pub(crate) fn parse_cgroup(text: &[u8]) -> Option<String> {
-    let paths = || {
-        text.split(|byte| *byte == b'\n').filter_map(|line| {
+/// The cgroup path out of `/proc/PID/cgroup`, and what it tells: that of a hierarchy that shows a container, else that of the
+/// unified one where it says something, else (hybrid hosts leave it at the root) the longest of the others.
+///
+/// Container runtimes use the hierarchies that they limit resources in. On a hybrid host the unified one may still show the
+/// service that started them.
+pub(crate) fn parse_cgroup(text: &[u8]) -> Option<(String, Workload)> {
+    let mut paths: Vec<_> = text
+        .split(|byte| *byte == b'\n')
+        .filter_map(|line| {
             let mut fields = line.splitn(3, |byte| *byte == b':');
             let (_, controllers, path) = (fields.next()?, fields.next()?, fields.next()?);
-            Some((controllers, path))
+            let path = clean(path, CGROUP_MAX);
+            let workload = Workload::of(&path);
+            Some((controllers.is_empty(), path, workload))
         })
-    };
-    let unified = paths()
-        .find(|(controllers, path)| controllers.is_empty() && *path != b"/")
-        .map(|(_, path)| path);
-    let path = unified.or_else(|| paths().map(|(_, path)| path).max_by_key(|path| path.len()))?;
-    Some(clean(path, CGROUP_MAX))
+        .collect();
+    let best = paths.iter().enumerate().max_by_key(|(_, row)| {
+        let (unified, path, workload) = row;
+        let told = *unified && path != "/";
+        (workload.is_contained(), told, path.len())
+    });
+    let at = best?.0;
+    let (_, path, workload) = paths.swap_remove(at);
+    Some((path, workload))
 }
 
 #[cfg(test)]
@@ -111,16 +123,27 @@ mod tests {
 
     #[test]
     fn the_unified_path_wins_unless_it_is_the_root() {
+        let path = |text: &str| parse_cgroup(text.as_bytes()).map(|(path, _)| path);
         assert_eq!(
-            parse_cgroup(b"0::/system.slice/ssh.service\n").as_deref(),
+            path("1:name=systemd:/user.slice/user-1000.slice\n0::/system.slice/ssh.service\n")
+                .as_deref(),
             Some("/system.slice/ssh.service")
         );
         assert_eq!(
-            parse_cgroup(b"4:memory:/jobs/a\n1:cpu:/\n0::/\n").as_deref(),
+            path("4:memory:/jobs/a\n1:cpu:/\n0::/\n").as_deref(),
             Some("/jobs/a")
         );
-        assert_eq!(parse_cgroup(b"0::/\n").as_deref(), Some("/"));
-        assert_eq!(parse_cgroup(b""), None);
+        assert_eq!(path("0::/\n").as_deref(), Some("/"));
+        assert_eq!(path(""), None);
+    }
+
+    #[test]
+    fn a_container_wins_over_the_service_that_started_it() {
+        let id = "0123456789abcdef".repeat(4);
+        let text = format!("4:memory:/docker/{id}\n1:cpu:/\n0::/system.slice/docker.service\n");
+        let (path, workload) = parse_cgroup(text.as_bytes()).expect("a path");
+        assert_eq!(path, format!("/docker/{id}"));
+        assert_eq!((workload.container, workload.unit), (Some(id), None));
     }
 
     #[test]

@@ -194,6 +194,10 @@ pub fn event(event: &Event) -> String {
         .process
         .as_ref()
         .map(|process| format!("{}[{}]", process.comm, process.pid)));
+    add(event
+        .process
+        .as_ref()
+        .and_then(|process| process.workload.words()));
     add(event.iface.as_ref().map(|iface| iface.name.clone()));
     add(event
         .function

@@ -99,6 +99,11 @@ const FULL: &[(Health, &[Layer], &str)] = &[
         "handshakes were not timed: too many are in flight",
     ),
     (
+        Health::ListenersFull,
+        &[Layer::L4],
+        "openers of listeners were not kept: too many sockets listen at once",
+    ),
+    (
         Health::PeersFull,
         &[Layer::L4],
         "connects were not counted by peer: too many peers at once",

@@ -21,6 +21,8 @@ mod front;
 
 mod missed;
 
+mod owners;
+
 mod rule_sets;
 
 mod session;

@@ -1,12 +1,13 @@
 //! Everything that lives from window to window, and the fold of one window.
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::io;
 use std::time::Duration;
 
 use osi_common::occurrence::Sample;
 
-use super::{checks, missed, rule_sets};
+use super::{checks, missed, owners, rule_sets};
 use crate::config::{Failure, LinkSpeed, Settings};
 use crate::event::{self, Clock, Event};
 use crate::helper::Helper;
@@ -47,6 +48,7 @@ pub(crate) struct Session {
     filtered: Vec<u32>,
     /// How often they were.
     asked: rule_sets::Asked,
+    owners: owners::Registry,
     /// Samples younger than the snapshot that was being taken when they arrived.
     held_back: Vec<Sample>,
     history: History,
@@ -82,7 +84,7 @@ impl Session {
         let mut kernel = Kernel::read();
         checks::types(&kernel)?;
         let mut helper = Helper::start(&scope)?;
-        let mut first = helper.sample(FIRST_PASS, Vec::new());
+        let mut first = helper.sample(FIRST_PASS, Vec::new(), Vec::new());
         let own = namespaces::own()?;
         let home = match scope {
             NetnsScope::All => own.clone(),
@@ -119,6 +121,7 @@ impl Session {
             previous: Snapshot::default(),
             filtered: Vec::new(),
             asked: rule_sets::Asked::default(),
+            owners: owners::Registry::default(),
             held_back: Vec::new(),
             history: History::default(),
             settings,
@@ -129,6 +132,15 @@ impl Session {
             map_bytes: own::map_bytes(),
             runs: Vec::new(),
         };
+        // Who holds what listens already is looked for while the baseline is read.
+        let listeners = first.namespaces.iter().flat_map(|state| &state.listeners);
+        let _none_yet = session.owners.follow(
+            listeners,
+            &HashMap::new(),
+            None,
+            boot::now_ns(),
+            session.cgroups.get_mut(),
+        );
         // The baseline: everything before it is history and not ours to judge.
         session.previous = session.snapshot();
         Ok(session)
@@ -252,9 +264,11 @@ impl Session {
 
     fn snapshot(&mut self) -> Snapshot {
         let length = readers_deadline(self.settings.interval);
-        let mut host = self
-            .helper
-            .sample(length, std::mem::take(&mut self.filtered));
+        let mut host = self.helper.sample(
+            length,
+            std::mem::take(&mut self.filtered),
+            self.owners.take_wanted(),
+        );
         host.keep(&self.previous);
         known_speeds(&self.settings.link_speeds, &mut host.namespaces, &self.home);
         self.probes.follow(&host.namespaces, &mut self.maps);
@@ -269,7 +283,12 @@ impl Session {
             .extract_if(.., |sample| sample.at_ns > boot_ns)
             .collect();
         self.maps.next_epoch();
-        self.cgroups.borrow_mut().next_window();
+        let cgroups = self.cgroups.get_mut();
+        cgroups.next_window();
+        let listeners = host.namespaces.iter().flat_map(|state| &state.listeners);
+        let owners = self
+            .owners
+            .follow(listeners, &kernel.openers, host.holders, boot_ns, cgroups);
         let mut blind = host.blind;
         blind.append(&mut own::blindness(&kernel, &self.previous.kernel));
         blind.append(&mut self.probes.blind());
@@ -281,6 +300,7 @@ impl Session {
             kernel,
             namespaces: host.namespaces,
             host: host.host,
+            owners,
             samples,
             blind,
         }

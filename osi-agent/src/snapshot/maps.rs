@@ -12,6 +12,7 @@ use osi_common::handshake::{Handshake, MAX_HANDSHAKES, MAX_PEERS, Peer, PeerKey}
 use osi_common::histogram::LatencyHistogram;
 use osi_common::interface::{BURST_BINS, Bursts, Direction, Frames, Traffic, burst_bin, row};
 use osi_common::latency::LATENCIES;
+use osi_common::listener::{MAX_LISTENERS, Opener};
 use osi_common::occurrence::{Control, Count, HEALTH_SLOTS, Key, Kind, MAX_KEYS, Sample};
 
 use super::{DropKey, InterfaceMaps, KernelMaps};
@@ -26,6 +27,7 @@ pub struct Maps {
     occurrences: PerCpuHashMap<MapData, Key, Count>,
     peers: BpfHashMap<MapData, PeerKey, Peer>,
     handshakes: BpfHashMap<MapData, u64, Handshake>,
+    listeners: BpfHashMap<MapData, u64, Opener>,
     latency: PerCpuArray<MapData, LatencyHistogram>,
     traffic: PerCpuArray<MapData, Traffic>,
     bursts: Array<MapData, Bursts>,
@@ -61,6 +63,7 @@ impl Maps {
             occurrences,
             peers: map("PEERS")?.try_into()?,
             handshakes: map("HANDSHAKES")?.try_into()?,
+            listeners: map("LISTENERS")?.try_into()?,
             latency: map("LATENCY")?.try_into()?,
             traffic: map("TRAFFIC")?.try_into()?,
             bursts: map("BURSTS")?.try_into()?,
@@ -131,6 +134,13 @@ impl Maps {
         self.read_occurrences(names, &mut maps);
         self.read_peers(&mut maps);
         self.read_handshakes(now_ns, &mut maps);
+        // As with handshakes, the kernel may begin the list anew while it is read.
+        let listed = self.listeners.iter().flatten();
+        let listed = listed.take(2 * MAX_LISTENERS as usize);
+        maps.openers = listed
+            .map(|(_, opener)| (opener.inode as u32, opener))
+            .filter(|(inode, _)| *inode != 0)
+            .collect();
         maps.latencies = (0..LATENCIES)
             .map(|index| {
                 merged(
@@ -156,6 +166,7 @@ impl Maps {
                 maps.handshakes_in_flight,
                 MAX_HANDSHAKES.into(),
             ),
+            ("listeners", maps.openers.len() as u64, MAX_LISTENERS.into()),
         ];
         maps
     }

@@ -11,6 +11,7 @@ use osi_common::handshake::{Peer, PeerKey};
 use osi_common::histogram::LatencyHistogram;
 use osi_common::interface::{Frames, Traffic};
 use osi_common::layer::Layer;
+use osi_common::listener::Opener;
 use osi_common::occurrence::{Count, Key, Sample};
 
 use serde::{Deserialize, Serialize};
@@ -33,6 +34,8 @@ pub mod mib;
 
 pub mod neighbour;
 
+pub mod owner;
+
 pub mod program;
 
 pub mod sampler;
@@ -46,6 +49,7 @@ pub use driver::{Driver, DriverCounter};
 pub use filter::{DropPlace, Filters};
 pub use mib::{Mib, Mibs};
 pub use neighbour::{Holder, LinkAddress, Neighbour, Neighbours, OwnAddress};
+pub use owner::{Owner, Owners};
 pub use program::{Hook, Program};
 pub use socket::{Listener, PortPool};
 pub use table::Table;
@@ -72,6 +76,8 @@ pub struct Snapshot {
     pub namespaces: Vec<NetnsState>,
     /// Host-wide.
     pub host: HostState,
+    /// Who owns the sockets that listen.
+    pub owners: Owners,
     /// Samples that arrived since the previous snapshot, oldest first.
     pub samples: Vec<Sample>,
     /// What could not be read this time.
@@ -93,6 +99,8 @@ pub struct KernelMaps {
     pub peers: HashMap<PeerKey, Peer>,
     /// Latency histograms, indexed by `osi_common::latency::Latency`.
     pub latencies: Vec<LatencyHistogram>,
+    /// Who opened the sockets that listen, by their inodes.
+    pub openers: HashMap<u32, Opener>,
     /// Client handshakes in flight, and the age of the oldest.
     pub handshakes_in_flight: u64,
     /// Age of the oldest client handshake in flight; 0 when there is none.

@@ -9,7 +9,7 @@ use super::reach::Reach;
 use super::rule::Entry;
 use super::{
     Cause, Facts, FaultMap, Finding, FindingRef, History, Severity, Sighting, Verdict,
-    VerdictState, causes, layers,
+    VerdictState, causes, layers, owner,
 };
 use crate::layer::{LayerMap, Window};
 use crate::scope::{Scope, ScopeKind};
@@ -53,6 +53,9 @@ pub fn judge(
         windows,
         ..
     } = history;
+    for entry in ledger.open.values_mut() {
+        owner::note(window, &mut entry.finding);
+    }
     graph::explain(ledger, &Reach::new(window, routes, stopped), *windows);
     changes.extend(ledger.open.values_mut().filter_map(Entry::news));
     history.learn(window);
@@ -104,11 +107,12 @@ fn sightings(window: &Window, map: &LayerMap, history: &History, now: &Circumsta
             },
             &mut found,
         );
-        for sighting in found {
+        for mut sighting in found {
             // What belongs to the whole host is not the fault of the one namespace that is watched.
             if window.single_netns && sighting.scope.kind == ScopeKind::Host {
                 continue;
             }
+            owner::tell(window, &mut sighting);
             let key = (cause.id, sighting.scope.clone());
             let worse = |(_, known): &(&Cause, Sighting)| known.severity < sighting.severity;
             if seen.get(&key).is_none_or(worse) {
@@ -132,6 +136,7 @@ fn verdict(
         id,
         opened_at,
         scope,
+        owner,
         confidence,
         impact,
         evidence,
@@ -158,6 +163,7 @@ fn verdict(
         },
         confidence: Some(*confidence),
         scope: Some(scope.clone()),
+        owner: owner.clone(),
         impact: Some(*impact),
         evidence: evidence.clone(),
         symptoms: worst
@@ -222,6 +228,7 @@ fn all_is_well(window: &Window, map: &LayerMap, blind: &BTreeSet<&'static str>) 
         summary,
         confidence: None,
         scope: None,
+        owner: None,
         impact: None,
         evidence: Vec::new(),
         symptoms: Vec::new(),

@@ -9,6 +9,7 @@ use osi_common::layer::Layer;
 
 use crate::layer::Signal;
 use crate::scope::Scope;
+use crate::snapshot::Owner;
 
 mod causes;
 
@@ -27,6 +28,8 @@ mod map;
 mod on_the_way;
 
 mod origin;
+
+mod owner;
 
 mod reach;
 
@@ -240,6 +243,8 @@ pub struct Finding {
     pub severity: Severity,
     /// Where.
     pub scope: Scope,
+    /// Who owns the listener that it is about; null where nobody knows, and for other scopes.
+    pub owner: Option<Owner>,
     /// What was measured when the condition last held.
     pub evidence: Vec<Evidence>,
     /// How sure.
@@ -294,6 +299,8 @@ pub struct Verdict {
     pub confidence: Option<Confidence>,
     /// Where.
     pub scope: Option<Scope>,
+    /// Who owns the listener that it is about; null where nobody knows, and for other scopes.
+    pub owner: Option<Owner>,
     /// Whom it hurts.
     pub impact: Option<Impact>,
     /// What was measured.

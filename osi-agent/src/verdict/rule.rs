@@ -30,7 +30,7 @@ pub(super) struct Entry {
     pub(super) opened: u64,
     worst: (u64, Severity),
     hurt: u64,
-    told: Option<(Severity, Confidence, Vec<String>)>,
+    told: Option<(Severity, Confidence, Vec<String>, bool)>,
 }
 
 /// Open findings, those just resolved, and conditions that have not held long enough.
@@ -168,6 +168,7 @@ impl Entry {
             layer: cause.layer.id().to_owned(),
             severity,
             scope,
+            owner: None,
             evidence,
             confidence,
             explained_by: Vec::new(),
@@ -228,9 +229,15 @@ impl Entry {
             severity,
             confidence,
             explained_by,
+            owner,
             ..
         } = &self.finding;
-        let now = (*severity, *confidence, explained_by.clone());
+        let now = (
+            *severity,
+            *confidence,
+            explained_by.clone(),
+            owner.is_some(),
+        );
         if self.told.as_ref() == Some(&now) {
             return None;
         }

@@ -3,7 +3,10 @@
 use aya_ebpf::{
     EbpfContext,
     bindings::BPF_NOEXIST,
-    helpers::{bpf_get_current_cgroup_id, bpf_get_current_pid_tgid, bpf_ktime_get_boot_ns},
+    helpers::{
+        bpf_get_current_cgroup_id, bpf_get_current_pid_tgid, bpf_get_current_task,
+        bpf_ktime_get_boot_ns,
+    },
     macros::map,
     maps::{Array, PerCpuHashMap, RingBuf},
 };
@@ -11,7 +14,8 @@ use aya_log_ebpf::warn;
 use osi_common::occurrence::{CONTROLS, Control, Count, Health, Key, MAX_KEYS, Sample, sampled};
 
 use super::own::{bump, note};
-use super::rodata::watched_netns;
+use super::read::Object;
+use super::rodata::{offset, watched_netns};
 
 /// Writer: every hook. Reader: the agent, each window. Deleter: the agent, quiet keys when room is short.
 /// Full: what finds no room is counted by kind only, in keys made beforehand, and noted in `HEALTH`.
@@ -123,4 +127,15 @@ pub(crate) fn actor() -> (u32, u64, [u8; 16]) {
         cgroup,
         aya_ebpf::helpers::bpf_get_current_comm().unwrap_or_default(),
     )
+}
+
+/// When the current process started (boot time), 0 where it can not be read: with the pid, its identity. As for [`actor`].
+#[inline(always)]
+pub(crate) fn started_ns() -> u64 {
+    // SAFETY: helper without preconditions.
+    let task = unsafe { bpf_get_current_task() };
+    Object::untyped(task as *const u8)
+        .and_then(|task| task.pointer(offset!(task_leader)))
+        .and_then(|leader| leader.probe(offset!(task_started)))
+        .unwrap_or(0)
 }

@@ -1,5 +1,7 @@
 //! A socket's identity: namespace, addresses, ports, state.
 
+use osi_common::offsets::ABSENT;
+
 use super::read::Object;
 use super::rodata::offset;
 
@@ -63,6 +65,22 @@ impl Sock {
         self.0
             .field::<i32>(offset!(sock_err))
             .map_or(0, i32::unsigned_abs)
+    }
+
+    /// Inode number, as applications see it; 0 when it can not be read.
+    #[inline(always)]
+    pub(crate) fn inode(self) -> u64 {
+        let (Some(socket), at, inode) = (
+            self.0.pointer(offset!(sock_socket)),
+            offset!(alloc_socket),
+            offset!(alloc_inode),
+        ) else {
+            return 0;
+        };
+        if at == ABSENT || inode == ABSENT {
+            return 0;
+        }
+        socket.probe(inode.wrapping_sub(at)).unwrap_or(0)
     }
 
     /// Local port, 0 when none was ever assigned.

@@ -5,4 +5,5 @@ mod connection_refused;
 mod ephemeral_ports_exhausted;
 mod handshake_latency;
 mod handshake_timeout;
+mod listener_owner;
 mod packet_loss;

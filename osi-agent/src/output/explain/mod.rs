@@ -248,6 +248,7 @@ fn example(cause: &Cause) -> Finding {
         layer: cause.layer.id().to_owned(),
         severity: cause.severity,
         scope,
+        owner: None,
         evidence: Vec::new(),
         confidence: Confidence::Certain,
         explained_by: Vec::new(),

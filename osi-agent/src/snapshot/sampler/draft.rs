@@ -183,6 +183,7 @@ impl<'a> Draft<'a> {
             namespaces: self.states,
             host: self.host,
             blind,
+            holders: None,
         }
     }
 

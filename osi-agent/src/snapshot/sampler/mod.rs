@@ -11,12 +11,16 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use self::draft::{Draft, LAYERS};
+use self::walk::Walk;
 use self::worker::{Answer, Content, End, Order, Outlet, Worker};
 use super::host::readers::Group;
 use super::{Blind, HostState, NetnsState};
+use crate::host::holders::Holders;
 use crate::host::namespaces::{BOUND, Handle, NetnsScope, Registry};
 
 mod draft;
+
+mod walk;
 
 mod worker;
 
@@ -32,6 +36,8 @@ pub struct HostSample {
     pub host: HostState,
     /// What could not be read, one row per reader, layer and reason.
     pub blind: Vec<Blind>,
+    /// Who holds the sockets that were asked for in an earlier pass, once that is known.
+    pub holders: Option<Holders>,
 }
 
 /// Reads namespaces and host, one pass per request.
@@ -43,6 +49,7 @@ pub struct Sampler {
     answers: Receiver<Answer>,
     ends: Receiver<End>,
     rule_sets: Arc<[u32]>,
+    walk: Walk,
     pass: Pass,
 }
 
@@ -88,6 +95,7 @@ impl Sampler {
             answers,
             ends,
             rule_sets: Arc::default(),
+            walk: Walk::spawn()?,
             pass,
         })
     }
@@ -101,6 +109,13 @@ impl Sampler {
     /// nf_tables to answer, so whoever asks makes sure that it is there.
     pub fn read_rule_sets(&mut self, namespaces: Vec<u32>) {
         self.rule_sets = namespaces.into();
+    }
+
+    /// Begins to look for the processes that hold these sockets, by inode; a later pass tells.
+    pub fn find_holders(&self, inodes: Vec<u32>) {
+        if !inodes.is_empty() {
+            self.walk.begin(inodes);
+        }
     }
 
     /// Begins a pass that ends after `length` at the latest. What an earlier pass has not answered yet is lost.
@@ -171,6 +186,7 @@ impl Sampler {
         }
         let mut sample = draft.finish(pass);
         sample.blind.extend(self.unseen_namespaces());
+        sample.holders = self.walk.found();
         sample
     }
 

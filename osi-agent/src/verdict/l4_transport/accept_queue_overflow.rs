@@ -2,6 +2,7 @@
 
 use osi_common::layer::Layer;
 
+use super::super::owner;
 use super::super::text::{inside, local, place, share};
 use super::super::{
     Advice, Cause, CauseClass, Confidence, Evidence, Facts, Finding, Impact, Onset, Severity,
@@ -167,9 +168,10 @@ fn advise(finding: &Finding) -> Vec<Advice> {
         .iter()
         .find(|row| row.signal == ACCEPT_QUEUE.id);
     let now = row.map_or_else(String::new, |row| format!(" ({} wait now)", row.value));
+    let who = owner::who(finding);
     vec![
         Advice {
-            text: format!("Find out why the application does not accept{now}: stopped, busy, or out of descriptors."),
+            text: format!("Find out why {who} does not accept{now}: stopped, busy, or out of descriptors."),
             confirm: inside(&finding.scope, &format!("ss -Hltnp{port}")),
             change: "make the application accept faster: more workers, or an accept loop of its own".to_owned(),
             trade_off: "none".to_owned(),

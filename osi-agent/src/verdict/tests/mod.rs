@@ -26,6 +26,8 @@ mod l4_transport;
 
 mod link_degraded;
 
+mod owner;
+
 mod packet_filtered;
 
 mod path_mtu;

@@ -82,6 +82,7 @@ fn found(cause: &Cause, kind: ScopeKind, address: IpAddr) -> Finding {
         layer: cause.layer.id().to_owned(),
         severity: Severity::Critical,
         scope,
+        owner: None,
         evidence: vec![Evidence::new(cause.reads[0].id, 1.0, "packets", "why")],
         confidence: Confidence::Certain,
         explained_by: Vec::new(),
