@@ -22,7 +22,7 @@ pub enum ScopeKind {
     Iface,
     /// A remote address (and port, where it is one service).
     Peer,
-    /// The local ports usable towards one destination.
+    /// The local ports usable towards one destination, or those of UDP.
     Pool,
     /// A listening socket.
     Listener,
@@ -171,6 +171,15 @@ impl Scope {
             port: Some(port),
             proto: Some(Proto::Tcp),
             ..Self::empty(ScopeKind::Pool)
+        }
+    }
+
+    /// The local UDP ports of a namespace.
+    pub fn udp_ports(netns: &Netns) -> Self {
+        Self {
+            proto: Some(Proto::Udp),
+            kind: ScopeKind::Pool,
+            ..Self::netns(netns)
         }
     }
 

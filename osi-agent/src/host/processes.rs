@@ -61,7 +61,7 @@ fn read(directory: &OwnedFd, name: &str) -> io::Result<Vec<u8>> {
 }
 
 /// Every process id that `/proc` lists now.
-pub(super) fn pids() -> impl Iterator<Item = u32> {
+pub(crate) fn pids() -> impl Iterator<Item = u32> {
     fs::read_dir("/proc")
         .into_iter()
         .flatten()

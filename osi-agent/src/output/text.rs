@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use crate::host::text::is_deceptive;
-use crate::scope::{Scope, ScopeKind};
+use crate::scope::{Proto, Scope, ScopeKind};
 
 /// Shows characters that could move a cursor, hide or reorder text as escapes. Everything printed for people passes here.
 pub fn safe(text: &str) -> Cow<'_, str> {
@@ -46,6 +46,7 @@ pub fn scope(scope: &Scope) -> String {
             .map_or_else(String::new, |iface| iface.name.clone()),
         ScopeKind::Peer | ScopeKind::Resolver => endpoint(scope.remote, scope.port),
         ScopeKind::Listener => format!("listener {}", endpoint(scope.local, scope.port)),
+        ScopeKind::Pool if scope.proto == Some(Proto::Udp) => "UDP ports".to_owned(),
         ScopeKind::Pool => format!(
             "{} → {}",
             endpoint(scope.local, None),

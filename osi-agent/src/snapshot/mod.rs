@@ -51,7 +51,7 @@ pub use mib::{Mib, Mibs};
 pub use neighbour::{Holder, LinkAddress, Neighbour, Neighbours, OwnAddress};
 pub use owner::{Owner, Owners};
 pub use program::{Hook, Program};
-pub use socket::{Listener, PortPool};
+pub use socket::{Listener, PortPool, SocketHolder, SocketHolders, UdpPorts};
 pub use table::Table;
 
 /// Something that could not be seen, and why. Blind is never shown as healthy.
@@ -174,6 +174,8 @@ pub struct NetnsState {
     pub listeners: Vec<Listener>,
     /// Local ports in use per destination; only pools with at least 1 % of the range, worst first.
     pub pools: Vec<PortPool>,
+    /// Local UDP ports in use; `None` where they are less than 1 % of the range, or unknown.
+    pub udp_ports: Option<UdpPorts>,
     /// Local port range as (first, last, reserved ports within), `net.ipv4.ip_local_port_range`.
     pub port_range: Option<(u16, u16, u16)>,
     /// TCP sockets in SYN_SENT.

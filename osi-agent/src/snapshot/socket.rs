@@ -1,8 +1,10 @@
-//! TCP sockets as `sock_diag` tells them: who listens, and which local ports are taken.
+//! TCP and UDP sockets as `sock_diag` tells them: who listens, and which local ports are taken, by whom.
 
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
+
+use crate::scope::Process;
 
 /// A listening TCP socket (`SOCK_DIAG`, state LISTEN).
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -34,9 +36,49 @@ pub struct PortPool {
     pub used: u64,
     /// Of these, held by TIME_WAIT.
     pub time_wait: u64,
+    /// Ports in TIME_WAIT that a new connection may take, and that are therefore not among those used.
+    pub reusable: u64,
     /// Ports of the range that can be used at all: neither reserved nor held by `bind()`.
     pub usable: u64,
     /// The pool may be fuller than shown: the kernel hides sockets that are bound and idle (before 6.8), or there were too
     /// many destinations to count them all.
     pub lower_bound: bool,
+    /// Who holds them, where they are nearly used up.
+    pub holders: Option<SocketHolders>,
+}
+
+/// Local UDP ports in use in a namespace. One pool is enough: a socket that the kernel chooses a port for, because it sends or
+/// connects without one, is bound to no address yet, and a port that anybody holds at any address is refused to it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct UdpPorts {
+    /// Different ports of the range that sockets hold.
+    pub used: u64,
+    /// Ports of the range without reserved ones.
+    pub usable: u64,
+    /// The source address that most of these sockets have, and how many.
+    pub most: Option<(IpAddr, u64)>,
+    /// Who holds them, where they are nearly used up.
+    pub holders: Option<SocketHolders>,
+}
+
+/// The processes that hold some sockets, as of a search some windows ago at most.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct SocketHolders {
+    /// Those that hold most, most first.
+    pub processes: Vec<SocketHolder>,
+    /// Sockets that are nobody's: closed, in TIME_WAIT.
+    pub nobody: u64,
+    /// Sockets whose holder was not found.
+    pub unknown: u64,
+    /// Processes that were not searched, or not to the end, because it took too long.
+    pub unsearched: u64,
+}
+
+/// A process, and how many of the sockets it holds. Those that it shares with others count for each of them.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SocketHolder {
+    /// Which.
+    pub process: Process,
+    /// How many.
+    pub sockets: u64,
 }

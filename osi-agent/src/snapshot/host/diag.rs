@@ -1,4 +1,4 @@
-//! TCP sockets by `SOCK_DIAG_BY_FAMILY` (uapi/linux/inet_diag.h).
+//! TCP and UDP sockets by `SOCK_DIAG_BY_FAMILY` (uapi/linux/inet_diag.h).
 
 use std::io;
 use std::net::IpAddr;
@@ -31,6 +31,15 @@ pub(super) mod state {
 /// Every state a socket with both ends may be in: ESTABLISHED to CLOSING and NEW_SYN_RECV, without CLOSE and LISTEN.
 pub(super) const CONNECTED: u32 = 0x1ffe & !(1 << state::LISTEN) & !(1 << state::CLOSE);
 
+/// Whose sockets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Protocol {
+    /// Of TCP.
+    Tcp,
+    /// Of UDP.
+    Udp,
+}
+
 /// A socket as `struct inet_diag_msg` shows it, IPv4 addresses mapped into IPv6 turned back into IPv4.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Socket {
@@ -40,6 +49,8 @@ pub(crate) struct Socket {
     pub(crate) local: (IpAddr, u16),
     /// Remote address and port.
     pub(crate) remote: (IpAddr, u16),
+    /// `idiag_expires`: what is left of the timer that runs, in milliseconds.
+    pub(super) expires_ms: u32,
     /// `idiag_rqueue`: for a listener the connections that wait for `accept()`.
     pub(super) rqueue: u32,
     /// `idiag_wqueue`: for a listener its backlog.
@@ -50,10 +61,10 @@ pub(crate) struct Socket {
     pub(super) inode: u32,
 }
 
-/// Folds the TCP sockets of a family (`AF_INET`, `AF_INET6`) that are in one of these states and pass the filter; an
+/// Folds the sockets of a family (`AF_INET`, `AF_INET6`) that are in one of these states and pass the filter; an
 /// empty filter passes all.
 pub(super) fn sockets<S>(
-    family: i32,
+    (family, protocol): (i32, Protocol),
     states: u32,
     filter: &[u8],
     buffer: &mut Vec<u8>,
@@ -62,7 +73,10 @@ pub(super) fn sockets<S>(
 ) -> io::Result<S> {
     let mut body = vec![0; REQUEST];
     body[0] = family as u8;
-    body[1] = libc::IPPROTO_TCP as u8;
+    body[1] = match protocol {
+        Protocol::Tcp => libc::IPPROTO_TCP as u8,
+        Protocol::Udp => libc::IPPROTO_UDP as u8,
+    };
     body[4..8].copy_from_slice(&states.to_ne_bytes());
     body.extend(filter);
     let request = Request {
@@ -78,7 +92,10 @@ pub(super) fn sockets<S>(
     })
     .map_err(|error| {
         if error.kind() == io::ErrorKind::NotFound {
-            return io::Error::other("this kernel has no tcp_diag (CONFIG_INET_DIAG)");
+            return io::Error::other(match protocol {
+                Protocol::Tcp => "this kernel has no tcp_diag (CONFIG_INET_DIAG)",
+                Protocol::Udp => "this kernel has no udp_diag (CONFIG_INET_UDP_DIAG)",
+            });
         }
         error
     })
@@ -116,11 +133,12 @@ pub(super) fn active_side(first: u16, last: u16) -> Vec<u8> {
     attribute
 }
 
-/// Whether asking is free of side effects: where `tcp_diag` is a module that is not loaded, the kernel would load it for
+/// Whether asking is free of side effects: where `tcp_diag` or `udp_diag`, whichever answers, is a module that is not loaded, the kernel would load it for
 /// whoever asks, and the agent loads no module.
-pub(super) fn is_loaded() -> bool {
-    // No list of modules: the kernel has none, so tcp_diag is built in or absent, and an answer will tell.
-    if Path::new("/sys/module/tcp_diag").exists() || !Path::new("/proc/modules").exists() {
+pub(super) fn is_loaded(module: &str) -> bool {
+    // No list of modules: the kernel has none, so it is built in or absent, and an answer will tell.
+    let folder = Path::new("/sys/module").join(module);
+    if folder.exists() || !Path::new("/proc/modules").exists() {
         return true;
     }
     let release = rustix::system::uname()
@@ -128,7 +146,8 @@ pub(super) fn is_loaded() -> bool {
         .to_string_lossy()
         .into_owned();
     let builtin = std::fs::read_to_string(format!("/lib/modules/{release}/modules.builtin"));
-    builtin.is_ok_and(|list| list.lines().any(|module| module.ends_with("/tcp_diag.ko")))
+    let file = format!("/{module}.ko");
+    builtin.is_ok_and(|list| list.lines().any(|module| module.ends_with(&file)))
 }
 
 pub(crate) fn parse(payload: &[u8]) -> Option<Socket> {
@@ -147,6 +166,7 @@ pub(crate) fn parse(payload: &[u8]) -> Option<Socket> {
         state: u8_at(payload, 1)?,
         local: end(4, 8)?,
         remote: end(6, 24)?,
+        expires_ms: u32_at(payload, 52)?,
         rqueue: u32_at(payload, 56)?,
         wqueue: u32_at(payload, 60)?,
         uid: u32_at(payload, 64)?,
@@ -171,7 +191,15 @@ mod tests {
         };
         let states = 1 << state::LISTEN;
         let none = || None;
-        let found = sockets(libc::AF_INET, states, &[], &mut Vec::new(), none, find).expect("dump");
+        let found = sockets(
+            (libc::AF_INET, Protocol::Tcp),
+            states,
+            &[],
+            &mut Vec::new(),
+            none,
+            find,
+        )
+        .expect("dump");
         let found = found.expect("listener");
         assert_eq!(
             (found.state, found.local.0.to_string().as_str()),
@@ -205,7 +233,7 @@ mod tests {
             };
             let start = Vec::new;
             sockets(
-                libc::AF_INET,
+                (libc::AF_INET, Protocol::Tcp),
                 CONNECTED,
                 &filter,
                 &mut Vec::new(),

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use self::drivers::Drivers;
+use self::holders::Lookups;
 use self::link::Device;
 use self::programs::Programs;
 use self::sockets::Listening;
@@ -47,6 +48,12 @@ pub(crate) mod diag;
 
 pub(crate) mod ports;
 
+pub(crate) mod pools;
+
+pub(crate) mod holders;
+
+pub(crate) mod udp;
+
 pub(crate) mod sockets;
 
 pub(crate) mod gauges;
@@ -79,6 +86,8 @@ pub const MIBS: &str = "mibs";
 pub const LISTENERS: &str = "listeners";
 /// Local ports in use, and sockets in SYN_SENT.
 pub const PORTS: &str = "ports";
+/// Local UDP ports in use.
+pub const UDP_PORTS: &str = "udp_ports";
 /// Connection tracking entries.
 pub const CONNTRACK: &str = "conntrack";
 /// TIME_WAIT, fragments, TCP and UDP memory, orphans.
@@ -155,6 +164,8 @@ pub(super) struct Scratch {
     drivers: Drivers,
     /// Programs of all namespaces.
     programs: Programs,
+    /// Processes that hold the sockets of pools.
+    holders: Lookups,
     /// Inodes of the namespaces whose rule sets are asked for in this pass.
     rule_sets: Arc<[u32]>,
 }
@@ -163,6 +174,7 @@ impl Scratch {
     /// Notes what is asked for in this pass only.
     pub(super) fn begin(&mut self, rule_sets: Arc<[u32]>) {
         self.rule_sets = rule_sets;
+        self.holders.begin();
     }
 
     /// Forgets what the previous namespace left.

@@ -3,6 +3,7 @@
 
 use std::io;
 
+use super::diag::{Socket, state};
 use super::procfs;
 
 /// A set of ports.
@@ -96,6 +97,58 @@ impl Range {
     }
 }
 
+/// Whose port a new connection may take although it is in TIME_WAIT (`tcp_twsk_unique()`).
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Reuse {
+    /// `net.ipv4.tcp_tw_reuse`: 0 nobody's, 1 anybody's, 2 (the default since 4.19) those over loopback.
+    mode: u8,
+    /// How long it must have been there: a second, `net.ipv4.tcp_tw_reuse_delay` since 6.14.
+    after_ms: u32,
+}
+
+/// How long the kernel keeps a connection in TIME_WAIT (`TCP_TIMEWAIT_LEN`).
+const TIME_WAIT_MS: u32 = 60_000;
+
+impl Reuse {
+    /// Nobody's.
+    pub(super) const NONE: Self = Self {
+        mode: 0,
+        after_ms: 1000,
+    };
+
+    /// Reads the settings of the thread's namespace. Without timestamps nothing tells old segments from new ones.
+    pub(super) fn read(buffer: &mut String) -> io::Result<Self> {
+        let timestamps: u8 = procfs::setting("ipv4/tcp_timestamps", 0, buffer)?;
+        if timestamps == 0 {
+            return Ok(Self::NONE);
+        }
+        let delay = procfs::optional_setting("ipv4/tcp_tw_reuse_delay", 0, buffer)?;
+        Ok(Self {
+            mode: procfs::setting("ipv4/tcp_tw_reuse", 0, buffer)?,
+            after_ms: delay.unwrap_or(Self::NONE.after_ms),
+        })
+    }
+
+    /// A setting with the usual delay.
+    #[cfg(test)]
+    pub(super) const fn of(mode: u8) -> Self {
+        Self { mode, ..Self::NONE }
+    }
+
+    /// Whether a new connection may take the port of this one. Whether its peer has timestamps the kernel does not show: nearly
+    /// all have.
+    pub(super) fn allows(&self, socket: &Socket) -> bool {
+        let loopback = || socket.local.0.is_loopback() || socket.remote.0.is_loopback();
+        socket.state == state::TIME_WAIT
+            && match self.mode {
+                0 => false,
+                2 => loopback(),
+                _ => true,
+            }
+            && socket.expires_ms.saturating_add(self.after_ms) <= TIME_WAIT_MS
+    }
+}
+
 /// `ip_local_reserved_ports`: `8080,9148-9150`.
 pub(crate) fn parse_list(text: &str) -> Ports {
     let mut ports = Ports::default();
@@ -138,6 +191,26 @@ mod tests {
             (6, 94, 92)
         );
         assert!(range.contains(105) && !range.contains(104) && !range.contains(200));
+    }
+
+    #[test]
+    fn over_loopback_ports_come_back_after_a_second() {
+        let socket = |address: [u8; 4], state, expires_ms| Socket {
+            state,
+            local: (address.into(), 1000),
+            remote: (address.into(), 80),
+            expires_ms,
+            rqueue: 0,
+            wqueue: 0,
+            uid: 0,
+            inode: 0,
+        };
+        let reuse = Reuse::of(2);
+        assert!(reuse.allows(&socket([127, 0, 0, 1], state::TIME_WAIT, 59_000)));
+        assert!(!reuse.allows(&socket([127, 0, 0, 1], state::TIME_WAIT, 59_001)));
+        assert!(!reuse.allows(&socket([127, 0, 0, 1], 1, 0)));
+        assert!(!reuse.allows(&socket([10, 0, 0, 1], state::TIME_WAIT, 0)));
+        assert!(!Reuse::NONE.allows(&socket([127, 0, 0, 1], state::TIME_WAIT, 0)));
     }
 
     #[test]

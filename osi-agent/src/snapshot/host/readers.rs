@@ -7,8 +7,8 @@ use osi_common::layer::Layer;
 
 use super::{
     ADDRESSES, CONNTRACK, DRIVERS, FILTERS, Kept, LINKS, LISTENERS, MIBS, NEIGHBOUR_TABLES,
-    NEIGHBOURS, PORTS, PROGRAMS, QDISCS, ROUTES, SOCKSTAT, SOFTNET, Scratch, address, drivers,
-    filters, gauges, link, mibs, neighbour, programs, qdisc, route, sockets, softnet,
+    NEIGHBOURS, PORTS, PROGRAMS, QDISCS, ROUTES, SOCKSTAT, SOFTNET, Scratch, UDP_PORTS, address,
+    drivers, filters, gauges, link, mibs, neighbour, programs, qdisc, route, sockets, softnet, udp,
 };
 use crate::scope::Netns;
 use crate::snapshot::{Filters, HostState, Mibs, NeighbourTable, NetnsState, Table};
@@ -248,11 +248,25 @@ pub(crate) static READERS: &[Reader] = &[
         layers: &[Layer::L4],
         group: Group::Counters,
         read: Read::Namespace {
-            read: |_, scratch| {
-                let ports = sockets::ports(scratch)?;
+            read: |netns, scratch| {
+                let ports = sockets::ports(netns, scratch)?;
                 Ok(Filling::of(move |state: &mut NetnsState| {
                     (state.pools, state.port_range) = (ports.pools, ports.range);
                     state.syn_sent = Some(ports.syn_sent);
+                }))
+            },
+            keep: |_, _| {},
+        },
+    },
+    Reader {
+        id: UDP_PORTS,
+        layers: &[Layer::L4],
+        group: Group::Counters,
+        read: Read::Namespace {
+            read: |netns, scratch| {
+                let ports = udp::ports(netns, scratch)?;
+                Ok(Filling::of(move |state: &mut NetnsState| {
+                    state.udp_ports = ports;
                 }))
             },
             keep: |_, _| {},

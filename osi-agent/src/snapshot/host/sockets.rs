@@ -1,26 +1,18 @@
 //! Listening TCP sockets, and how far the local ports towards each destination are used up.
 
-use std::collections::HashMap;
 use std::io;
-use std::net::IpAddr;
 
-use super::diag::{self, Socket, state};
-use super::ports::{Ports, Range};
+use super::diag::{self, Protocol, state};
+use super::holders::Sockets;
+use super::pools::{SHARE, Tuple, Tuples, tuple};
+use super::ports::{Ports, Range, Reuse};
 use super::procfs::{self, keyed};
 use super::{Kept, Scratch};
+use crate::scope::Netns;
 use crate::snapshot::{Listener, PortPool};
 
 /// Listeners that are kept per namespace.
 const LISTENERS: usize = 4096;
-
-/// Destinations that are counted per namespace while its sockets are read.
-const TUPLES: usize = 65_536;
-
-/// Pools that are kept per namespace.
-const POOLS: usize = 64;
-
-/// A pool is worth a row from this share of its ports on: one in a hundred.
-const SHARE: u64 = 100;
 
 /// What the listeners of a namespace tell the reader of its pools.
 #[derive(Debug, Default)]
@@ -64,7 +56,7 @@ pub(super) fn listeners(scratch: &mut Scratch) -> io::Result<Kept<Listener>> {
     for (family, count) in [libc::AF_INET, libc::AF_INET6].into_iter().zip(0..) {
         let start = || Kept::new(LISTENERS);
         let part = diag::sockets(
-            family,
+            (family, Protocol::Tcp),
             1 << state::LISTEN,
             &[],
             netlink,
@@ -90,23 +82,24 @@ pub(super) fn listeners(scratch: &mut Scratch) -> io::Result<Kept<Listener>> {
 
 /// Counts the local ports in use per source, destination and destination port.
 ///
-/// A pool's `used` are the namespace's TCP sockets of that tuple, TIME_WAIT included, whose local port `connect()` may
-/// choose: what `ss -tan` lists for it. Left out are sockets whose local port is a listener's: that is the accepting side,
+/// A pool's `used` are the namespace's TCP sockets of that tuple whose local port `connect()` may choose: what `ss -tan` lists
+/// for it, TIME_WAIT included but for what a new connection may take over ([`Reuse`]). Left out are sockets whose local port is a listener's: that is the accepting side,
 /// which takes no port of its own. `__inet_hash_connect()` passes over every port that `bind()` holds, whatever the
 /// destination, so ports of listeners and of sockets bound and idle are subtracted from `usable`. The latter are visible
 /// from 6.8 on; before, and where more destinations than fit were seen, the pool is a lower bound.
 ///
-/// TIME_WAIT counts as used although `tcp_tw_reuse` lets a new connection take such a port after one second (with
-/// timestamps, and by default only over loopback): the conservative reading, and `time_wait` says how much of it there is.
+/// A socket may have a narrower range of its own (`IP_LOCAL_PORT_RANGE`, 6.3 on), which the kernel shows nobody: it may be
+/// refused while the pool of its destination shows room, and only the refusal itself tells.
 ///
 /// The kernel walks the sockets of all namespaces for one dump, so it is asked only where `sockstat` shows that there is
 /// something to count.
-pub(super) fn ports(scratch: &mut Scratch) -> io::Result<PortUse> {
+pub(super) fn ports(netns: &Netns, scratch: &mut Scratch) -> io::Result<PortUse> {
     check_module()?;
     let Scratch {
         netlink,
         text,
         listening,
+        holders,
         ..
     } = scratch;
     if !listening.known {
@@ -115,6 +108,7 @@ pub(super) fn ports(scratch: &mut Scratch) -> io::Result<PortUse> {
         ));
     }
     let range = Range::read(text)?;
+    let reuse = Reuse::read(text)?;
     let mut usable = range.usable(&listening.ports);
     let load = Load::read(text)?;
     let fillable = usable;
@@ -134,14 +128,14 @@ pub(super) fn ports(scratch: &mut Scratch) -> io::Result<PortUse> {
         }
         let start = || (Tuples::default(), Ports::default());
         let (part, bound) = diag::sockets(
-            family,
+            (family, Protocol::Tcp),
             states,
             &filter,
             netlink,
             start,
             |(part, bound), socket| match socket.state {
                 state::CLOSE | state::BOUND_INACTIVE => bound.insert(socket.local.1),
-                _ => part.add(socket, &range, &listening.ports),
+                _ => part.add(socket, &range, &listening.ports, &reuse),
             },
         )?;
         tuples.append(part);
@@ -153,15 +147,54 @@ pub(super) fn ports(scratch: &mut Scratch) -> io::Result<PortUse> {
     }
     let syn_sent = tuples.syn_sent;
     let lower_bound = tuples.omitted > 0 || !shows_bound();
+    let mut pools = tuples.pools(usable, lower_bound);
+    if let Some(worst) = pools.first_mut() {
+        let tuple = (worst.local, worst.remote, worst.port);
+        let sockets = || members(tuple, &filter, (&range, &reuse), netlink);
+        let pool = (netns.inode, Some(tuple));
+        worst.holders = holders.of(pool, (worst.used, worst.usable), sockets)?;
+    }
     Ok(PortUse {
-        pools: tuples.pools(usable, lower_bound),
+        pools,
         range: Some((range.first, range.last, range.reserved())),
         syn_sent,
     })
 }
 
+/// The sockets of one pool, by a second walk: to keep them all while they are counted would take more memory than it saves time.
+fn members(
+    wanted: Tuple,
+    filter: &[u8],
+    (range, reuse): (&Range, &Reuse),
+    netlink: &mut Vec<u8>,
+) -> io::Result<Sockets> {
+    let mut all = Sockets::default();
+    let families: &[i32] = if wanted.1.is_ipv4() {
+        &[libc::AF_INET, libc::AF_INET6]
+    } else {
+        &[libc::AF_INET6]
+    };
+    for family in families {
+        let found = diag::sockets(
+            (*family, Protocol::Tcp),
+            diag::CONNECTED,
+            filter,
+            netlink,
+            Vec::new,
+            |found, socket| {
+                let used = range.contains(socket.local.1) && !reuse.allows(socket);
+                if used && tuple(socket) == wanted {
+                    found.push(socket.inode);
+                }
+            },
+        )?;
+        found.into_iter().for_each(|inode| all.add(inode));
+    }
+    Ok(all)
+}
+
 fn check_module() -> io::Result<()> {
-    if diag::is_loaded() {
+    if diag::is_loaded("tcp_diag") {
         return Ok(());
     }
     Err(io::Error::other(
@@ -233,146 +266,9 @@ fn or_many(count: Option<u64>) -> u64 {
     count.unwrap_or(MOST).min(MOST)
 }
 
-/// Sockets per tuple.
-#[derive(Debug, Default)]
-struct Tuples {
-    counts: HashMap<(IpAddr, IpAddr, u16), Count>,
-    syn_sent: u64,
-    omitted: u64,
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-struct Count {
-    used: u64,
-    time_wait: u64,
-}
-
-impl Tuples {
-    fn add(&mut self, socket: &Socket, range: &Range, listening: &Ports) {
-        self.syn_sent += u64::from(socket.state == state::SYN_SENT);
-        if listening.contains(socket.local.1) || !range.contains(socket.local.1) {
-            return;
-        }
-        let tuple = (socket.local.0, socket.remote.0, socket.remote.1);
-        if self.counts.len() >= TUPLES && !self.counts.contains_key(&tuple) {
-            self.omitted += 1;
-            return;
-        }
-        let count = self.counts.entry(tuple).or_default();
-        count.used += 1;
-        count.time_wait += u64::from(socket.state == state::TIME_WAIT);
-    }
-
-    /// Adds the other family's: IPv4 sockets of both kinds share tuples.
-    fn append(&mut self, other: Self) {
-        let Self {
-            counts,
-            syn_sent,
-            omitted,
-        } = other;
-        for (tuple, count) in counts {
-            let sum = self.counts.entry(tuple).or_default();
-            sum.used += count.used;
-            sum.time_wait += count.time_wait;
-        }
-        self.syn_sent += syn_sent;
-        self.omitted += omitted;
-    }
-
-    fn pools(self, usable: u64, lower_bound: bool) -> Vec<PortPool> {
-        let mut pools: Vec<_> = self
-            .counts
-            .into_iter()
-            .filter(|(_, count)| count.used * SHARE >= usable.max(1))
-            .map(
-                |((local, remote, port), Count { used, time_wait })| PortPool {
-                    local,
-                    remote,
-                    port,
-                    used,
-                    time_wait,
-                    usable,
-                    lower_bound,
-                },
-            )
-            .collect();
-        pools.sort_by_key(|pool| {
-            (
-                std::cmp::Reverse(pool.used),
-                pool.remote,
-                pool.port,
-                pool.local,
-            )
-        });
-        pools.truncate(POOLS);
-        pools
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn socket(state: u8, local: &str, remote: &str) -> Socket {
-        let end = |text: &str| {
-            let address: std::net::SocketAddr = text.parse().expect("address");
-            (address.ip(), address.port())
-        };
-        Socket {
-            state,
-            local: end(local),
-            remote: end(remote),
-            rqueue: 0,
-            wqueue: 0,
-            uid: 0,
-            inode: 1,
-        }
-    }
-
-    #[test]
-    fn only_ephemeral_ports_of_active_opens_count() {
-        let range = Range::of(1000, 1099);
-        let mut listening = Ports::default();
-        listening.insert(1050);
-        let mut tuples = Tuples::default();
-        for socket in [
-            socket(1, "10.0.0.1:1001", "10.0.0.2:80"),
-            socket(state::TIME_WAIT, "10.0.0.1:1002", "10.0.0.2:80"),
-            socket(state::SYN_SENT, "10.0.0.1:1003", "10.0.0.2:80"),
-            socket(1, "10.0.0.1:1004", "10.0.0.2:81"),
-            // Accepted, and one bound outside of the range.
-            socket(1, "10.0.0.1:1050", "10.0.0.2:80"),
-            socket(1, "10.0.0.1:999", "10.0.0.2:80"),
-        ] {
-            tuples.add(&socket, &range, &listening);
-        }
-        assert_eq!(tuples.syn_sent, 1);
-        let pools = tuples.pools(range.usable(&listening), false);
-        let shown: Vec<_> = pools
-            .iter()
-            .map(|pool| (pool.port, pool.used, pool.time_wait, pool.usable))
-            .collect();
-        assert_eq!(shown, [(80, 3, 1, 99), (81, 1, 0, 99)]);
-    }
-
-    #[test]
-    fn pools_below_one_percent_are_left_out_and_the_worst_come_first() {
-        let mut tuples = Tuples::default();
-        for port in 1..=200u16 {
-            let tuple = ([10, 0, 0, 1].into(), [10, 0, 0, 2].into(), port);
-            tuples.counts.insert(
-                tuple,
-                Count {
-                    used: port.into(),
-                    time_wait: 0,
-                },
-            );
-        }
-        let pools = tuples.pools(15_000, true);
-        let used: Vec<_> = pools.iter().map(|pool| pool.used).collect();
-        assert_eq!((used.len(), used[0], used[50]), (51, 200, 150));
-        assert!(pools.iter().all(|pool| pool.lower_bound));
-    }
 
     #[test]
     fn releases_compare_by_number() {

@@ -11,6 +11,9 @@ const POINTS: usize = 30;
 /// Fewer points are no trend.
 const MIN_POINTS: usize = 5;
 
+/// The newest points, which tell how fast it rises now: what speeds up or levels off is not as fast as it was.
+const RECENT: usize = 10;
+
 /// Share of the variance that a straight line must explain: what jumps about is not rising steadily.
 const MIN_FIT: f64 = 0.8;
 
@@ -59,11 +62,15 @@ impl Trends {
         (points.len() >= MIN_POINTS).then_some(())?;
         let (start, base) = *points.front()?;
         // Differences first: boot times in nanoseconds would cost the sums their precision.
-        let points = points
-            .iter()
-            .map(|(at, used)| (at.saturating_sub(start) as f64 / 1e9, used - base));
-        let (slope, fit) = line(points)?;
-        (slope > 0.0 && fit >= MIN_FIT).then_some(slope)
+        let rising = |count| {
+            let newest = points.iter().skip(points.len().saturating_sub(count));
+            let (slope, fit) = line(
+                newest.map(|(at, used)| (at.saturating_sub(start) as f64 / 1e9, used - base)),
+            )?;
+            (slope > 0.0 && fit >= MIN_FIT).then_some(slope)
+        };
+        rising(POINTS)?;
+        rising(RECENT)
     }
 
     /// Time until the meter is full at its trend; `None` when it is not filling.

@@ -1,4 +1,4 @@
-//! All local ports towards one destination are taken.
+//! All local ports towards one destination are taken, or all of UDP.
 
 use core::net::IpAddr;
 
@@ -10,7 +10,9 @@ use super::super::{
     Advice, Cause, CauseClass, Confidence, Evidence, Facts, Finding, Impact, Onset, Severity,
     Sighting, Threshold,
 };
-use crate::layer::l4_transport::ports::{EPHEMERAL_PORTS, PORTS_EXHAUSTED};
+use super::port_holders::{self, who};
+use super::udp_ports;
+use crate::layer::l4_transport::ports::{EPHEMERAL_PORTS, PORTS_EXHAUSTED, UDP_PORTS};
 use crate::layer::{Meter, PeerDelta};
 use crate::scope::{Proto, Scope, ScopeKind};
 use crate::snapshot::PortPool;
@@ -21,10 +23,10 @@ pub(in crate::verdict) static EPHEMERAL_PORTS_EXHAUSTED: Cause = Cause {
     class: CauseClass::Capacity,
     onset: Onset::Hard,
     severity: Severity::Critical,
-    help: "No local port is free for a further TCP connect to a destination, or soon none will be.",
+    help: "No local port is free for a further TCP connect to a destination, or none for UDP, or soon none will be.",
     explained_by: &[],
     suspects: &[],
-    reads: &[&EPHEMERAL_PORTS, &PORTS_EXHAUSTED],
+    reads: &[&EPHEMERAL_PORTS, &PORTS_EXHAUSTED, &UDP_PORTS],
     thresholds: &[
         Threshold {
             name: "warn_ratio",
@@ -59,6 +61,7 @@ fn detect(facts: &Facts, found: &mut Vec<Sighting>) {
         .meters(&EPHEMERAL_PORTS)
         .filter(|meter| is_filling(facts, meter));
     found.extend(filling.map(|meter| warning(facts, meter)));
+    udp_ports::detect(facts, found);
 }
 
 /// The kernel refused a port: nothing is more certain.
@@ -84,6 +87,9 @@ fn exhausted(facts: &Facts, peer: &PeerDelta) -> Sighting {
         "connects that found no free port",
     )];
     evidence.extend(pool.map(usage));
+    let holders = self::pool(facts, &scope).and_then(|pool| pool.holders.as_ref());
+    evidence.extend(port_holders::evidence(holders));
+    let held = who(holders);
     let same = |remote: Option<IpAddr>, port| remote == Some(peer.address) && port == peer.port;
     let samples = facts
         .samples(Kind::PortExhausted, &peer.netns)
@@ -93,7 +99,7 @@ fn exhausted(facts: &Facts, peer: &PeerDelta) -> Sighting {
     let share = failed as f64 / peer.delta.attempts.max(failed) as f64;
     sighting(scope, failed, share, evidence, |scope| {
         format!(
-            "No free local port for connections to {}{}: {failed} connects failed{who}.",
+            "No free local port for connections to {}{}: {failed} connects failed{who}{held}.",
             remote(scope),
             place(scope)
         )
@@ -192,7 +198,8 @@ fn is_full_soon(facts: &Facts, meter: &Meter) -> bool {
 fn warning(facts: &Facts, meter: &Meter) -> Sighting {
     let scope = meter.reading.scope.clone();
     let mut evidence = vec![usage(meter)];
-    evidence.extend(pool(facts, &scope).map(|pool| {
+    let pool = pool(facts, &scope);
+    evidence.extend(pool.map(|pool| {
         Evidence::new(
             "time_wait",
             pool.time_wait as f64,
@@ -200,18 +207,18 @@ fn warning(facts: &Facts, meter: &Meter) -> Sighting {
             "of these are held by closed connections in TIME_WAIT",
         )
     }));
-    let left = facts.history.trends.time_to_full_ns(meter);
-    evidence.extend(left.map(|ns| {
+    evidence.extend(pool.filter(|pool| pool.reusable > 0).map(|pool| {
         Evidence::new(
-            "time_to_full",
-            ns as f64,
-            "ns",
-            "until no port is left, at this rate",
+            "time_wait_reusable",
+            pool.reusable as f64,
+            "ports",
+            "more are in TIME_WAIT and free to be used again",
         )
     }));
-    let when = left.map_or_else(String::new, |ns| {
-        format!(", full in {:.0} s at this rate", ns as f64 / 1e9)
-    });
+    evidence.extend(left(facts, meter));
+    let holders = pool.and_then(|pool| pool.holders.as_ref());
+    evidence.extend(port_holders::evidence(holders));
+    let (when, held) = (until_full(facts, meter), who(holders));
     let ratio = percent(meter.ratio.unwrap_or_default());
     Sighting {
         onset: Onset::Hard,
@@ -224,12 +231,27 @@ fn warning(facts: &Facts, meter: &Meter) -> Sighting {
             peers: 1,
         },
         summary: format!(
-            "{ratio} of the local ports to {}{} are in use{when}.",
+            "{ratio} of the local ports to {}{} are in use{when}{held}.",
             remote(&scope),
             place(&scope)
         ),
         scope,
     }
+}
+
+/// How long until nothing is left, as evidence.
+pub(super) fn left(facts: &Facts, meter: &Meter) -> Option<Evidence> {
+    let left = facts.history.trends.time_to_full_ns(meter)?;
+    let why = "until no port is left, at this rate";
+    Some(Evidence::new("time_to_full", left as f64, "ns", why))
+}
+
+/// The same in words, or nothing where it is not filling.
+pub(super) fn until_full(facts: &Facts, meter: &Meter) -> String {
+    let left = facts.history.trends.time_to_full_ns(meter);
+    left.map_or_else(String::new, |ns| {
+        format!(", full in {:.0} s at this rate", ns as f64 / 1e9)
+    })
 }
 
 fn pool<'a>(facts: &Facts<'a>, scope: &Scope) -> Option<&'a PortPool> {
@@ -248,6 +270,29 @@ fn pool<'a>(facts: &Facts<'a>, scope: &Scope) -> Option<&'a PortPool> {
 }
 
 fn advise(finding: &Finding) -> Vec<Advice> {
+    let first = if udp_ports::is_udp(&finding.scope) {
+        udp_ports::advise(finding)
+    } else {
+        keep_alive(finding)
+    };
+    let widen = Advice {
+        text: "Widen the range of local ports.".to_owned(),
+        confirm: inside(
+            &finding.scope,
+            "sysctl net.ipv4.ip_local_port_range net.ipv4.ip_local_reserved_ports",
+        ),
+        change: inside(
+            &finding.scope,
+            "sysctl -w net.ipv4.ip_local_port_range='10240 65535'",
+        ),
+        trade_off:
+            "Services that listen in the widened range need net.ipv4.ip_local_reserved_ports."
+                .to_owned(),
+    };
+    vec![first, widen]
+}
+
+fn keep_alive(finding: &Finding) -> Advice {
     let to = finding
         .scope
         .remote
@@ -262,18 +307,10 @@ fn advise(finding: &Finding) -> Vec<Advice> {
         .find(|row| row.signal == EPHEMERAL_PORTS.id)
         .map(|row| row.value);
     let now = used.map_or_else(String::new, |used| format!(" ({used} in use)"));
-    vec![
-        Advice {
-            text: format!("Reuse connections to {}{now}: a pool with keep-alive needs a few ports where one per request needs thousands.", remote(&finding.scope)),
-            confirm: inside(&finding.scope, &format!("ss -Htan{to}{port} | wc -l")),
-            change: "turn on keep-alive or connection pooling in the client, or spread over more destination addresses".to_owned(),
-            trade_off: "Idle connections hold memory on both sides.".to_owned(),
-        },
-        Advice {
-            text: "Widen the range of local ports.".to_owned(),
-            confirm: inside(&finding.scope, "sysctl net.ipv4.ip_local_port_range net.ipv4.ip_local_reserved_ports"),
-            change: inside(&finding.scope, "sysctl -w net.ipv4.ip_local_port_range='10240 65535'"),
-            trade_off: "Services that listen in the widened range need net.ipv4.ip_local_reserved_ports.".to_owned(),
-        },
-    ]
+    Advice {
+        text: format!("Reuse connections to {}{now}: a pool with keep-alive needs a few ports where one per request needs thousands.", remote(&finding.scope)),
+        confirm: inside(&finding.scope, &format!("ss -Htan{to}{port} | wc -l")),
+        change: "turn on keep-alive or connection pooling in the client, or spread over more destination addresses".to_owned(),
+        trade_off: "Idle connections hold memory on both sides.".to_owned(),
+    }
 }

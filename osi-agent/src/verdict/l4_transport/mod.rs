@@ -12,6 +12,10 @@ pub(super) mod handshake_timeout;
 
 pub(super) mod packet_loss;
 
+mod port_holders;
+
+mod udp_ports;
+
 /// This layer's causes.
 pub(super) static CAUSES: &[&Cause] = &[
     &ephemeral_ports_exhausted::EPHEMERAL_PORTS_EXHAUSTED,

@@ -32,6 +32,8 @@ mod packet_filtered;
 
 mod path_mtu;
 
+mod port_pools;
+
 mod properties;
 
 mod rows;

@@ -127,8 +127,10 @@ pub(super) fn pool(remote: IpAddr, port: u16, used: u64, time_wait: u64) -> Port
         port,
         used,
         time_wait,
+        reusable: 0,
         usable: 28_232,
         lower_bound: false,
+        holders: None,
     }
 }
 

@@ -1,0 +1,251 @@
+//! Which processes hold sockets, by inode: a search through `/proc/*/fd`, for the few pools that are nearly used up.
+//!
+//! It is the one costly thing that is asked of `/proc`: a link is read for every descriptor of the host. So it is made once in
+//! some windows at most, for one pool, and ends at a bound; what was not looked at is counted.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fs;
+use std::io;
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use crate::host::processes;
+use crate::snapshot::{SocketHolder, SocketHolders};
+
+/// A search is made once in so many passes.
+const PASSES: u64 = 5;
+
+/// A pool is worth one from this share of its ports on, in percent.
+const SHARE: u64 = 80;
+
+/// Descriptors that one search looks at.
+const DESCRIPTORS: u64 = 262_144;
+
+/// How long one search may take: it is part of a pass that others wait for.
+const LONGEST: Duration = Duration::from_millis(150);
+
+/// Sockets whose holders are looked for.
+const SOCKETS: usize = 65_536;
+
+/// Processes that are named, those with most sockets first.
+const NAMED: usize = 4;
+
+/// Pools whose holders are remembered.
+const POOLS: usize = 64;
+
+/// A pool: inode of its namespace, and for TCP source, destination and destination port.
+pub(super) type Pool = (u32, Option<(IpAddr, IpAddr, u16)>);
+
+/// The sockets of a pool.
+#[derive(Debug, Default)]
+pub(super) struct Sockets {
+    /// Their inodes.
+    inodes: HashSet<u32>,
+    /// Sockets without: closed, and held by the kernel alone.
+    nobody: u64,
+    /// Sockets beyond the bound.
+    omitted: u64,
+}
+
+impl Sockets {
+    /// Adds a socket.
+    pub(super) fn add(&mut self, inode: u32) {
+        if inode == 0 {
+            self.nobody += 1;
+        } else if self.inodes.len() < SOCKETS {
+            self.inodes.insert(inode);
+        } else {
+            self.omitted += 1;
+        }
+    }
+}
+
+/// What was found, and when the next search is due.
+#[derive(Debug, Default)]
+pub(super) struct Lookups {
+    pass: u64,
+    next: u64,
+    known: BTreeMap<Pool, Known>,
+}
+
+/// What is known of a pool.
+#[derive(Debug, Default)]
+struct Known {
+    /// The pass that asked last.
+    asked: u64,
+    found: Option<SocketHolders>,
+}
+
+impl Lookups {
+    /// A new pass: pools that nobody asked for in the last one are forgotten.
+    pub(super) fn begin(&mut self) {
+        let last = self.pass;
+        self.known.retain(|_, known| known.asked == last);
+        self.pass += 1;
+    }
+
+    /// The holders of a pool that has so many of its ports in use, as of the last search; `sockets` tells its sockets when
+    /// a new one is due.
+    pub(super) fn of(
+        &mut self,
+        pool: Pool,
+        (used, usable): (u64, u64),
+        sockets: impl FnOnce() -> io::Result<Sockets>,
+    ) -> io::Result<Option<SocketHolders>> {
+        let known = self.known.contains_key(&pool);
+        if used * 100 < usable * SHARE || !known && self.known.len() >= POOLS {
+            return Ok(None);
+        }
+        let pass = self.pass;
+        let row = self.known.entry(pool).or_default();
+        row.asked = pass;
+        let (unknown, found) = (row.found.is_none(), row.found.clone());
+        // One that nothing is known of goes before those that are looked at again.
+        let waits = self.known.values().any(|row| row.found.is_none());
+        if pass < self.next || !unknown && waits {
+            return Ok(found);
+        }
+        self.next = pass + PASSES;
+        let found = search(&sockets()?);
+        if let Some(row) = self.known.get_mut(&pool) {
+            row.found = Some(found.clone());
+        }
+        Ok(Some(found))
+    }
+}
+
+/// Looks through the descriptors of all processes.
+fn search(sockets: &Sockets) -> SocketHolders {
+    let started = Instant::now();
+    let mut counts: HashMap<u32, u64> = HashMap::new();
+    let mut seen = HashSet::new();
+    let (mut left, mut unsearched) = (DESCRIPTORS, 0);
+    for pid in processes::pids() {
+        if left == 0 || started.elapsed() > LONGEST {
+            unsearched += 1;
+            continue;
+        }
+        // Gone meanwhile, or not to be looked into.
+        let Ok(descriptors) = fs::read_dir(format!("/proc/{pid}/fd")) else {
+            continue;
+        };
+        for descriptor in descriptors.flatten() {
+            if left == 0 || left.is_multiple_of(256) && started.elapsed() > LONGEST {
+                unsearched += 1;
+                break;
+            }
+            left -= 1;
+            let Ok(target) = fs::read_link(descriptor.path()) else {
+                continue;
+            };
+            let inode = inode(target.as_os_str().as_encoded_bytes());
+            if let Some(inode) = inode.filter(|inode| sockets.inodes.contains(inode)) {
+                seen.insert(inode);
+                *counts.entry(pid).or_default() += 1;
+            }
+        }
+    }
+    let mut counts: Vec<_> = counts.into_iter().collect();
+    counts.sort_by_key(|(pid, count)| (std::cmp::Reverse(*count), *pid));
+    let described = counts.into_iter().filter_map(|(pid, sockets)| {
+        let process = processes::describe(pid)?;
+        Some(SocketHolder { process, sockets })
+    });
+    SocketHolders {
+        processes: described.take(NAMED).collect(),
+        nobody: sockets.nobody,
+        unknown: (sockets.inodes.len() - seen.len()) as u64 + sockets.omitted,
+        unsearched,
+    }
+}
+
+/// The inode in `socket:[7]`.
+pub(crate) fn inode(link: &[u8]) -> Option<u32> {
+    let number = link.strip_prefix(b"socket:[")?.strip_suffix(b"]")?;
+    std::str::from_utf8(number).ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::os::fd::AsRawFd as _;
+
+    use super::*;
+
+    fn own(sockets: &[TcpListener]) -> Sockets {
+        let mut all = Sockets::default();
+        for socket in sockets {
+            let link = fs::read_link(format!("/proc/self/fd/{}", socket.as_raw_fd()));
+            let link = link.expect("link");
+            all.add(inode(link.as_os_str().as_encoded_bytes()).expect("inode"));
+        }
+        all
+    }
+
+    fn listen(count: usize) -> Vec<TcpListener> {
+        let one = |_| TcpListener::bind("127.0.0.1:0").expect("listener");
+        (0..count).map(one).collect()
+    }
+
+    #[test]
+    fn a_link_names_a_socket_or_something_else() {
+        assert_eq!(inode(b"socket:[4711]"), Some(4711));
+        for link in ["socket:[]", "socket:[x]", "socket:[1", "pipe:[1]", ""] {
+            assert_eq!(inode(link.as_bytes()), None, "{link}");
+        }
+    }
+
+    #[test]
+    fn this_process_holds_its_sockets() {
+        let listeners = listen(3);
+        let mut sockets = own(&listeners);
+        sockets.add(0);
+        sockets.add(u32::MAX);
+        let found = search(&sockets);
+        let this = std::process::id();
+        assert!(
+            found
+                .processes
+                .iter()
+                .any(|holder| holder.process.pid == this && holder.sockets == 3),
+            "{found:?}"
+        );
+        assert_eq!((found.nobody, found.unknown), (1, 1));
+    }
+
+    #[test]
+    fn it_is_searched_once_in_five_passes_and_only_where_ports_are_short() {
+        let mut lookups = Lookups::default();
+        let pool = (7, None);
+        let mut searches = Vec::new();
+        for pass in 1..=12 {
+            lookups.begin();
+            let sockets = || {
+                searches.push(pass);
+                Ok(Sockets::default())
+            };
+            let used = if pass == 1 { 79 } else { 80 };
+            let found = lookups.of(pool, (used, 100), sockets).expect("no error");
+            assert_eq!(found.is_some(), pass > 1);
+        }
+        assert_eq!(searches, [2, 7, 12]);
+    }
+
+    #[test]
+    fn a_pool_that_nothing_is_known_of_goes_first() {
+        let mut lookups = Lookups::default();
+        let mut searches = Vec::new();
+        for pass in 1..=16 {
+            lookups.begin();
+            for pool in [(7, None), (8, None)] {
+                let sockets = || {
+                    searches.push((pass, pool.0));
+                    Ok(Sockets::default())
+                };
+                lookups.of(pool, (9, 10), sockets).expect("no error");
+            }
+        }
+        assert_eq!(searches[..2], [(1, 7), (6, 8)]);
+        assert_eq!(searches.len(), 4);
+    }
+}
