@@ -13,7 +13,7 @@ use crate::netns::Namespace;
 use crate::server::Server;
 use crate::{command, counters, wait};
 
-const READY: Duration = Duration::from_secs(10);
+pub(crate) const READY: Duration = Duration::from_secs(10);
 
 /// A child that does not outlive its owner.
 #[derive(Debug)]
@@ -22,7 +22,7 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    fn start(command: &mut Command) -> Result<Self> {
+    pub(crate) fn start(command: &mut Command) -> Result<Self> {
         let child = command
             .stdin(Stdio::null())
             .spawn()
@@ -72,9 +72,26 @@ pub struct Nginx<'a> {
 impl<'a> Nginx<'a> {
     /// Starts it and waits until it listens.
     pub fn start(host: &'a Namespace, address: SocketAddr) -> Result<Self> {
+        Self::start_with(host, address, "return 200 ok;")
+    }
+
+    /// The same, but the answer takes more than a minute: it leaves at 20 bytes a second.
+    pub fn start_slow(host: &'a Namespace, address: SocketAddr) -> Result<Self> {
+        let body = "slow ".repeat(400);
+        Self::start_with(
+            host,
+            address,
+            &format!("limit_rate 20; return 200 \"{body}\";"),
+        )
+    }
+
+    fn start_with(host: &'a Namespace, address: SocketAddr, answer: &str) -> Result<Self> {
         let directory = std::env::temp_dir().join(format!("{}-nginx", host.name()));
         std::fs::create_dir_all(&directory)?;
-        std::fs::write(directory.join("nginx.conf"), config(&directory, address))?;
+        std::fs::write(
+            directory.join("nginx.conf"),
+            config(&directory, address, answer),
+        )?;
         let master = launch(host, &directory, address)?;
         Ok(Self {
             host,
@@ -127,14 +144,14 @@ fn launch(host: &Namespace, directory: &Path, address: SocketAddr) -> Result<Dae
     Ok(daemon)
 }
 
-fn config(directory: &Path, address: SocketAddr) -> String {
+fn config(directory: &Path, address: SocketAddr, answer: &str) -> String {
     let directory = directory.display();
     format!(
         "daemon off;\nuser root;\nworker_processes 1;\npid {directory}/pid;\nerror_log {directory}/error.log;\n\
          events {{ worker_connections 4096; }}\n\
          http {{\n access_log off;\n client_body_temp_path {directory}/body;\n proxy_temp_path {directory}/proxy;\n\
           fastcgi_temp_path {directory}/fastcgi;\n uwsgi_temp_path {directory}/uwsgi;\n scgi_temp_path {directory}/scgi;\n\
-          server {{ listen {address}; location / {{ return 200 ok; }} }}\n}}\n"
+          server {{ listen {address}; location / {{ {answer} }} }}\n}}\n"
     )
 }
 

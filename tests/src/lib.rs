@@ -1,7 +1,7 @@
 //! The lab: hosts and routers made of network namespaces, real servers and clients, faults, and the agent under test.
 //!
 //! Reading order: a host (`netns`), hosts wired together (`topology`), what breaks them (`link`, `tc`, `nft`, `delay`, `frame`, `advertise`),
-//! what runs on them (`server`, `daemon`, `load`, `knock`), what the kernel itself counted and holds (`counters`, `bpf`, `processes`), what limits it (`cgroup`), who else is there (`foreign`), a program on its own (`program`),
+//! what runs on them (`server`, `daemon`, `proxy`, `load`, `knock`), what the kernel itself counted and holds (`counters`, `bpf`, `processes`), what limits it (`cgroup`), who else is there (`foreign`), a program on its own (`program`), an empty one (`twin`),
 //! and the agent with what it said (`agent`, `stream`, `expect`).
 //!
 //! Everything the lab makes carries the id of the process that made it, is removed when its owner is dropped,
@@ -21,6 +21,7 @@ pub mod tc;
 pub mod daemon;
 pub mod knock;
 pub mod load;
+pub mod proxy;
 pub mod server;
 
 pub mod bpf;
@@ -42,6 +43,5 @@ pub mod command;
 pub mod scale;
 pub mod skip;
 pub mod turn;
-
 pub mod twin;
 pub mod wait;

@@ -35,6 +35,22 @@ pub fn status(folder: &Path, field: &str) -> Result<String> {
     Ok(value.trim().to_owned())
 }
 
+/// Time that a process has run, in user space and in the kernel, in clock ticks.
+pub fn ticks(pid: u32) -> Result<u64> {
+    let path = format!("/proc/{pid}/stat");
+    let text = fs::read_to_string(&path)?;
+    let (_, rest) = text
+        .rsplit_once(')')
+        .with_context(|| format!("{path} has no name"))?;
+    let mut fields = rest.split_ascii_whitespace().skip(11);
+    let mut next = || {
+        fields
+            .next()
+            .with_context(|| format!("{path} is too short"))
+    };
+    Ok(next()?.parse::<u64>()? + next()?.parse::<u64>()?)
+}
+
 /// Resident memory in bytes (`VmRSS`).
 pub fn resident(pid: u32) -> Result<u64> {
     let text = status(Path::new(&format!("/proc/{pid}")), "VmRSS")?;

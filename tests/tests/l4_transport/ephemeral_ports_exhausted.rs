@@ -10,10 +10,12 @@ use osi_tests::agent::{Agent, INTERVAL};
 use osi_tests::counters;
 use osi_tests::daemon::Holder;
 use osi_tests::expect::{Expected, HARD};
+use osi_tests::report;
 use osi_tests::server::{Behaviour, Server};
 use osi_tests::skip;
 use osi_tests::stream::{self, Line, event_count};
 use osi_tests::topology::{Family, Pair};
+use osi_tests::wait;
 
 const EXPECTED: Expected = Expected {
     cause: "ephemeral_ports_exhausted",
@@ -131,6 +133,71 @@ fn port_use_is_what_ss_counts() -> Result<()> {
     agent.stop()?;
     drop(server);
     drop(holder);
+    Ok(())
+}
+
+/// Ports in TIME_WAIT that a new connection may take are not in use: the kernel gives them away.
+#[test]
+fn ports_that_may_be_taken_over_are_not_used() -> Result<()> {
+    let test = "l4_transport::ephemeral_ports_exhausted::ports_that_may_be_taken_over_are_not_used";
+    let Some(_turn) = skip::ready(test, &[])? else {
+        return Ok(());
+    };
+    let pair = Pair::build()?;
+    let target = Pair::server_at(Family::V4, 7);
+    let last = 40_000 + PORTS - 1;
+    pair.client
+        .set_sysctl("net/ipv4/ip_local_port_range", &format!("40000 {last}"))?;
+    // Until all are made, none takes the port of another.
+    pair.client.set_sysctl("net/ipv4/tcp_tw_reuse", "0")?;
+    let program = env!("CARGO_BIN_EXE_hold-connections");
+    // A server that closes when its client has.
+    let server = Server::start(&pair.server, target, Behaviour::Sink)?;
+    drop(Holder::start(&pair.client, program, target, 150)?);
+    let waiting = format!("state time-wait dst {target}");
+    wait::until("all are in TIME_WAIT", Duration::from_secs(5), || {
+        Ok((counters::tcp_sockets(&pair.client, &waiting)? == 150).then_some(()))
+    })?;
+    drop(server);
+    let server = Server::start(&pair.server, target, Behaviour::Hold)?;
+    let holder = Holder::start(&pair.client, program, target, 50)?;
+    let agent = Agent::watch(&pair.client)?;
+    agent.wait_for("a full pool", INTERVAL * 3, |line| {
+        line.is_fault_map() && pool(line, target) == Some(PORTS as f64)
+    })?;
+    pair.client.set_sysctl("net/ipv4/tcp_tw_reuse", "1")?;
+    let live = || counters::tcp_sockets(&pair.client, &format!("state established dst {target}"));
+    let pool = |line: &Line| pool(line, target);
+    let map = agent.wait_for("a pool without TIME_WAIT", INTERVAL * 10, |line| {
+        line.is_fault_map() && pool(line) == Some(50.0)
+    })?;
+    let all = counters::tcp_sockets(&pair.client, &format!("dst {target}"))?;
+    report::say(
+        "compared",
+        &format!(
+            "{:?} used, ss lists {all}, {} of them open",
+            pool(&map),
+            live()?
+        ),
+    )?;
+    ensure!(
+        (live()?, all) == (50, PORTS),
+        "ss lists {all} sockets and {} open ones",
+        live()?
+    );
+    // All others can be had indeed, and then the meter is full.
+    let more = Holder::start(&pair.client, program, target, 150 + REFUSED)?;
+    ensure!(
+        (more.held, more.refused) == (150, REFUSED),
+        "{} connections were made and {} refused",
+        more.held,
+        more.refused
+    );
+    agent.wait_for("a full pool", INTERVAL * 3, |line| {
+        line.is_fault_map() && pool(line) == Some(PORTS as f64)
+    })?;
+    agent.stop()?;
+    drop((server, holder, more));
     Ok(())
 }
 

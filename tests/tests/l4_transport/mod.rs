@@ -6,4 +6,7 @@ mod ephemeral_ports_exhausted;
 mod handshake_latency;
 mod handshake_timeout;
 mod listener_owner;
+mod many_sockets;
 mod packet_loss;
+mod proxy_ports;
+mod udp_ports;

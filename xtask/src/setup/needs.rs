@@ -82,6 +82,12 @@ pub(super) const NEEDS: &[Need] = &[
     ),
     package("iperf3", &["iperf3"], "bulk transfers"),
     package("nginx-light", &["nginx"], "a real web server to break"),
+    package(
+        "haproxy",
+        &["haproxy"],
+        "a real proxy that runs out of ports",
+    ),
+    package("wrk", &["wrk"], "requests by the hundred at once"),
     Need {
         name: "x86_64 musl",
         why: "static programs run on any kernel, without this machine's libraries",

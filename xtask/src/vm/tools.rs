@@ -31,6 +31,8 @@ pub(super) const PACKAGES: &[&str] = &[
     "strace",
     "iperf3",
     "nginx-light",
+    "haproxy",
+    "wrk",
     // Names of protocols and services.
     "netbase",
 ];

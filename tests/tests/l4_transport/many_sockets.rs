@@ -1,0 +1,184 @@
+//! Sixty thousand open sockets: what they cost the agent, and what it makes of them.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::{Context as _, Result, ensure};
+use osi_tests::agent::Agent;
+use osi_tests::netns::Namespace;
+use osi_tests::stream::Line;
+use osi_tests::{counters, expect, processes, report, scale, skip};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// Connections, each of which is two sockets here.
+const CONNECTIONS: usize = 30_000;
+/// Servers that they go to: pools of which none is nearly full.
+const SERVERS: usize = 6;
+/// Windows that are measured.
+const WINDOWS: usize = 8;
+/// Share of one CPU that the agent may take for them, on a machine at full speed.
+const CPU_RATIO: f64 = 0.35;
+/// Memory that a window's own lists may take for a while.
+const ROOM: u64 = 6 << 20;
+/// Of `/proc/PID/stat`.
+const TICKS_PER_SECOND: f64 = 100.0;
+
+#[test]
+fn sixty_thousand_sockets_cost_little() -> Result<()> {
+    let test = "l4_transport::many_sockets::sixty_thousand_sockets_cost_little";
+    if scale::is_slow() {
+        return skip::skip(
+            test,
+            "an emulated machine has not the memory for 60,000 sockets",
+        );
+    }
+    let Some(_turn) = skip::ready_alone(test, &[])? else {
+        return Ok(());
+    };
+    let limit = allow_descriptors(2 * CONNECTIONS as u64 + 1000)?;
+    let host = Namespace::create("client")?;
+    host.set_sysctl("net/ipv4/ip_local_port_range", "10000 65000")?;
+    let agent = Agent::watch(&host)?;
+    let idle = Cost::of(&agent)?;
+    agent.wait_for_window(SystemTime::now(), WINDOWS)?;
+    let idle = Cost::of(&agent)?.since(&idle);
+
+    let began = Instant::now();
+    let sockets = open(&host)?;
+    let opening = began.elapsed();
+    let (open, first) = (
+        counters::tcp_sockets(&host, "state established")?,
+        server(0),
+    );
+    ensure!(
+        open == 2 * CONNECTIONS as u64,
+        "ss lists {open} open sockets"
+    );
+    // The first whole windows take what memory they need.
+    agent.wait_for_window(SystemTime::now(), 2)?;
+    let before = Cost::of(&agent)?;
+    let map = agent.wait_for_window(SystemTime::now(), WINDOWS)?;
+    let after = Cost::of(&agent)?;
+    let busy = after.since(&before);
+    report::say(
+        "measured",
+        &format!(
+            "{open} sockets, opened in {opening:?}: {:.0} ms of CPU per window ({:.0} idle), {} KiB resident, {} KiB more after {WINDOWS} windows",
+            busy.per_window_ms(),
+            idle.per_window_ms(),
+            after.resident >> 10,
+            after.resident.saturating_sub(before.resident) >> 10,
+        ),
+    )?;
+    let listed = counters::tcp_sockets(&host, &format!("dst {first}"))?;
+    agent.ensure(used(&map, first) == Some(listed as f64), || {
+        format!(
+            "ss lists {listed} sockets towards {first}, the agent {:?}",
+            used(&map, first)
+        )
+    })?;
+    let pools = map.meters("L4", "ephemeral_ports").count();
+    agent.ensure(pools == SERVERS, || format!("{pools} pools are shown"))?;
+    agent.ensure(busy.ratio() <= CPU_RATIO, || {
+        format!("it took {:.2} of a CPU", busy.ratio())
+    })?;
+    agent.ensure(after.resident <= before.resident + ROOM, || {
+        format!(
+            "its memory grew from {} to {} bytes",
+            before.resident, after.resident
+        )
+    })?;
+    expect::calm(agent)?;
+    drop(sockets);
+    setrlimit(Resource::Nofile, limit)?;
+    Ok(())
+}
+
+/// Both processes.
+struct Cost {
+    ticks: u64,
+    resident: u64,
+    at: Instant,
+}
+
+/// What a time cost.
+struct Spent {
+    cpu: Duration,
+    time: Duration,
+}
+
+impl Cost {
+    fn of(agent: &Agent) -> Result<Self> {
+        let (mut ticks, mut resident) = (0, 0);
+        for pid in agent.processes()? {
+            ticks += processes::ticks(pid)?;
+            resident += processes::resident(pid)?;
+        }
+        Ok(Self {
+            ticks,
+            resident,
+            at: Instant::now(),
+        })
+    }
+
+    fn since(&self, before: &Self) -> Spent {
+        Spent {
+            cpu: Duration::from_secs_f64((self.ticks - before.ticks) as f64 / TICKS_PER_SECOND),
+            time: self.at - before.at,
+        }
+    }
+}
+
+impl Spent {
+    fn ratio(&self) -> f64 {
+        self.cpu.as_secs_f64() / self.time.as_secs_f64()
+    }
+
+    /// Windows are a second long.
+    fn per_window_ms(&self) -> f64 {
+        self.ratio() * 1000.0
+    }
+}
+
+fn server(number: usize) -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::new(127, 0, 1, number as u8 + 1), 7))
+}
+
+/// Connections in turn to all servers, both ends.
+fn open(host: &Namespace) -> Result<Vec<TcpStream>> {
+    host.run(|| {
+        let listeners = (0..SERVERS).map(|number| TcpListener::bind(server(number)));
+        let listeners = listeners.collect::<Result<Vec<_>, _>>()?;
+        let mut sockets = Vec::with_capacity(2 * CONNECTIONS);
+        for number in 0..CONNECTIONS {
+            let number = number % SERVERS;
+            let stream = TcpStream::connect(server(number))
+                .with_context(|| format!("connection {}", sockets.len() / 2))?;
+            sockets.push(stream);
+            sockets.push(listeners[number].accept()?.0);
+        }
+        Ok(sockets)
+    })
+}
+
+fn used(map: &Line, server: SocketAddr) -> Option<f64> {
+    let mut rows = map.meters("L4", "ephemeral_ports");
+    let row = rows.find(|row| row["scope"]["remote"] == server.ip().to_string())?;
+    row["used"].as_f64()
+}
+
+/// Lets this process have so many descriptors; returns what it could have before.
+fn allow_descriptors(count: u64) -> Result<Rlimit> {
+    let before = getrlimit(Resource::Nofile);
+    let wanted = Some(count.max(before.current.unwrap_or(count)));
+    let maximum = before.maximum.map(|most| most.max(count));
+    setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: wanted,
+            maximum,
+        },
+    )
+    .context("cannot have 60,000 descriptors")?;
+    Ok(before)
+}

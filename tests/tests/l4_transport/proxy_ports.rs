@@ -1,0 +1,136 @@
+//! A proxy has more requests on their way to its server than it has local ports: each takes one as long as it lasts.
+
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context as _, Result, ensure};
+use osi_tests::agent::{Agent, INTERVAL};
+use osi_tests::counters;
+use osi_tests::daemon::Nginx;
+use osi_tests::expect::{Expected, HARD};
+use osi_tests::proxy::{Haproxy, wrk};
+use osi_tests::report;
+use osi_tests::scale;
+use osi_tests::skip::{self, Need};
+use osi_tests::stream::{Line, rows};
+use osi_tests::topology::{Family, Pair};
+
+const EXPECTED: Expected = Expected {
+    cause: "ephemeral_ports_exhausted",
+    layer: "L4",
+    within: HARD,
+    beside: &[],
+};
+
+/// Local ports of the proxy.
+const PORTS: u64 = 400;
+/// Requests more that are on their way, every second.
+const MORE: u64 = 16;
+/// Longer than the whole scenario: no answer comes before its end.
+const SLOW: Duration = Duration::from_secs(90);
+
+#[test]
+fn a_proxy_runs_out_of_ports() -> Result<()> {
+    let test = "l4_transport::proxy_ports::a_proxy_runs_out_of_ports";
+    let needs = ["haproxy", "nginx", "wrk"].map(Need::Program);
+    let Some(_turn) = skip::ready_to_time(test, &needs)? else {
+        return Ok(());
+    };
+    let pair = Pair::build()?;
+    let (front, back) = (
+        Pair::client_at(Family::V4, 8080),
+        Pair::server_at(Family::V4, 80),
+    );
+    let last = 40_000 + PORTS - 1;
+    pair.client
+        .set_sysctl("net/ipv4/ip_local_port_range", &format!("40000 {last}"))?;
+    let nginx = Nginx::start_slow(&pair.server, back)?;
+    let proxy = Haproxy::start(&pair.client, front, back)?;
+    let agent = Agent::watch(&pair.client)?;
+
+    let fault = SystemTime::now();
+    let mut load = Vec::new();
+    let filter = format!("dst {back}");
+    let mut exhausted = None;
+    // A third more than it can carry.
+    for second in 1..=PORTS * 4 / 3 / MORE {
+        load.push(wrk(&pair.server, front, MORE, SLOW)?);
+        let until = fault + scale::patience(Duration::from_secs(second));
+        while SystemTime::now() < until {
+            if exhausted.is_none() && counters::tcp_sockets(&pair.client, &filter)? >= PORTS {
+                exhausted = Some(SystemTime::now());
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+    let exhausted = exhausted.context("the proxy did not use all of its ports")?;
+    let refused = agent.wait_for("the event port_exhausted", INTERVAL * 3, |line| {
+        line.value()["kind"] == "port_exhausted"
+    })?;
+    let process = &refused.value()["process"];
+    agent.ensure(
+        process["pid"] == proxy.pid() && process["comm"] == "haproxy",
+        || format!("haproxy, {}, was refused, not {process}", proxy.pid()),
+    )?;
+    let map = EXPECTED.named(&agent, fault, exhausted)?;
+    was_warned(&agent, &map, exhausted)?;
+    let critical = agent.wait_for("haproxy as the owner", INTERVAL * 6, |line| {
+        line.cause() == Some(EXPECTED.cause)
+            && line.verdict()["state"] == "critical"
+            && holder(line) == Some((PORTS, proxy.pid()))
+    })?;
+    let summary = critical.verdict()["summary"].as_str().unwrap_or("");
+    agent.ensure(
+        critical.verdict()["confidence"] == "certain"
+            && summary.contains(&format!("refused: haproxy (pid {})", proxy.pid()))
+            && summary.contains(&format!("haproxy (pid {}) holds most", proxy.pid())),
+        || format!("the verdict says: {summary}"),
+    )?;
+    report::say("said", summary)?;
+
+    drop(load);
+    drop(proxy);
+    drop(nginx);
+    EXPECTED.stop(agent)?;
+    Ok(())
+}
+
+/// The first verdict was a warning, with seconds left that are near what was left.
+fn was_warned(agent: &Agent, map: &Line, exhausted: SystemTime) -> Result<()> {
+    let at = map.time()?;
+    agent.ensure(map.verdict()["state"] == "warn" && at < exhausted, || {
+        format!("there was no warning before the ports ran out: {map}")
+    })?;
+    let told = agent.lines().into_iter().find_map(|line| {
+        let about = line.is_fault_map() && line.cause() == Some(EXPECTED.cause);
+        let left = evidence(&line, "time_to_full").filter(|_| about)?;
+        Some((line.time().ok()?, left / 1e9))
+    });
+    let (at, told) = told.context("no warning says how much time is left")?;
+    let truth = exhausted
+        .duration_since(at)
+        .map_or(0.0, |left| left.as_secs_f64());
+    let first = exhausted.duration_since(map.time()?)?.as_secs_f64();
+    report::say(
+        "compared",
+        &format!("warned {first:.1} s before; told {told:.1} s left when {truth:.1} s were left"),
+    )?;
+    ensure!(
+        (told - truth).abs() <= f64::max(3.0, truth / 3.0),
+        "the ports ran out after {truth:.1} s, and the warning said {told:.1} s"
+    );
+    Ok(())
+}
+
+fn evidence(map: &Line, signal: &str) -> Option<f64> {
+    let mut found = rows(map.verdict(), "evidence").filter(|row| row["signal"] == signal);
+    found.next()?["value"].as_f64()
+}
+
+/// Ports and pid of the process that holds most.
+fn holder(map: &Line) -> Option<(u64, u32)> {
+    let mut rows = rows(map.verdict(), "evidence").filter(|row| row["signal"] == "ports_held");
+    let row = rows.next()?;
+    let why = row["why"].as_str()?;
+    let pid = why.split_once("haproxy (pid ")?.1.split_once(')')?.0;
+    Some((row["value"].as_f64()? as u64, pid.parse().ok()?))
+}

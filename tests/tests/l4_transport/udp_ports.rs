@@ -1,0 +1,105 @@
+//! A process keeps so many UDP sockets that none is left to choose for the next: as a resolver that waits for answers.
+
+use std::os::fd::OwnedFd;
+use std::time::SystemTime;
+
+use anyhow::{Result, ensure};
+use osi_tests::agent::{Agent, INTERVAL};
+use osi_tests::expect::{Expected, HARD};
+use osi_tests::netns::Namespace;
+use osi_tests::stream::{Line, rows};
+use osi_tests::topology::{Family, Pair};
+use osi_tests::{command, report, skip};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketType, connect, socket};
+
+const EXPECTED: Expected = Expected {
+    cause: "ephemeral_ports_exhausted",
+    layer: "L4",
+    within: HARD,
+    beside: &[],
+};
+
+const PORTS: usize = 200;
+const REFUSED: usize = 10;
+
+#[test]
+fn udp_ports_run_out() -> Result<()> {
+    let test = "l4_transport::udp_ports::udp_ports_run_out";
+    let Some(_turn) = skip::ready(test, &[])? else {
+        return Ok(());
+    };
+    let pair = Pair::build()?;
+    let host = &pair.client;
+    let last = 40_000 + PORTS - 1;
+    host.set_sysctl("net/ipv4/ip_local_port_range", &format!("40000 {last}"))?;
+    // Two of them are nobody's, so that two sockets less find a port.
+    host.set_sysctl("net/ipv4/ip_local_reserved_ports", "40010,40020")?;
+    // Where it is a module, ss makes the kernel load udp_diag; the agent does not.
+    ensure!(count(host)? == 0, "the host has UDP sockets");
+    let agent = Agent::watch(host)?;
+
+    let fault = SystemTime::now();
+    let (held, refused) = ask(host, PORTS + REFUSED)?;
+    let evidence = SystemTime::now();
+    ensure!(
+        (held.len(), refused) == (PORTS - 2, REFUSED + 2),
+        "{} sockets got a port and {refused} got EAGAIN",
+        held.len()
+    );
+    let map = EXPECTED.named(&agent, fault, evidence)?;
+    let scope = &map.verdict()["scope"];
+    agent.ensure(
+        scope["kind"] == "pool" && scope["proto"] == "udp" && map.verdict()["state"] == "critical",
+        || format!("the verdict is about {scope}: {map}"),
+    )?;
+    let (used, capacity, listed) = (meter(&map, "used"), meter(&map, "capacity"), count(host)?);
+    report::say(
+        "compared",
+        &format!("{used:?} of {capacity:?} UDP ports, ss lists {listed}"),
+    )?;
+    agent.ensure(used == Some(listed as f64) && used == capacity, || {
+        format!("ss lists {listed} UDP sockets, the agent has {used:?} of {capacity:?}")
+    })?;
+    let pid = std::process::id();
+    agent.wait_for("the process that holds them", INTERVAL * 6, |line| {
+        let mut rows = rows(line.verdict(), "evidence");
+        rows.any(|row| {
+            let why = row["why"].as_str().unwrap_or("");
+            row["signal"] == "ports_held"
+                && row["value"] == held.len() as f64
+                && why.contains(&format!("(pid {pid})"))
+        })
+    })?;
+
+    drop(held);
+    EXPECTED.resolves(&agent, &map)?;
+    EXPECTED.stop(agent)?;
+    Ok(())
+}
+
+/// Sockets that connect without having bound: those that got a port, and how many got EAGAIN.
+fn ask(host: &Namespace, count: usize) -> Result<(Vec<OwnedFd>, usize)> {
+    host.run(|| {
+        let target = Pair::server_at(Family::V4, 53);
+        let (mut held, mut refused) = (Vec::new(), 0);
+        for _ in 0..count {
+            let socket = socket(AddressFamily::INET, SocketType::DGRAM, None)?;
+            match connect(&socket, &target) {
+                Ok(()) => held.push(socket),
+                Err(Errno::AGAIN) => refused += 1,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok((held, refused))
+    })
+}
+
+fn count(host: &Namespace) -> Result<usize> {
+    let text = command::output(host.command("ss")?.args(["-H", "-u", "-a", "-n"]))?;
+    Ok(text.lines().count())
+}
+
+fn meter(map: &Line, figure: &str) -> Option<f64> {
+    map.meters("L4", "udp_ports").next()?[figure].as_f64()
+}
