@@ -136,7 +136,13 @@ impl Pair {
     pub fn add_client(&self, family: Family) -> Result<IpAddr> {
         let second = address(family, 1, 3);
         let prefix = family.pick(24, 64);
-        let words = ["address", "add", &format!("{second}/{prefix}"), "dev", "eth0"];
+        let words = [
+            "address",
+            "add",
+            &format!("{second}/{prefix}"),
+            "dev",
+            "eth0",
+        ];
         let nodad = family.pick(None, Some("nodad"));
         self.client
             .ip(&words.into_iter().chain(nodad).collect::<Vec<_>>())?;

@@ -20,8 +20,9 @@ use crate::probe::btf::Btf;
 use crate::probe::kernel::{Symbols, reasons_of_format};
 use crate::probe::{clsact, memory, own, preflight};
 use crate::snapshot::host::{
-    address, decode, diag, drivers, ethtool, filters, gauges, holders, link, mibs, neighbour,
-    netlink, ports, procfs, programs, qdisc, queue, route, settings, sockets, softnet,
+    address, conntrack, datagrams, decode, diag, drivers, ethtool, filters, gauges, holders, link,
+    mibs, neighbour, netlink, ports, procfs, programs, qdisc, queue, route, settings, sockets,
+    softnet,
 };
 use crate::snapshot::maps::sample;
 use crate::snapshot::{Mib, Mibs, Snapshot};
@@ -171,6 +172,7 @@ fn addresses(bytes: &[u8]) {
 }
 
 fn sockets(bytes: &[u8]) {
+    let _ = (conntrack::parse(bytes), datagrams::parse(bytes));
     let Some(socket) = diag::parse(bytes) else {
         return;
     };
@@ -253,6 +255,7 @@ fn softnets(bytes: &[u8]) {
         assert!(time.softirq_ticks <= time.ticks);
     }
     let lines = text.lines().count() as u64;
+    let _ = conntrack::table(&text);
     let column = gauges::column(&text, "table_fulls");
     assert!(column.is_none_or(|sum| sum <= lines * u64::from(u32::MAX)));
 }

@@ -170,7 +170,9 @@ pub(super) fn socket() -> Vec<Vec<u8>> {
     v6[18..20].fill(0xff);
     let mut v4 = v6.clone();
     v4[0] = 2;
-    vec![v4, v6]
+    let memory = [v4.clone(), attribute(7, &[1; 36])].concat();
+    let tracking = [9, 10, 11].map(|kind| attribute(kind, &[0, 0, 0, 1]));
+    vec![v4, v6, memory, body(&[0], &tracking)]
 }
 
 pub(super) fn filter() -> Vec<Vec<u8>> {
@@ -258,6 +260,7 @@ pub(super) fn sockstat() -> Vec<Vec<u8>> {
 pub(super) fn softnet() -> Vec<Vec<u8>> {
     texts(&[
         "000594ad 00000002 00000001 0 0 0 0 0 0 0 0 00000010 ffffffff 0 0\n0000000a 0 100000000\n",
+        "entries insert_failed drop early_drop\n00000001 00000002 00000002 ffffffff\n",
         "cpu  9 9 9 9 9 9 9 9 9 9\ncpu0 1 2 3 4 5 6 70 8 900 900\nintr 5 6\n",
     ])
 }

@@ -203,6 +203,18 @@ impl<'a> Window<'a> {
         })
     }
 
+    /// Several SNMP counters added up as the rows of a signal: one per namespace that has any of them.
+    pub fn mib_sums(&self, mibs: &[Mib]) -> impl Iterator<Item = Amount> + use<'a> {
+        let mut rows: BTreeMap<Netns, u64> = BTreeMap::new();
+        for (netns, delta) in mibs.iter().flat_map(|mib| self.mib(*mib)) {
+            *rows.entry(netns.clone()).or_default() += delta;
+        }
+        rows.into_iter().map(|(netns, delta)| Amount {
+            scope: Scope::netns(&netns),
+            delta,
+        })
+    }
+
     /// Occurrences of one kind with the wanted codes as the rows of a signal: one per namespace.
     pub fn occurrence_rows(
         &self,

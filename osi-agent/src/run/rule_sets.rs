@@ -54,7 +54,11 @@ impl Asked {
             let state = states.find(|state| state.netns.inode == *inode);
             let row = self.0.entry(*inode).or_default();
             let named = finding.evidence.iter().any(Evidence::names_place);
-            row.is_due(state.map(|state| &state.filters), named, finding.quiet.is_none())
+            row.is_due(
+                state.map(|state| &state.filters),
+                named,
+                finding.quiet.is_none(),
+            )
         });
         wanted.map(|(inode, _)| inode).collect()
     }
@@ -79,8 +83,8 @@ impl Row {
 
 /// Whether nf_tables is there: to ask would load it. Where it is part of the kernel no module is shown, but what drops is there.
 fn may_ask(layers: &LayerMap, is_loaded: impl FnOnce() -> bool) -> bool {
-    let mut functions = by_rules(layers).flat_map(|row| &row.functions);
-    functions.any(|(function, _)| is_nftables(function)) || is_loaded()
+    let mut functions = by_rules(layers).flat_map(|row| row.functions);
+    functions.any(|(function, _)| is_nftables(&function)) || is_loaded()
 }
 
 #[cfg(test)]

@@ -103,6 +103,36 @@ mibs! {
     TcpTimeouts = "netstat" "TcpExt" "TCPTimeouts",
     /// SYN and SYN-ACK segments sent again.
     TcpSynRetrans = "netstat" "TcpExt" "TCPSynRetrans",
+    /// The same as `UdpRcvbufErrors`, IPv6.
+    Udp6RcvbufErrors = "snmp6" "" "Udp6RcvbufErrors",
+    /// UDP datagrams that sockets took.
+    UdpInDatagrams = "snmp" "Udp" "InDatagrams",
+    /// The same, IPv6.
+    Udp6InDatagrams = "snmp6" "" "Udp6InDatagrams",
+    /// UDP datagrams with a bad checksum.
+    UdpInCsumErrors = "snmp" "Udp" "InCsumErrors",
+    /// The same, IPv6.
+    Udp6InCsumErrors = "snmp6" "" "Udp6InCsumErrors",
+    /// ICMP messages received, those with a bad checksum included.
+    IcmpInMsgs = "snmp" "Icmp" "InMsgs",
+    /// The same, IPv6.
+    Icmp6InMsgs = "snmp6" "" "Icmp6InMsgs",
+    /// ICMP messages with a bad checksum.
+    IcmpInCsumErrors = "snmp" "Icmp" "InCsumErrors",
+    /// The same, IPv6.
+    Icmp6InCsumErrors = "snmp6" "" "Icmp6InCsumErrors",
+    /// TCP segments with payload that found no memory to be queued in.
+    TcpRcvQDrop = "netstat" "TcpExt" "TCPRcvQDrop",
+    /// Times that a TCP socket's receive queue was compacted for lack of room.
+    PruneCalled = "netstat" "TcpExt" "PruneCalled",
+    /// TCP segments dropped because compacting its receive queue made no room.
+    RcvPruned = "netstat" "TcpExt" "RcvPruned",
+    /// Times that TCP began to save memory.
+    TcpMemoryPressures = "netstat" "TcpExt" "TCPMemoryPressures",
+    /// Connections reset for lack of memory, or because too many have no process.
+    TcpAbortOnMemory = "netstat" "TcpExt" "TCPAbortOnMemory",
+    /// Connections that skipped TIME_WAIT because its table was full.
+    TcpTimeWaitOverflow = "netstat" "TcpExt" "TCPTimeWaitOverflow",
     /// IPsec, received: a fault that no other counter names.
     XfrmInError = "xfrm_stat" "" "XfrmInError",
     /// IPsec, received: the kernel had no memory to work on them.

@@ -18,6 +18,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::scope::{Iface, Netns};
 
+pub mod conntrack;
+
 pub mod cpu;
 
 pub mod driver;
@@ -44,6 +46,7 @@ pub mod socket;
 
 pub mod table;
 
+pub use conntrack::Conntrack;
 pub use cpu::{CpuTime, Softnet};
 pub use driver::{Driver, DriverCounter};
 pub use filter::{DropPlace, Filters};
@@ -51,7 +54,7 @@ pub use mib::{Mib, Mibs};
 pub use neighbour::{Holder, LinkAddress, Neighbour, Neighbours, OwnAddress};
 pub use owner::{Owner, Owners};
 pub use program::{Hook, Program};
-pub use socket::{Listener, PortPool, SocketHolder, SocketHolders, UdpPorts};
+pub use socket::{DatagramSocket, Listener, PortPool, SocketHolder, SocketHolders, UdpPorts};
 pub use table::Table;
 
 /// Something that could not be seen, and why. Blind is never shown as healthy.
@@ -182,6 +185,10 @@ pub struct NetnsState {
     pub syn_sent: Option<u64>,
     /// Entries and maximum of the connection tracking table; `None` where it is not in use or not readable.
     pub conntrack: Option<Gauge>,
+    /// What connection tracking dropped; `None` where nothing is tracked or the kernel does not tell.
+    pub conntrack_counts: Option<Conntrack>,
+    /// UDP sockets that dropped datagrams, read where some were dropped since the reading before.
+    pub datagram_sockets: Table<DatagramSocket>,
     /// TIME_WAIT sockets and `tcp_max_tw_buckets`.
     pub time_wait: Option<Gauge>,
     /// Bytes of fragments waiting for reassembly, and the limit, IPv4.
@@ -360,6 +367,8 @@ pub struct HostState {
     pub netdev_max_backlog: Option<u64>,
     /// TCP memory in pages and `tcp_mem[2]`.
     pub tcp_memory: Option<Gauge>,
+    /// Pages of TCP from which on it saves memory: `tcp_mem[1]`.
+    pub tcp_pressure: Option<u64>,
     /// UDP memory in pages and `udp_mem[2]`.
     pub udp_memory: Option<Gauge>,
     /// Orphaned TCP sockets and `tcp_max_orphans`.

@@ -1,4 +1,4 @@
-//! TCP and UDP sockets as `sock_diag` tells them: who listens, and which local ports are taken, by whom.
+//! Sockets as `sock_diag` tells them: who listens, which local ports are taken and by whom, and who loses datagrams.
 
 use std::net::IpAddr;
 
@@ -81,4 +81,21 @@ pub struct SocketHolder {
     pub process: Process,
     /// How many.
     pub sockets: u64,
+}
+
+/// A UDP socket that dropped datagrams (`SOCK_DIAG`, `INET_DIAG_SKMEMINFO`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DatagramSocket {
+    /// Cookie of the socket, never reused.
+    pub cookie: u64,
+    /// Local address.
+    pub address: IpAddr,
+    /// Local port.
+    pub port: u16,
+    /// Memory of the datagrams that wait, in bytes (`SK_MEMINFO_RMEM_ALLOC`).
+    pub queued_bytes: u64,
+    /// At so many bytes a further one is dropped (`SK_MEMINFO_RCVBUF`).
+    pub buffer_bytes: u64,
+    /// Datagrams that it dropped since it was made (`SK_MEMINFO_DROPS`).
+    pub drops: u64,
 }

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    Cause, Confidence, Evidence, Finding, FindingState, Onset, Severity, Sighting, judge::Circumstances,
+    Cause, Confidence, Evidence, Finding, FindingState, Onset, Severity, Sighting,
+    judge::Circumstances,
 };
 use crate::scope::Scope;
 

@@ -107,6 +107,7 @@ pub(crate) fn state(name: &str) -> NetnsState {
     let HostSample {
         mut namespaces,
         host: _,
+        holders: _,
         blind,
     } = sampler(name).sample(DEADLINE);
     assert_eq!(blind, [], "{name}");

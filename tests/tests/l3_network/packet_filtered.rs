@@ -143,10 +143,14 @@ fn established(test: &str, family: Family) -> Result<()> {
     let told = rows(map.verdict(), "evidence")
         .find(|row| row["signal"] == "retransmits")
         .and_then(|row| row["value"].as_f64());
-    agent.ensure(told.is_some_and(|told| told > 0.0 && told <= again as f64), || {
-        format!("nstat has {again} segments sent again until now and the verdict says {told:?}")
-    })?;
-    report::say("compared", &format!("segments sent again: {told:?} in the window, {again} until now"))?;
+    agent.ensure(
+        told.is_some_and(|told| told > 0.0 && told <= again as f64),
+        || format!("nstat has {again} segments sent again until now and the verdict says {told:?}"),
+    )?;
+    report::say(
+        "compared",
+        &format!("segments sent again: {told:?} in the window, {again} until now"),
+    )?;
 
     let dropped = rule.remove()?;
     load::arrived(streams)?;

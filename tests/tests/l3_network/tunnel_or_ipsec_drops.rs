@@ -147,11 +147,7 @@ fn no_far_end() -> Result<()> {
 }
 
 /// The client sends frames into a tunnel with this far end, and the kernel counts each of them here.
-fn tunnel(
-    test: &str,
-    far: &[&str],
-    lost: fn(&Namespace, &str) -> Result<u64>,
-) -> Result<()> {
+fn tunnel(test: &str, far: &[&str], lost: fn(&Namespace, &str) -> Result<u64>) -> Result<()> {
     let Some(_turn) = skip::ready(test, &[])? else {
         return Ok(());
     };

@@ -43,14 +43,32 @@ rows! { Layer::L4;
         since: "2.6",
         read: Read::Capacity(time_wait),
     }
-    UDP_BUFFER_DROPS: "UDP datagrams dropped because the socket's receive buffer was full." {
-        id: "udp_buffer_drops",
-        unit: Unit::Packets,
+    TIME_WAIT_OVERFLOWS: "Connections that skipped TIME_WAIT because its table was full." {
+        id: "time_wait_overflows",
+        unit: Unit::Connections,
         source: Source::Proc,
         scope: ScopeKind::Netns,
         fed_by: &["mibs"],
         since: "2.6",
-        read: Read::Drops(|window, rows| rows.extend(window.mib_rows(Mib::UdpRcvbufErrors))),
+        read: Read::Errors(|window, rows| rows.extend(window.mib_rows(Mib::TcpTimeWaitOverflow))),
+    }
+    TCP_MEMORY_PRESSURES: "Times that TCP began to save memory, at the second value of net.ipv4.tcp_mem." {
+        id: "tcp_memory_pressures",
+        unit: Unit::Events,
+        source: Source::Proc,
+        scope: ScopeKind::Netns,
+        fed_by: &["mibs"],
+        since: "2.6",
+        read: Read::Errors(|window, rows| rows.extend(window.mib_rows(Mib::TcpMemoryPressures))),
+    }
+    TCP_ABORTS_ON_MEMORY: "Connections reset because TCP had no memory left, or too many had no process (net.ipv4.tcp_max_orphans)." {
+        id: "tcp_aborts_on_memory",
+        unit: Unit::Connections,
+        source: Source::Proc,
+        scope: ScopeKind::Netns,
+        fed_by: &["mibs"],
+        since: "2.6",
+        read: Read::Errors(|window, rows| rows.extend(window.mib_rows(Mib::TcpAbortOnMemory))),
     }
 }
 

@@ -2,6 +2,10 @@
 
 use super::Topic;
 
+pub mod buffers;
+
+pub mod checksums;
+
 pub mod conntrack;
 
 pub mod handshake;
@@ -24,5 +28,7 @@ pub(super) static TOPICS: &[Topic] = &[
     retransmit::SIGNALS,
     resets::SIGNALS,
     memory::SIGNALS,
+    buffers::SIGNALS,
+    checksums::SIGNALS,
     conntrack::SIGNALS,
 ];

@@ -89,15 +89,6 @@ rows! { Layer::L4;
         since: "2.6",
         read: Read::Traffic(|window, rows| rows.extend(window.mib_rows(Mib::TcpTimeouts))),
     }
-    CHECKSUM_ERRORS: "TCP segments received with a bad checksum." {
-        id: "checksum_errors",
-        unit: Unit::Segments,
-        source: Source::Proc,
-        scope: ScopeKind::Netns,
-        fed_by: &["mibs"],
-        since: "2.6",
-        read: Read::Errors(|window, rows| rows.extend(window.mib_rows(Mib::TcpInCsumErrors))),
-    }
 }
 
 /// Whether a retransmit of this phase is no handshake's.

@@ -9,10 +9,10 @@ use super::decode::{address, be16_at, u8_at, u32_at};
 use super::netlink::{Family, Request, dump};
 
 /// `SOCK_DIAG_BY_FAMILY`.
-const BY_FAMILY: u16 = 20;
+pub(super) const BY_FAMILY: u16 = 20;
 
 /// `struct inet_diag_req_v2`.
-const REQUEST: usize = 56;
+pub(super) const REQUEST: usize = 56;
 
 /// States of include/net/tcp_states.h.
 pub(super) mod state {
@@ -133,12 +133,11 @@ pub(super) fn active_side(first: u16, last: u16) -> Vec<u8> {
     attribute
 }
 
-/// Whether asking is free of side effects: where `tcp_diag` or `udp_diag`, whichever answers, is a module that is not loaded, the kernel would load it for
+/// Whether asking is free of side effects: where a module such as `tcp_diag` is not loaded, the kernel would load it for
 /// whoever asks, and the agent loads no module.
 pub(super) fn is_loaded(module: &str) -> bool {
-    // No list of modules: the kernel has none, so it is built in or absent, and an answer will tell.
-    let folder = Path::new("/sys/module").join(module);
-    if folder.exists() || !Path::new("/proc/modules").exists() {
+    // No list of modules: the kernel has none, so this one is built in or absent, and an answer will tell.
+    if Path::new("/sys/module").join(module).exists() || !Path::new("/proc/modules").exists() {
         return true;
     }
     let release = rustix::system::uname()

@@ -44,6 +44,8 @@ pub(super) fn namespace(scratch: &mut Scratch) -> io::Result<NamespaceGauges> {
 pub(in crate::snapshot) struct Memory {
     /// Pages of TCP and `tcp_mem[2]`.
     pub(super) tcp: Option<Gauge>,
+    /// `tcp_mem[1]`.
+    pub(super) tcp_pressure: Option<u64>,
     /// Pages of UDP and `udp_mem[2]`.
     pub(super) udp: Option<Gauge>,
     /// Orphaned TCP sockets and `tcp_max_orphans`.
@@ -69,6 +71,7 @@ pub(super) fn host(scratch: &mut Scratch) -> io::Result<Memory> {
     Ok(Memory {
         // Of the three numbers (low, pressure, maximum) the last one refuses.
         tcp: with_limit(tcp, "ipv4/tcp_mem", 2)?,
+        tcp_pressure: with_limit(tcp, "ipv4/tcp_mem", 1)?.map(|gauge| gauge.limit),
         udp: with_limit(udp, "ipv4/udp_mem", 2)?,
         orphans: with_limit(orphans, "ipv4/tcp_max_orphans", 0)?,
     })

@@ -19,6 +19,8 @@ pub(super) fn read(scratch: &mut Scratch) -> io::Result<Mibs> {
             Err(error) => return Err(error),
         }
     }
+    let lost = [Mib::UdpRcvbufErrors, Mib::Udp6RcvbufErrors].map(|mib| mibs.get(mib));
+    scratch.datagrams_lost = Some(lost.into_iter().flatten().sum());
     Ok(mibs)
 }
 

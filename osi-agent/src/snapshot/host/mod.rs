@@ -44,6 +44,10 @@ pub(crate) mod address;
 
 pub(crate) mod mibs;
 
+pub(crate) mod conntrack;
+
+pub(crate) mod datagrams;
+
 pub(crate) mod diag;
 
 pub(crate) mod ports;
@@ -90,6 +94,10 @@ pub const PORTS: &str = "ports";
 pub const UDP_PORTS: &str = "udp_ports";
 /// Connection tracking entries.
 pub const CONNTRACK: &str = "conntrack";
+/// What connection tracking dropped.
+pub const CONNTRACK_COUNTS: &str = "conntrack_counts";
+/// UDP sockets that dropped datagrams.
+pub const DATAGRAM_SOCKETS: &str = "datagram_sockets";
 /// TIME_WAIT, fragments, TCP and UDP memory, orphans.
 pub const SOCKSTAT: &str = "sockstat";
 /// The receive backlog of each CPU.
@@ -166,6 +174,10 @@ pub(super) struct Scratch {
     programs: Programs,
     /// Processes that hold the sockets of pools.
     holders: Lookups,
+    /// UDP datagrams that the namespace at hand lost for full buffers, from the reader of SNMP counters.
+    datagrams_lost: Option<u64>,
+    /// The same of all namespaces, when their sockets were asked.
+    datagrams: datagrams::Known,
     /// Inodes of the namespaces whose rule sets are asked for in this pass.
     rule_sets: Arc<[u32]>,
 }
@@ -182,5 +194,6 @@ impl Scratch {
         self.devices.clear();
         self.filtered.clear();
         self.listening.reset();
+        self.datagrams_lost = None;
     }
 }

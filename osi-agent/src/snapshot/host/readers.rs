@@ -6,9 +6,10 @@ use std::io;
 use osi_common::layer::Layer;
 
 use super::{
-    ADDRESSES, CONNTRACK, DRIVERS, FILTERS, Kept, LINKS, LISTENERS, MIBS, NEIGHBOUR_TABLES,
-    NEIGHBOURS, PORTS, PROGRAMS, QDISCS, ROUTES, SOCKSTAT, SOFTNET, Scratch, UDP_PORTS, address,
-    drivers, filters, gauges, link, mibs, neighbour, programs, qdisc, route, sockets, softnet, udp,
+    ADDRESSES, CONNTRACK, CONNTRACK_COUNTS, DATAGRAM_SOCKETS, DRIVERS, FILTERS, Kept, LINKS,
+    LISTENERS, MIBS, NEIGHBOUR_TABLES, NEIGHBOURS, PORTS, PROGRAMS, QDISCS, ROUTES, SOCKSTAT,
+    SOFTNET, Scratch, UDP_PORTS, address, conntrack, datagrams, drivers, filters, gauges, link,
+    mibs, neighbour, programs, qdisc, route, sockets, softnet, udp,
 };
 use crate::scope::Netns;
 use crate::snapshot::{Filters, HostState, Mibs, NeighbourTable, NetnsState, Table};
@@ -229,6 +230,38 @@ pub(crate) static READERS: &[Reader] = &[
         },
     },
     Reader {
+        id: CONNTRACK_COUNTS,
+        layers: &[Layer::L4],
+        group: Group::Counters,
+        read: Read::Namespace {
+            read: |_, scratch| {
+                let counts = conntrack::read(scratch)?;
+                Ok(Filling::of(move |state: &mut NetnsState| {
+                    state.conntrack_counts = counts;
+                }))
+            },
+            keep: |state, before| {
+                state.conntrack_counts = state.conntrack_counts.or(before.conntrack_counts);
+            },
+        },
+    },
+    Reader {
+        id: DATAGRAM_SOCKETS,
+        layers: &[Layer::L4],
+        group: Group::Counters,
+        read: Read::Namespace {
+            read: |netns, scratch| {
+                let Some(found) = datagrams::read(netns, scratch)? else {
+                    return Ok(Filling::of(|_| {}));
+                };
+                Ok(Filling::table(found, |state: &mut NetnsState| {
+                    &mut state.datagram_sockets
+                }))
+            },
+            keep: |state, before| state.datagram_sockets.or_keep(&before.datagram_sockets),
+        },
+    },
+    Reader {
         id: LISTENERS,
         layers: &[Layer::L4],
         group: Group::Counters,
@@ -299,7 +332,7 @@ pub(crate) static READERS: &[Reader] = &[
                 let memory = gauges::host(scratch)?;
                 Ok(Filling::of(move |host: &mut HostState| {
                     (host.tcp_memory, host.udp_memory) = (memory.tcp, memory.udp);
-                    host.orphans = memory.orphans;
+                    (host.orphans, host.tcp_pressure) = (memory.orphans, memory.tcp_pressure);
                 }))
             },
             keep: |_, _| {},

@@ -4,11 +4,10 @@ use osi_common::layer::Layer;
 
 use super::super::text::{inside, percent, place};
 use super::super::{
-    Advice, Cause, CauseClass, Confidence, Evidence, Facts, Finding, Onset, Severity, Sighting,
-    Threshold,
+    Advice, Cause, CauseClass, Evidence, Facts, Finding, Onset, Severity, Sighting, Threshold,
 };
 use crate::layer::DropRow;
-use crate::layer::l3_network::netfilter::{NETFILTER_DROPS, REASON, by_rules};
+use crate::layer::l3_network::netfilter::{NETFILTER_DROPS, REASON, by_rules, is_anybodys};
 use crate::layer::l3_network::routes::{IP_RECEIVED, IP_SENT, IP6_RECEIVED, IP6_SENT};
 use crate::scope::Scope;
 use crate::snapshot::NetnsState;
@@ -40,10 +39,6 @@ pub(in crate::verdict) static PACKET_FILTERED: Cause = Cause {
             default: 0.001,
         },
         Threshold {
-            name: "conntrack_ratio",
-            default: 0.95,
-        },
-        Threshold {
             name: "listener_ratio",
             default: 0.01,
         },
@@ -59,9 +54,6 @@ pub(in crate::verdict) static PACKET_FILTERED: Cause = Cause {
 /// The price of letting packets through.
 const TRADE_OFF: &str =
     "The rule may be there for a reason: whoever opens a port opens it for everybody it names.";
-
-/// Functions of the kernel that run a rule set; `nf_hook_slow` also drops for others, such as connection tracking.
-const RULE_SETS: [&str; 6] = ["nft_", "ipt_", "ip6t_", "arpt_", "ebt_", "nf_tables"];
 
 fn detect(facts: &Facts, found: &mut Vec<Sighting>) {
     for state in &facts.window.now.namespaces {
@@ -90,16 +82,12 @@ fn sighting(facts: &Facts, state: &NetnsState) -> Option<Sighting> {
         .iter()
         .map(|signal| facts.map.count(signal, &scope))
         .sum();
-    let named = rows
-        .iter()
-        .flat_map(|row| &row.functions)
-        .any(|(function, _)| RULE_SETS.iter().any(|prefix| function.starts_with(prefix)));
-    let mut evidence: Vec<_> = rows.iter().map(|row| by_whom(row)).collect();
+    let mut evidence: Vec<_> = rows.iter().map(by_whom).collect();
     evidence.extend(culprits(facts, state, &rows));
     evidence.extend(hurt.evidence);
     Some(Sighting {
-        onset: hurt.onset,
-        confidence: hurt.confidence.min(confidence(facts, state, named)),
+        onset: onset(state, &rows, hurt.onset),
+        confidence: hurt.confidence,
         severity: hurt.severity,
         evidence,
         impact: hurt.impact,
@@ -138,15 +126,14 @@ fn by_whom(row: &DropRow) -> Evidence {
     Evidence::new(&row.reason, row.packets as f64, "packets", why)
 }
 
-/// A full connection tracking table ends in the same drop reason; its own counters are not read yet.
-fn confidence(facts: &Facts, state: &NetnsState, named: bool) -> Confidence {
-    let full = |gauge: crate::snapshot::Gauge| {
-        gauge.used as f64 >= facts.limit("conntrack_ratio") * gauge.limit as f64
-    };
-    if !named && state.conntrack.is_some_and(full) {
-        Confidence::Possible
+/// Connection tracking ends in the same drop reason and function; what it counts is taken out, but is read at another
+/// moment, so that one window alone is no proof where connections are tracked.
+fn onset(state: &NetnsState, rows: &[DropRow], onset: Onset) -> Onset {
+    let tracks = state.conntrack.is_some_and(|gauge| gauge.used > 0);
+    if onset == Onset::Hard && tracks && rows.iter().all(is_anybodys) {
+        Onset::Statistical
     } else {
-        Confidence::Certain
+        onset
     }
 }
 

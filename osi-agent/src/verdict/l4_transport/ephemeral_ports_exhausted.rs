@@ -11,6 +11,7 @@ use super::super::{
     Sighting, Threshold,
 };
 use super::port_holders::{self, who};
+use super::time_wait_table_full::TIME_WAIT_TABLE_FULL;
 use super::udp_ports;
 use crate::layer::l4_transport::ports::{EPHEMERAL_PORTS, PORTS_EXHAUSTED, UDP_PORTS};
 use crate::layer::{Meter, PeerDelta};
@@ -24,7 +25,7 @@ pub(in crate::verdict) static EPHEMERAL_PORTS_EXHAUSTED: Cause = Cause {
     onset: Onset::Hard,
     severity: Severity::Critical,
     help: "No local port is free for a further TCP connect to a destination, or none for UDP, or soon none will be.",
-    explained_by: &[],
+    explained_by: &[&[&TIME_WAIT_TABLE_FULL]],
     suspects: &[],
     reads: &[&EPHEMERAL_PORTS, &PORTS_EXHAUSTED, &UDP_PORTS],
     thresholds: &[

@@ -11,6 +11,8 @@ use super::super::{
     Sighting, Threshold,
 };
 use super::accept_queue_overflow::ACCEPT_QUEUE_OVERFLOW;
+use super::conntrack_table_full::CONNTRACK_TABLE_FULL;
+use super::nat_ports_exhausted::NAT_PORTS_EXHAUSTED;
 use crate::layer::l4_transport::handshake::CONNECTS;
 use crate::layer::l4_transport::retransmit::RETRANSMITS_HANDSHAKE;
 use crate::scope::Scope;
@@ -22,7 +24,11 @@ pub(in crate::verdict) static HANDSHAKE_TIMEOUT: Cause = Cause {
     onset: Onset::Statistical,
     severity: Severity::Critical,
     help: "Connection attempts to a peer get no answer at all, and nothing on this host dropped them.",
-    explained_by: &[ON_THE_WAY, &[&ACCEPT_QUEUE_OVERFLOW]],
+    explained_by: &[
+        ON_THE_WAY,
+        &[&ACCEPT_QUEUE_OVERFLOW],
+        &[&CONNTRACK_TABLE_FULL, &NAT_PORTS_EXHAUSTED],
+    ],
     suspects: &[],
     reads: &[&CONNECTS, &RETRANSMITS_HANDSHAKE],
     thresholds: &[

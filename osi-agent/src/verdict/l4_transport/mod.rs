@@ -4,15 +4,27 @@ use super::Cause;
 
 pub(super) mod accept_queue_overflow;
 
+pub(super) mod checksum_errors;
+
 pub(super) mod connection_refused;
+
+pub(super) mod conntrack_table_full;
 
 pub(super) mod ephemeral_ports_exhausted;
 
 pub(super) mod handshake_timeout;
 
+pub(super) mod nat_ports_exhausted;
+
 pub(super) mod packet_loss;
 
 mod port_holders;
+
+pub(super) mod receive_buffer_overflow;
+
+pub(super) mod tcp_memory_pressure;
+
+pub(super) mod time_wait_table_full;
 
 mod udp_ports;
 
@@ -23,4 +35,10 @@ pub(super) static CAUSES: &[&Cause] = &[
     &connection_refused::CONNECTION_REFUSED,
     &handshake_timeout::HANDSHAKE_TIMEOUT,
     &packet_loss::PACKET_LOSS,
+    &conntrack_table_full::CONNTRACK_TABLE_FULL,
+    &nat_ports_exhausted::NAT_PORTS_EXHAUSTED,
+    &time_wait_table_full::TIME_WAIT_TABLE_FULL,
+    &tcp_memory_pressure::TCP_MEMORY_PRESSURE,
+    &receive_buffer_overflow::RECEIVE_BUFFER_OVERFLOW,
+    &checksum_errors::CHECKSUM_ERRORS,
 ];

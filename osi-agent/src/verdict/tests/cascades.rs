@@ -3,10 +3,10 @@
 use osi_common::occurrence::Kind;
 
 use super::builder::{
-    CLIENT, SERVER, World, far, finding, listener, mib, namespace, near, neighbour, occur, open,
-    peer, root, state, traffic,
+    CLIENT, SERVER, World, drop_packets, far, finding, listener, mib, namespace, near, neighbour,
+    occur, open, peer, root, sample, state, traffic,
 };
-use crate::snapshot::{Mib, Snapshot};
+use crate::snapshot::{Gauge, Mib, Snapshot};
 
 fn saturated(s: &mut Snapshot) {
     traffic(s, CLIENT, 121_000);
@@ -225,4 +225,43 @@ fn independent_roots_are_all_named() {
     });
     assert_eq!(root(&map), "ephemeral_ports_exhausted");
     assert_eq!(map.verdict.other_roots.len(), 2);
+}
+
+#[test]
+fn a_full_connection_table_of_a_router_explains_those_whose_packets_it_dropped() {
+    let full = |s: &mut Snapshot, dropped| {
+        state(s, CLIENT).conntrack = Some(Gauge {
+            used: 1000,
+            limit: 1000,
+        });
+        let counts = &mut state(s, CLIENT).conntrack_counts;
+        counts.get_or_insert_default().dropped += dropped;
+    };
+    for (hanging, explained) in [(far(7), true), (far(8), false)] {
+        let mut world = World::new();
+        world.window(|s| {
+            full(s, 0);
+            s.namespaces.push(namespace(SERVER, "behind"));
+        });
+        let map = world.windows(3, |s| {
+            full(s, 5);
+            drop_packets(s, CLIENT, "NETFILTER_DROP", "nf_hook_slow", 5);
+            s.kernel
+                .reasons
+                .insert((8, 0), ("NETFILTER_DROP".into(), "nf_hook_slow".into()));
+            let victim = sample(CLIENT, Kind::Drop, 8, (near(9), 40_000), (far(7), 443));
+            s.samples.push(victim);
+            let client = peer(s, SERVER, hanging, 443);
+            client.attempts += 5;
+            client.syn_retransmits += 5;
+        });
+        assert_eq!(open(&map), ["conntrack_table_full", "handshake_timeout"]);
+        let symptom = finding(&map, "handshake_timeout");
+        assert_eq!(symptom.explained_by.is_empty(), !explained, "{hanging}");
+        if explained {
+            assert_eq!(root(&map), "conntrack_table_full");
+            assert_eq!(map.verdict.symptoms[0].cause, "handshake_timeout");
+            assert_eq!(map.verdict.other_roots.len(), 0);
+        }
+    }
 }

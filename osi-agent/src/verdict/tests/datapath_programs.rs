@@ -247,7 +247,9 @@ fn a_neighbour_whose_answers_are_dropped_is_a_symptom() {
         let mut world = World::new();
         world.windows(3, |s| {
             drops(s, "TC_INGRESS", "tcx_run", 500, 50);
-            s.kernel.reasons.insert((77, 0), ("TC_INGRESS".into(), "tcx_run".into()));
+            s.kernel
+                .reasons
+                .insert((77, 0), ("TC_INGRESS".into(), "tcx_run".into()));
             let mut answer = sample(CLIENT, Kind::Drop, 77, (near(7), 0), (near(1), 0));
             answer.protocol = 0;
             answer.ethertype = if of_arp { 0x0806 } else { 0x0800 };

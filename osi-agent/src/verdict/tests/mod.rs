@@ -42,4 +42,6 @@ mod rule_sets;
 
 mod table;
 
+mod tables;
+
 mod tunnel_or_ipsec_drops;

@@ -1,6 +1,7 @@
 //! Port pools: how they fill, who holds them, and those of UDP.
 
 use super::builder::{CLIENT, World, far, finding, open, peer, pool, root, state};
+use crate::host::workload::Workload;
 use crate::scope::{Process, Proto};
 use crate::snapshot::{Snapshot, SocketHolder, SocketHolders, UdpPorts};
 use crate::verdict::{Confidence, FaultMap, Severity};
@@ -14,6 +15,7 @@ fn held(sockets: u64) -> SocketHolders {
         start_time: 1,
         comm: "haproxy".to_owned(),
         cgroup: Some("/system.slice/haproxy.service".to_owned()),
+        workload: Workload::default(),
     };
     SocketHolders {
         processes: vec![SocketHolder { process, sockets }],

@@ -155,7 +155,10 @@ fn a_counter_that_explains_little_is_told_beside() {
     let why = "dropped by the drop policy of chain firewall (hook input) in table inet lab: all else in nftables that can drop here counts, and counted less";
     assert_eq!(told(&map), [("nft inet lab firewall policy", 8.0, why)]);
     let advice = &map.verdict.advice[0];
-    assert!(advice.text.starts_with("Chain inet lab firewall"), "{advice:?}");
+    assert!(
+        advice.text.starts_with("Chain inet lab firewall"),
+        "{advice:?}"
+    );
     let map = strays(vec![policy(), rule(8, None)]);
     let why = "in nftables that can have dropped them; no counter tells which";
     assert_eq!(told(&map), [("nft_places", 2.0, why)]);
@@ -163,13 +166,18 @@ fn a_counter_that_explains_little_is_told_beside() {
     assert!(confirm.ends_with("nft list ruleset"), "{confirm}");
     for map in [&strays(vec![policy()]), &map] {
         let rows = &finding(map, "packet_filtered").evidence;
-        let aside = rows.iter().find(|row| row.signal == "beside nft inet lab drops handle 7");
+        let aside = rows
+            .iter()
+            .find(|row| row.signal == "beside nft inet lab drops handle 7");
         assert_eq!(aside.map(|row| row.value), Some(2.0), "{rows:?}");
     }
     // Where all count, the rest was dropped after they were read.
     assert_eq!(names(&strays(Vec::new())), ["nft inet lab drops handle 7"]);
     // A half is much.
-    let map = twice(vec![rule(7, Some(5)), policy()], vec![rule(7, Some(10)), policy()]);
+    let map = twice(
+        vec![rule(7, Some(5)), policy()],
+        vec![rule(7, Some(10)), policy()],
+    );
     assert_eq!(names(&map), ["nft inet lab drops handle 7"]);
 }
 
@@ -291,7 +299,10 @@ fn a_place_is_remembered_until_two_readings_in_a_row_tell_anew() {
             missed(s, "nft_do_chain");
             read(s, rules(15, eight));
         });
-        names(&map).into_iter().map(str::to_owned).collect::<Vec<_>>()
+        names(&map)
+            .into_iter()
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
     };
     assert_eq!(next(11), ["nft inet lab drops handle 7"]);
     assert_eq!(next(21), ["nft inet lab drops handle 8"]);

@@ -35,7 +35,7 @@ const POLICY: &str = "policy";
 /// Who dropped the packets of these rows in a namespace, as far as its rule set was read and tells.
 ///
 /// Rule sets are read now and then: until two readings in a row tell anew, what the open finding says of places stays.
-pub(super) fn culprits(facts: &Facts, state: &NetnsState, rows: &[&DropRow]) -> Vec<Evidence> {
+pub(super) fn culprits(facts: &Facts, state: &NetnsState, rows: &[DropRow]) -> Vec<Evidence> {
     let age = facts
         .window
         .now
@@ -50,7 +50,11 @@ pub(super) fn culprits(facts: &Facts, state: &NetnsState, rows: &[&DropRow]) -> 
         .map(|before| &before.filters)
         .filter(|before| before.places.read_ns > 0)
         .filter(|before| {
-            let since = state.filters.places.read_ns.checked_sub(before.places.read_ns);
+            let since = state
+                .filters
+                .places
+                .read_ns
+                .checked_sub(before.places.read_ns);
             since.is_some_and(|since| since > 0 && within(facts, RECENT, since))
         });
     if before.is_none() {
@@ -81,7 +85,7 @@ fn known(facts: &Facts, state: &NetnsState) -> Vec<Evidence> {
 }
 
 /// What a reading, and the one before it, tell.
-fn told(state: &NetnsState, before: Option<&Filters>, rows: &[&DropRow]) -> Vec<Evidence> {
+fn told(state: &NetnsState, before: Option<&Filters>, rows: &[DropRow]) -> Vec<Evidence> {
     let places = &state.filters.places;
     let mut grown: Vec<_> = places
         .iter()
@@ -121,7 +125,7 @@ fn told(state: &NetnsState, before: Option<&Filters>, rows: &[&DropRow]) -> Vec<
 
 /// The only place that can have dropped what counters do not explain, or how many there are. Those whose counter stands at
 /// zero never did, and where some counters grew, those that have one are known.
-fn eliminate(state: &NetnsState, rows: &[&DropRow], explained: u64) -> Option<Evidence> {
+fn eliminate(state: &NetnsState, rows: &[DropRow], explained: u64) -> Option<Evidence> {
     let (by_nftables, shared) = by_nftables(rows);
     if by_nftables == 0 && shared == 0 {
         return None;
@@ -141,7 +145,9 @@ fn eliminate(state: &NetnsState, rows: &[&DropRow], explained: u64) -> Option<Ev
                 (shared, format!("in nftables, only {only} can drop here"))
             };
             let why = if explained > 0 {
-                format!("dropped by {only}: all else in nftables that can drop here counts, and counted less")
+                format!(
+                    "dropped by {only}: all else in nftables that can drop here counts, and counted less"
+                )
             } else {
                 why
             };
@@ -164,7 +170,7 @@ fn eliminate(state: &NetnsState, rows: &[&DropRow], explained: u64) -> Option<Ev
 
 /// Packets that nftables dropped, and those of the function that it shares before 6.7 with legacy iptables and connection
 /// tracking.
-fn by_nftables(rows: &[&DropRow]) -> (u64, u64) {
+fn by_nftables(rows: &[DropRow]) -> (u64, u64) {
     let by = |meant: fn(&str) -> bool| -> u64 {
         let functions = rows.iter().flat_map(|row| &row.functions);
         functions

@@ -109,9 +109,7 @@ impl Dropped<'_> {
             .collect();
         let (onset, confidence, severity) = match (*accepted > 0, clients.len() > 1) {
             (false, true) => (Onset::Hard, Confidence::Certain, Severity::Critical),
-            (false, false) | (true, true) => {
-                (Onset::Sustained, Confidence::Likely, Severity::Warn)
-            }
+            (false, false) | (true, true) => (Onset::Sustained, Confidence::Likely, Severity::Warn),
             (true, false) => (Onset::Sustained, Confidence::Possible, Severity::Warn),
         };
         Some(Hurt {
@@ -169,9 +167,7 @@ impl Dropped<'_> {
                 (Onset::Sustained, Confidence::Possible, Severity::Warn)
             }
             Some(_) if others > 0 => (Onset::Sustained, Confidence::Likely, Severity::Warn),
-            Some(_) | None if much => {
-                (Onset::Statistical, Confidence::Likely, Severity::Critical)
-            }
+            Some(_) | None if much => (Onset::Statistical, Confidence::Likely, Severity::Critical),
             Some(_) | None => (Onset::Statistical, Confidence::Likely, Severity::Warn),
         };
         Some(Hurt {
