@@ -26,6 +26,20 @@ pub fn tcp_sockets(host: &Namespace, filter: &str) -> Result<u64> {
         .count() as u64)
 }
 
+/// Datagrams that the UDP socket on a port dropped: the last figure of `skmem` in `ss -uanm`.
+pub fn socket_drops(host: &Namespace, port: u16) -> Result<u64> {
+    let filter = format!("sport = :{port}");
+    let text = command::output(
+        host.command("ss")?
+            .args(["-H", "-u", "-a", "-n", "-m", "-O"])
+            .args(filter.split(' ')),
+    )?;
+    let drops = text.rsplit_once(",d").map(|(_, rest)| rest);
+    drops
+        .and_then(|rest| rest.split(')').next()?.parse().ok())
+        .with_context(|| format!("ss names no drops of port {port}: {text:?}"))
+}
+
 /// Whether something listens on a TCP port.
 pub fn is_listening(host: &Namespace, port: u16) -> Result<bool> {
     Ok(!listeners(host, port)?.trim().is_empty())

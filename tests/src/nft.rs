@@ -1,4 +1,5 @@
-//! Packet filters: one rule that drops, and a firewall that drops by default. Both count what they drop.
+//! Packet filters: one rule that drops, and a firewall that drops by default. Both count what they drop. And rules that track
+//! and translate connections.
 
 use anyhow::{Context as _, Result};
 use serde_json::Value;
@@ -76,6 +77,76 @@ impl<'a> DefaultDrop<'a> {
     pub fn packets(&self) -> Result<u64> {
         hits(self.host)
     }
+}
+
+/// Translation of what leaves by an interface to an address and a range of ports. Ends with the namespace.
+#[derive(Debug)]
+pub struct SourceNat<'a> {
+    host: &'a Namespace,
+}
+
+impl<'a> SourceNat<'a> {
+    /// Translates TCP over IPv4 to such as `10.2.0.1:40000-40009`.
+    pub fn add(host: &'a Namespace, interface: &str, to: &str) -> Result<Self> {
+        let rules = format!(
+            "table ip lab {{\n counter hits {{ }}\n}}\n\
+             table ip lab {{\n chain nat {{\n  type nat hook postrouting priority 100;\n  \
+             oifname {interface} meta l4proto 6 counter name hits snat to {to}\n }}\n}}\n"
+        );
+        command::output_with_input(host.command("nft")?.args(["-f", "-"]), &rules)?;
+        Ok(Self { host })
+    }
+
+    /// Connections that were to be translated so far, again for each packet of those that could not be.
+    pub fn attempts(&self) -> Result<u64> {
+        counter(self.host, "ip", "hits")
+    }
+}
+
+/// Tracks the connections that a router forwards, and counts SYNs to a port before and after connection tracking saw them.
+/// Ends with the namespace.
+#[derive(Debug)]
+pub struct Tracking<'a> {
+    host: &'a Namespace,
+}
+
+impl<'a> Tracking<'a> {
+    /// Begins to track; -200 is the priority at which connections are.
+    pub fn add(host: &'a Namespace, port: u16) -> Result<Self> {
+        let chain = |name: &str, priority: i32| {
+            format!(
+                "table inet lab {{\n counter {name} {{ }}\n}}\n\
+                 table inet lab {{\n chain at_{name} {{\n  type filter hook prerouting priority {priority};\n  \
+                 tcp dport {port} tcp flags & (syn | ack) == syn counter name {name}\n }}\n}}\n"
+            )
+        };
+        let forward = "table inet lab {\n chain track {\n  type filter hook forward priority 0;\n  ct state invalid counter\n }\n}\n";
+        let rules = [
+            chain("before", -300),
+            chain("after", -150),
+            forward.to_owned(),
+        ]
+        .concat();
+        command::output_with_input(host.command("nft")?.args(["-f", "-"]), &rules)?;
+        Ok(Self { host })
+    }
+
+    /// SYNs that connection tracking dropped so far.
+    pub fn dropped(&self) -> Result<u64> {
+        // In this order none is counted that is on its way between the two.
+        let after = counter(self.host, "inet", "after")?;
+        Ok(counter(self.host, "inet", "before")?.saturating_sub(after))
+    }
+}
+
+fn counter(host: &Namespace, family: &str, name: &str) -> Result<u64> {
+    let listing = command::json(
+        host.command("nft")?
+            .args(["-j", "list", "counter", family, "lab", name]),
+    )?;
+    stream::rows(&listing, "nftables")
+        .find_map(|object| object["counter"]["packets"].as_u64())
+        .with_context(|| format!("nft lists no counter {name}"))
 }
 
 fn hits(host: &Namespace) -> Result<u64> {

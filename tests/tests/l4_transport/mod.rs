@@ -1,7 +1,9 @@
 //! Faults of connections.
 
 mod accept_queue_overflow;
+mod checksum_errors;
 mod connection_refused;
+mod conntrack_table_full;
 mod ephemeral_ports_exhausted;
 mod handshake_latency;
 mod handshake_timeout;
@@ -10,3 +12,8 @@ mod many_sockets;
 mod packet_loss;
 mod proxy_ports;
 mod udp_ports;
+mod nat_ports_exhausted;
+mod packet_loss;
+mod receive_buffer_overflow;
+mod tcp_memory_pressure;
+mod time_wait_table_full;

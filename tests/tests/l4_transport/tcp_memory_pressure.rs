@@ -1,0 +1,94 @@
+//! TCP saves memory from five megabytes on, and a server does not read what a hundred connections send.
+//!
+//! The most that it may hold is far above: near it, each connection gets little, and the sum stops anywhere.
+//! First evidence: so many pages in `/proc/net/sockstat`.
+
+use std::fs;
+use std::io::Write as _;
+use std::net::TcpStream;
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context as _, Result};
+use osi_tests::agent::Agent;
+use osi_tests::expect::{Expected, STATISTICAL};
+use osi_tests::server::{Behaviour, Server};
+use osi_tests::skip::{self, Need};
+use osi_tests::topology::{Family, Pair};
+use osi_tests::{scale, wait};
+
+const EXPECTED: Expected = Expected {
+    cause: "tcp_memory_pressure",
+    layer: "L4",
+    within: STATISTICAL,
+    // The peers of the server stall, and try again.
+    beside: &["packet_loss", "handshake_timeout"],
+};
+
+const SETTING: &str = "/proc/sys/net/ipv4/tcp_mem";
+/// Pages: where TCP begins to save, and what it may hold.
+const PRESSURE: u64 = 1200;
+const LIMIT: u64 = 4096;
+const CONNECTIONS: usize = 100;
+
+#[test]
+fn tcp_memory_pressure() -> Result<()> {
+    let Some(_turn) = skip::ready_alone(
+        "l4_transport::tcp_memory_pressure::tcp_memory_pressure",
+        &[Need::OwnMachine("net.ipv4.tcp_mem")],
+    )?
+    else {
+        return Ok(());
+    };
+    let pair = Pair::build()?;
+    let target = Pair::server_at(Family::V4, 7);
+    let server = Server::start(&pair.server, target, Behaviour::Hold)?;
+    let agent = Agent::watch_all()?;
+
+    let fault = SystemTime::now();
+    let usual = fs::read_to_string(SETTING)?;
+    fs::write(SETTING, format!("1024 {PRESSURE} {LIMIT}"))?;
+    let streams = pair.client.run(|| fill(target))?;
+    let evidence = wait::until_above("pages of TCP", PRESSURE, Duration::from_secs(10), pages)?;
+    let map = EXPECTED.named(&agent, fault, evidence)?;
+    let scope = &map.verdict()["scope"];
+    agent.ensure(scope["kind"] == "host", || {
+        format!("the memory is the host's, not that of {scope}")
+    })?;
+
+    drop(streams);
+    drop(server);
+    fs::write(SETTING, usual.trim())?;
+    EXPECTED.resolves(&agent, &map)?;
+    EXPECTED.stop(agent).map(drop)
+}
+
+/// Connections whose buffers are full on both sides.
+fn fill(target: std::net::SocketAddr) -> Result<Vec<TcpStream>> {
+    let mut streams = Vec::new();
+    for _ in 0..CONNECTIONS {
+        // The last ones may find no memory to be made in.
+        let patience = scale::patience(Duration::from_millis(500));
+        let Ok(mut stream) = TcpStream::connect_timeout(&target, patience) else {
+            break;
+        };
+        stream.set_nonblocking(true)?;
+        let chunk = vec![b'o'; 64 * 1024];
+        for _ in 0..16 {
+            // What does not fit need not.
+            if stream.write(&chunk).is_err() {
+                break;
+            }
+        }
+        streams.push(stream);
+    }
+    Ok(streams)
+}
+
+fn pages() -> Result<u64> {
+    let text = fs::read_to_string("/proc/net/sockstat")?;
+    let tcp = text.lines().find(|line| line.starts_with("TCP:"));
+    let words = tcp.and_then(|line| line.split_once(" mem "));
+    words
+        .and_then(|(_, pages)| pages.trim().parse().ok())
+        .context("sockstat tells no memory of TCP")
+}
