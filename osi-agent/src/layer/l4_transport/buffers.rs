@@ -2,7 +2,7 @@
 
 use osi_common::layer::Layer;
 
-use crate::layer::{Read, Source, Unit, Use, Window, rows};
+use crate::layer::{Amount, Read, Source, Unit, Use, Window, rows};
 use crate::scope::{Netns, Proto, Scope, ScopeKind};
 use crate::snapshot::{DatagramSocket, Mib};
 
@@ -32,7 +32,7 @@ rows! { Layer::L4;
         scope: ScopeKind::Netns,
         fed_by: &["mibs"],
         since: "4.20",
-        read: Read::Drops(|window, rows| rows.extend(window.mib_sums(&[Mib::RcvPruned, Mib::TcpRcvQDrop]))),
+        read: Read::Drops(without_room),
     }
 }
 
@@ -73,5 +73,15 @@ fn overflowing(window: &Window, rows: &mut Vec<Use>) {
         used: socket.queued_bytes as f64,
         capacity: Some(socket.buffer_bytes as f64),
         lower_bound: false,
+    }));
+}
+
+/// `tcp_try_rmem_schedule()` counts most of what `tcp_data_queue()` drops once more, and each misses some of the other's.
+fn without_room(window: &Window, rows: &mut Vec<Amount>) {
+    rows.extend(window.mib_rows(Mib::RcvPruned).map(|mut row| {
+        let netns = row.scope.netns.as_ref();
+        let queue = netns.map_or(0, |netns| window.mib_in(netns, Mib::TcpRcvQDrop));
+        row.delta = row.delta.max(queue);
+        row
     }));
 }

@@ -55,6 +55,11 @@ pub(super) fn read(
     if lost == known.get(netns).copied().unwrap_or(0) {
         return Ok(None);
     }
+    if known.len() >= NAMESPACES {
+        known.clear();
+    }
+    // Also where they can not be asked: that is said when datagrams are dropped, and not for ever after.
+    known.insert(netns.clone(), lost);
     if !diag::is_loaded(MODULE) {
         return Err(io::Error::other(format!(
             "the kernel module {MODULE} is not loaded, and the agent loads none: run `modprobe {MODULE}`"
@@ -64,10 +69,6 @@ pub(super) fn read(
     for family in [libc::AF_INET, libc::AF_INET6] {
         all.append(sockets(family, &mut scratch.netlink)?);
     }
-    if known.len() >= NAMESPACES {
-        known.clear();
-    }
-    known.insert(netns.clone(), lost);
     Ok(Some(all))
 }
 

@@ -101,11 +101,11 @@ fn sighting(facts: &Facts, state: &NetnsState) -> Option<Sighting> {
         ),
         scope,
         onset: Onset::Hard,
-        confidence: match (lost && is_full, hurts) {
-            (true, _) => Confidence::Certain,
-            (false, true) => Confidence::Likely,
-            // The table is as full as it says.
-            (false, false) => Confidence::Certain,
+        // A table is as full as it says; packets without room in one that is not are another matter.
+        confidence: if hurts && !(lost && is_full) {
+            Confidence::Likely
+        } else {
+            Confidence::Certain
         },
         severity: if hurts {
             Severity::Critical
