@@ -38,7 +38,7 @@ struct Count {
 
 impl Tuples {
     /// Counts a socket, unless its port is none that `connect()` may choose.
-    pub(super) fn add(&mut self, socket: &Socket, range: &Range, listening: &Ports, reuse: &Reuse) {
+    pub(super) fn add(&mut self, socket: &Socket, range: &Range, listening: &Ports, reuse: Reuse) {
         self.syn_sent += u64::from(socket.state == state::SYN_SENT);
         if listening.contains(socket.local.1) || !range.contains(socket.local.1) {
             return;
@@ -160,7 +160,7 @@ mod tests {
             socket(1, "10.0.0.1:1050", "10.0.0.2:80"),
             socket(1, "10.0.0.1:999", "10.0.0.2:80"),
         ] {
-            tuples.add(&socket, &range, &listening, &Reuse::NONE);
+            tuples.add(&socket, &range, &listening, Reuse::NONE);
         }
         assert_eq!(tuples.syn_sent, 1);
         let pools = tuples.pools(range.usable(&listening), false);
@@ -183,7 +183,7 @@ mod tests {
         let count = |reuse: Reuse| {
             let mut tuples = Tuples::default();
             for socket in &sockets {
-                tuples.add(socket, &range, &Ports::default(), &reuse);
+                tuples.add(socket, &range, &Ports::default(), reuse);
             }
             let pools = tuples.pools(100, false);
             (pools[0].used, pools[0].time_wait, pools[0].reusable)

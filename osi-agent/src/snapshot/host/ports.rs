@@ -137,7 +137,7 @@ impl Reuse {
 
     /// Whether a new connection may take the port of this one. Whether its peer has timestamps the kernel does not show: nearly
     /// all have.
-    pub(super) fn allows(&self, socket: &Socket) -> bool {
+    pub(super) fn allows(self, socket: &Socket) -> bool {
         let loopback = || socket.local.0.is_loopback() || socket.remote.0.is_loopback();
         socket.state == state::TIME_WAIT
             && match self.mode {

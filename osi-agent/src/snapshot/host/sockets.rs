@@ -135,7 +135,7 @@ pub(super) fn ports(netns: &Netns, scratch: &mut Scratch) -> io::Result<PortUse>
             start,
             |(part, bound), socket| match socket.state {
                 state::CLOSE | state::BOUND_INACTIVE => bound.insert(socket.local.1),
-                _ => part.add(socket, &range, &listening.ports, &reuse),
+                _ => part.add(socket, &range, &listening.ports, reuse),
             },
         )?;
         tuples.append(part);
@@ -150,7 +150,7 @@ pub(super) fn ports(netns: &Netns, scratch: &mut Scratch) -> io::Result<PortUse>
     let mut pools = tuples.pools(usable, lower_bound);
     if let Some(worst) = pools.first_mut() {
         let tuple = (worst.local, worst.remote, worst.port);
-        let sockets = || members(tuple, &filter, (&range, &reuse), netlink);
+        let sockets = || members(tuple, &filter, (&range, reuse), netlink);
         let pool = (netns.inode, Some(tuple));
         worst.holders = holders.of(pool, (worst.used, worst.usable), sockets)?;
     }
@@ -165,7 +165,7 @@ pub(super) fn ports(netns: &Netns, scratch: &mut Scratch) -> io::Result<PortUse>
 fn members(
     wanted: Tuple,
     filter: &[u8],
-    (range, reuse): (&Range, &Reuse),
+    (range, reuse): (&Range, Reuse),
     netlink: &mut Vec<u8>,
 ) -> io::Result<Sockets> {
     let mut all = Sockets::default();
@@ -188,7 +188,9 @@ fn members(
                 }
             },
         )?;
-        found.into_iter().for_each(|inode| all.add(inode));
+        for inode in found {
+            all.add(inode);
+        }
     }
     Ok(all)
 }

@@ -16,6 +16,9 @@ use crate::snapshot::UdpPorts;
 /// Source addresses that are counted while sockets are read.
 const ADDRESSES: usize = 1024;
 
+/// Sockets of a family that are kept: as many as there are ports.
+const SOCKETS: usize = 65_536;
+
 /// The states that UDP sockets are shown in: connected is ESTABLISHED, all others are CLOSE.
 const ALL: u32 = 1 << 1 | 1 << diag::state::CLOSE;
 
@@ -66,7 +69,9 @@ pub(super) fn ports(netns: &Netns, scratch: &mut Scratch) -> io::Result<Option<U
     let most = most.max_by_key(|(address, count)| (*count, std::cmp::Reverse(*address)));
     let sockets = || {
         let mut all = Sockets::default();
-        found.inodes.iter().for_each(|inode| all.add(*inode));
+        for inode in &found.inodes {
+            all.add(*inode);
+        }
         Ok(all)
     };
     Ok(Some(UdpPorts {
@@ -93,7 +98,7 @@ impl Found {
             return;
         }
         self.ports.insert(port);
-        if self.inodes.len() <= usize::from(u16::MAX) {
+        if self.inodes.len() < SOCKETS {
             self.inodes.push(socket.inode);
         }
         if self.addresses.len() < ADDRESSES || self.addresses.contains_key(&address) {
