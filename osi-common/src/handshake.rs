@@ -59,5 +59,7 @@ counters! {
         pub other,
         /// SYNs sent again.
         pub syn_retransmits,
+        /// Segments sent again on connections that were established with it.
+        pub retransmits,
     }
 }

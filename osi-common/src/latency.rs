@@ -14,10 +14,17 @@ pub enum Latency {
     NeighbourResolution = 3,
     /// tc ingress → tc egress of the same packet, of one packet in [`FORWARDED_ONE_IN`].
     Forwarding = 4,
+    /// Smoothed round-trip time of a connection at its end, and of one in [`ROUND_TRIP_ONE_IN`] packets sent: `srtt_us >> 3`.
+    RoundTrip = 5,
+    /// The least round-trip time of the same connections at the same moments (`rtt_min`).
+    LeastRoundTrip = 6,
 }
 
 /// Number of latency histograms.
-pub const LATENCIES: u32 = 5;
+pub const LATENCIES: u32 = 7;
 
 /// Of so many packets that a CPU receives, the way of one is timed where it is forwarded. A power of two.
 pub const FORWARDED_ONE_IN: u32 = 64;
+
+/// Of so many packets that a CPU sends, the round-trip times of one's connection are taken. A power of two.
+pub const ROUND_TRIP_ONE_IN: u32 = 256;

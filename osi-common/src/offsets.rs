@@ -73,6 +73,10 @@ offsets! {
     task_started = "task_struct"."start_boottime",
     /// Smoothed round-trip time in 1/8 µs.
     tcp_srtt_us = "tcp_sock"."srtt_us",
+    /// Least round-trip time: three samples of a minimum over minutes.
+    tcp_rtt_min = "tcp_sock"."rtt_min.s",
+    /// Value of such a sample, µs.
+    minmax_value = "minmax_sample"."v",
     /// Largest payload of a segment.
     tcp_mss = "tcp_sock"."mss_cache",
     /// Payload that the peer has acknowledged.

@@ -21,8 +21,8 @@ use crate::probe::kernel::{Symbols, reasons_of_format};
 use crate::probe::{clsact, memory, own, preflight};
 use crate::snapshot::host::{
     address, conntrack, datagrams, decode, diag, drivers, ethtool, filters, gauges, holders, link,
-    mibs, neighbour, netlink, ports, procfs, programs, qdisc, queue, route, settings, sockets,
-    softnet,
+    load, mibs, neighbour, netlink, ports, procfs, programs, qdisc, queue, route, settings,
+    sockets, softnet,
 };
 use crate::snapshot::maps::sample;
 use crate::snapshot::{Mib, Mibs, Snapshot};
@@ -173,6 +173,7 @@ fn addresses(bytes: &[u8]) {
 
 fn sockets(bytes: &[u8]) {
     let _ = (conntrack::parse(bytes), datagrams::parse(bytes));
+    let _ = diag::tcp_info(bytes);
     let Some(socket) = diag::parse(bytes) else {
         return;
     };
@@ -240,7 +241,7 @@ fn sockstat(bytes: &[u8]) {
             assert_written(&text, value);
         }
     }
-    let mut load = sockets::Load::parse(&text);
+    let mut load = load::Load::parse(&text);
     load.add_v6(&text);
     for family in [0, 1] {
         let _ = load.may_fill(family, &sockets::Listening::default(), 0);

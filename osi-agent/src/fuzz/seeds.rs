@@ -172,7 +172,8 @@ pub(super) fn socket() -> Vec<Vec<u8>> {
     v4[0] = 2;
     let memory = [v4.clone(), attribute(7, &[1; 36])].concat();
     let tracking = [9, 10, 11].map(|kind| attribute(kind, &[0, 0, 0, 1]));
-    vec![v4, v6, memory, body(&[0], &tracking)]
+    let detailed = [v4.clone(), attribute(2, &[1; 232])].concat();
+    vec![v4, v6, memory, detailed, body(&[0], &tracking)]
 }
 
 pub(super) fn filter() -> Vec<Vec<u8>> {

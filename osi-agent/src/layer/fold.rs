@@ -172,7 +172,10 @@ fn latency(signal: &'static Signal, which: Latency, window: &Window) -> Option<L
             let oldest = waiting().map(|entry| entry.updated_ns).max();
             (waiting().count() as u64, oldest.unwrap_or(0), 0)
         }
-        Latency::PortSearch | Latency::Forwarding => (0, 0, 0),
+        Latency::PortSearch
+        | Latency::Forwarding
+        | Latency::RoundTrip
+        | Latency::LeastRoundTrip => (0, 0, 0),
     };
     Some(LatencyReading {
         signal,

@@ -61,7 +61,9 @@ fn latencies_keep_the_names_of_the_stream() {
             "forwarding",
             "tcp_handshake_client",
             "tcp_handshake_server",
-            "tcp_port_search"
+            "tcp_port_search",
+            "tcp_rtt",
+            "tcp_rtt_least"
         ]
     );
 }

@@ -129,6 +129,8 @@ pub static PROBES: &[Probe] = &[
         feeds: &[
             "tcp_handshake_client",
             "tcp_handshake_server",
+            "tcp_rtt",
+            "tcp_rtt_least",
             "connects",
             "port_exhausted",
             "connect_failed",

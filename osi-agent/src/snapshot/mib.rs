@@ -133,6 +133,78 @@ mibs! {
     TcpAbortOnMemory = "netstat" "TcpExt" "TCPAbortOnMemory",
     /// Connections that skipped TIME_WAIT because its table was full.
     TcpTimeWaitOverflow = "netstat" "TcpExt" "TCPTimeWaitOverflow",
+    /// Segments sent again because the peer acknowledged later ones.
+    TcpFastRetrans = "netstat" "TcpExt" "TCPFastRetrans",
+    /// Segments sent again after a time-out of their connection.
+    TcpSlowStartRetrans = "netstat" "TcpExt" "TCPSlowStartRetrans",
+    /// Retransmissions that were lost, too.
+    TcpLostRetransmit = "netstat" "TcpExt" "TCPLostRetransmit",
+    /// Tail loss probes sent.
+    TcpLossProbes = "netstat" "TcpExt" "TCPLossProbes",
+    /// Losses that a tail loss probe repaired.
+    TcpLossProbeRecovery = "netstat" "TcpExt" "TCPLossProbeRecovery",
+    /// Retransmissions that a lower layer refused.
+    TcpRetransFail = "netstat" "TcpExt" "TCPRetransFail",
+    /// Retransmissions given up because the first copy had not left this host.
+    TcpSpuriousRtxHostQueues = "netstat" "TcpExt" "TCPSpuriousRtxHostQueues",
+    /// Time-outs that F-RTO found to be needless.
+    TcpSpuriousRtos = "netstat" "TcpExt" "TCPSpuriousRTOs",
+    /// Segments of this host that peers received twice and said so (DSACK), since 5.9.
+    TcpDsackRecvSegs = "netstat" "TcpExt" "TCPDSACKRecvSegs",
+    /// DSACKs received of what was acknowledged already.
+    TcpDsackRecv = "netstat" "TcpExt" "TCPDSACKRecv",
+    /// DSACKs received of what had arrived out of order.
+    TcpDsackOfoRecv = "netstat" "TcpExt" "TCPDSACKOfoRecv",
+    /// DSACKs received of what lies too far back.
+    TcpDsackIgnoredOld = "netstat" "TcpExt" "TCPDSACKIgnoredOld",
+    /// DSACKs received of what was not sent again.
+    TcpDsackIgnoredNoUndo = "netstat" "TcpExt" "TCPDSACKIgnoredNoUndo",
+    /// DSACKs received of more than was sent again, since 5.10.
+    TcpDsackIgnoredDubious = "netstat" "TcpExt" "TCPDSACKIgnoredDubious",
+    /// DSACKs sent of what was acknowledged already.
+    TcpDsackOldSent = "netstat" "TcpExt" "TCPDSACKOldSent",
+    /// DSACKs sent of what had arrived out of order.
+    TcpDsackOfoSent = "netstat" "TcpExt" "TCPDSACKOfoSent",
+    /// Slow-downs taken back as a whole: timestamps show that nothing was lost.
+    TcpFullUndo = "netstat" "TcpExt" "TCPFullUndo",
+    /// Slow-downs taken back in part, while a hole was filled.
+    TcpPartialUndo = "netstat" "TcpExt" "TCPPartialUndo",
+    /// Slow-downs taken back because DSACKs came for all that was sent again.
+    TcpDsackUndo = "netstat" "TcpExt" "TCPDSACKUndo",
+    /// Slow-downs after a time-out taken back.
+    TcpLossUndo = "netstat" "TcpExt" "TCPLossUndo",
+    /// Reordering of sent segments, found by SACK.
+    TcpSackReorder = "netstat" "TcpExt" "TCPSACKReorder",
+    /// Reordering of sent segments, found by timestamps.
+    TcpTsReorder = "netstat" "TcpExt" "TCPTSReorder",
+    /// Reordering of sent segments, found without SACK.
+    TcpRenoReorder = "netstat" "TcpExt" "TCPRenoReorder",
+    /// Segments received out of order and kept.
+    TcpOfoQueue = "netstat" "TcpExt" "TCPOFOQueue",
+    /// Segments received out of order and dropped for lack of memory.
+    TcpOfoDrop = "netstat" "TcpExt" "TCPOFODrop",
+    /// Receive windows closed.
+    TcpToZeroWindowAdv = "netstat" "TcpExt" "TCPToZeroWindowAdv",
+    /// Receive windows opened again.
+    TcpFromZeroWindowAdv = "netstat" "TcpExt" "TCPFromZeroWindowAdv",
+    /// Receive windows that were to be closed, for lack of memory.
+    TcpWantZeroWindowAdv = "netstat" "TcpExt" "TCPWantZeroWindowAdv",
+    /// Probes of closed windows sent.
+    TcpWinProbe = "netstat" "TcpExt" "TCPWinProbe",
+    /// Connections reset because data came that nobody can read any more, or `SO_LINGER` asked for it.
+    TcpAbortOnData = "netstat" "TcpExt" "TCPAbortOnData",
+    /// Connections reset because they were closed over unread data.
+    TcpAbortOnClose = "netstat" "TcpExt" "TCPAbortOnClose",
+    /// Connections given up by a timer.
+    TcpAbortOnTimeout = "netstat" "TcpExt" "TCPAbortOnTimeout",
+    /// Connections reset in FIN_WAIT2 because `TCP_LINGER2` asked for it.
+    TcpAbortOnLinger = "netstat" "TcpExt" "TCPAbortOnLinger",
+    /// Resets that could not be sent for lack of memory.
+    TcpAbortFailed = "netstat" "TcpExt" "TCPAbortFailed",
+    /// IPv4 packets received with a mark of congestion (ECN).
+    IpInCePkts = "netstat" "IpExt" "InCEPkts",
+    /// IPv6 packets received with a mark of congestion (ECN).
+    Ip6InCePkts = "snmp6" "" "Ip6InCEPkts",
     /// IPsec, received: a fault that no other counter names.
     XfrmInError = "xfrm_stat" "" "XfrmInError",
     /// IPsec, received: the kernel had no memory to work on them.

@@ -54,7 +54,9 @@ pub use mib::{Mib, Mibs};
 pub use neighbour::{Holder, LinkAddress, Neighbour, Neighbours, OwnAddress};
 pub use owner::{Owner, Owners};
 pub use program::{Hook, Program};
-pub use socket::{DatagramSocket, Listener, PortPool, SocketHolder, SocketHolders, UdpPorts};
+pub use socket::{
+    DatagramSocket, Listener, PortPool, SocketHolder, SocketHolders, Stalled, UdpPorts,
+};
 pub use table::Table;
 
 /// Something that could not be seen, and why. Blind is never shown as healthy.
@@ -183,6 +185,8 @@ pub struct NetnsState {
     pub port_range: Option<(u16, u16, u16)>,
     /// TCP sockets in SYN_SENT.
     pub syn_sent: Option<u64>,
+    /// Connections of this host whose peers do not read, worst peer first.
+    pub stalled: Vec<Stalled>,
     /// Entries and maximum of the connection tracking table; `None` where it is not in use or not readable.
     pub conntrack: Option<Gauge>,
     /// What connection tracking dropped; `None` where nothing is tracked or the kernel does not tell.

@@ -99,3 +99,20 @@ pub struct DatagramSocket {
     /// Datagrams that it dropped since it was made (`SK_MEMINFO_DROPS`).
     pub drops: u64,
 }
+
+/// Connections of this host to one peer that have waited for a second or longer because its receive window is closed.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Stalled {
+    /// Destination address.
+    pub remote: IpAddr,
+    /// Destination port.
+    pub port: u16,
+    /// How many of them wait.
+    pub connections: u64,
+    /// Connections of this host to it, those that wait among them.
+    pub open: u64,
+    /// Time since the longest waiting one sent data.
+    pub longest_ms: u32,
+    /// Bytes that wait to be sent.
+    pub waiting_bytes: u64,
+}

@@ -5,6 +5,7 @@ use osi_common::interface::Direction;
 
 use crate::l2_data_link::traffic;
 use crate::l3_network::{forwarding, icmp};
+use crate::l4_transport::round_trip;
 
 /// `TCX_NEXT` and `TC_ACT_UNSPEC`: go on with the next program or filter.
 const NEXT: i32 = -1;
@@ -22,5 +23,6 @@ pub(crate) fn osi_tc_egress(ctx: TcContext) -> i32 {
     forwarding::sent(&ctx);
     traffic::packet(&ctx, Direction::Tx);
     icmp::packet(&ctx, Direction::Tx);
+    round_trip::sent(&ctx);
     NEXT
 }

@@ -8,6 +8,7 @@ use osi_common::handshake::{Handshake, MAX_HANDSHAKES, MAX_PEERS, Peer, PeerKey}
 use osi_common::latency::Latency;
 use osi_common::occurrence::{Control, Health, Key, Kind, Phase, Sample};
 
+use super::round_trip;
 use crate::shared::{
     latency::record,
     occurrence::{actor, control, count, send},
@@ -52,7 +53,7 @@ pub(crate) fn begin<C: EbpfContext>(ctx: &C, sock: Sock, netns: u32) {
         warn!(ctx, "handshake map full");
     }
     occurred(ctx, Kind::Connect, netns);
-    if let Some(peer) = peer(ctx, netns, &sock.flow()) {
+    if let Some(peer) = peer(ctx, netns, &sock.flow(), true) {
         bump!(peer, attempts, 1);
     }
 }
@@ -90,7 +91,7 @@ pub(crate) fn complete<C: EbpfContext>(ctx: &C, sock: Sock, netns: u32) {
         let _gone = HANDSHAKES.remove(address);
     }
     occurred(ctx, Kind::Connected, netns);
-    if let Some(peer) = peer(ctx, netns, &sock.flow()) {
+    if let Some(peer) = peer(ctx, netns, &sock.flow(), true) {
         bump!(peer, connected, 1);
     }
 }
@@ -130,7 +131,7 @@ pub(crate) fn fail<C: EbpfContext>(ctx: &C, sock: Sock, netns: u32) {
         });
     }
     let _gone = HANDSHAKES.remove(address);
-    let Some(peer) = peer(ctx, netns, &flow) else {
+    let Some(peer) = peer(ctx, netns, &flow, true) else {
         return;
     };
     match (kind, code) {
@@ -166,9 +167,11 @@ pub(crate) fn close<C: EbpfContext>(ctx: &C, sock: Sock, netns: u32) {
         location: 0,
     };
     count(ctx, &key, 1);
+    let (smoothed, least_us) = sock.round_trip();
+    round_trip::times(smoothed, least_us);
 }
 
-/// A segment sent again.
+/// A segment sent again. Whom accepted connections send to is not counted: clients are many, and their ports are no services.
 #[inline(always)]
 pub(crate) fn retransmitted<C: EbpfContext>(ctx: &C, sock: Sock, netns: u32) {
     let phase = Phase::of_tcp_state(sock.state());
@@ -180,17 +183,18 @@ pub(crate) fn retransmitted<C: EbpfContext>(ctx: &C, sock: Sock, netns: u32) {
         location: 0,
     };
     let wanted = count(ctx, &key, 1);
-    if !wanted && phase as u32 != Phase::Handshake as u32 {
-        return;
-    }
     let flow = sock.flow();
     if wanted {
         send(ctx, &key, |sample| place(sample, &flow));
     }
-    if phase as u32 == Phase::Handshake as u32
-        && let Some(peer) = peer(ctx, netns, &flow)
-    {
+    let handshake = phase as u32 == Phase::Handshake as u32;
+    let Some(peer) = peer(ctx, netns, &flow, handshake) else {
+        return;
+    };
+    if handshake {
         bump!(peer, syn_retransmits, 1);
+    } else {
+        bump!(peer, retransmits, 1);
     }
 }
 
@@ -218,16 +222,18 @@ fn occurred<C: EbpfContext>(ctx: &C, kind: Kind, netns: u32) {
     count(ctx, &key, 1);
 }
 
+/// A peer's counters; one that is not known yet is noted where it is to be made.
 #[inline(always)]
-fn peer<C: EbpfContext>(ctx: &C, netns: u32, flow: &Flow) -> Option<*mut Peer> {
+fn peer<C: EbpfContext>(ctx: &C, netns: u32, flow: &Flow, make: bool) -> Option<*mut Peer> {
     let key = PeerKey {
         netns,
         family: flow.family,
         port: flow.remote_port,
         address: flow.remote,
     };
-    if let Some(peer) = PEERS.get_ptr_mut(key) {
-        return Some(peer);
+    let known = PEERS.get_ptr_mut(key);
+    if known.is_some() || !make {
+        return known;
     }
     let new = &NEW_PEER;
     let _raced = PEERS.insert(key, new, u64::from(BPF_NOEXIST));

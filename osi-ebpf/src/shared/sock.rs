@@ -96,6 +96,19 @@ impl Sock {
         u64::from(eighths_us >> 3) * 1000
     }
 
+    /// Smoothed round-trip time in 1/8 µs and the least one of the last minutes (`net.ipv4.tcp_min_rtt_wlen`) in µs, 0 for what
+    /// can not be read. Only for TCP sockets.
+    #[inline(always)]
+    pub(crate) fn round_trip(self) -> (u32, u32) {
+        let (samples, value) = (offset!(tcp_rtt_min), offset!(minmax_value));
+        if samples == ABSENT || value == ABSENT {
+            return (0, 0);
+        }
+        let field = |offset| self.0.probe::<u32>(offset).unwrap_or(0);
+        // The first of the filter's three samples is its answer.
+        (field(offset!(tcp_srtt_us)), field(samples + value))
+    }
+
     /// Largest payload of a segment in bytes, 0 when it can not be read. Only for TCP sockets.
     #[inline(always)]
     pub(crate) fn mss(self) -> u32 {

@@ -2,6 +2,8 @@
 
 use super::Topic;
 
+pub mod aborts;
+
 pub mod buffers;
 
 pub mod checksums;
@@ -12,13 +14,21 @@ pub mod handshake;
 
 pub mod memory;
 
+pub mod order;
+
 pub mod ports;
 
 pub mod queues;
 
+pub mod recovery;
+
 pub mod resets;
 
 pub mod retransmit;
+
+pub mod round_trip;
+
+pub mod window_control;
 
 /// This layer's topics.
 pub(super) static TOPICS: &[Topic] = &[
@@ -26,7 +36,12 @@ pub(super) static TOPICS: &[Topic] = &[
     handshake::SIGNALS,
     queues::SIGNALS,
     retransmit::SIGNALS,
+    recovery::SIGNALS,
+    order::SIGNALS,
+    round_trip::SIGNALS,
+    window_control::SIGNALS,
     resets::SIGNALS,
+    aborts::SIGNALS,
     memory::SIGNALS,
     buffers::SIGNALS,
     checksums::SIGNALS,

@@ -5,11 +5,9 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::ops::ControlFlow;
 
 use super::decode::{attribute, u32_at, u64_at};
-use super::diag::{self, BY_FAMILY, REQUEST};
-use super::netlink::{Family, Request, dump};
+use super::diag::{self, MESSAGE, Protocol};
 use super::{Kept, Scratch};
 use crate::scope::Netns;
 use crate::snapshot::DatagramSocket;
@@ -20,8 +18,6 @@ const SOCKETS: usize = 1024;
 /// Namespaces that are remembered.
 const NAMESPACES: usize = 4096;
 
-/// `struct inet_diag_msg`.
-const MESSAGE: usize = 72;
 /// Where its `idiag_cookie` stands.
 const COOKIE: usize = 44;
 
@@ -73,32 +69,13 @@ pub(super) fn read(
 }
 
 fn sockets(family: i32, buffer: &mut Vec<u8>) -> io::Result<Kept<DatagramSocket>> {
-    let mut body = [0; REQUEST];
-    body[0] = family as u8;
-    body[1] = libc::IPPROTO_UDP as u8;
-    body[2] = 1 << (INET_DIAG_SKMEMINFO - 1);
-    body[4..8].fill(0xff);
-    let request = Request {
-        family: Family::SockDiag,
-        kind: BY_FAMILY,
-        body: &body,
-    };
-    let found = dump(
-        request,
-        buffer,
-        || Kept::new(SOCKETS),
-        |kept, payload| {
-            if let Some(socket) = parse(payload).filter(|socket| socket.drops > 0) {
-                kept.push(socket);
-            }
-            ControlFlow::Continue(())
-        },
-    );
-    found.map_err(|error| {
-        if error.kind() == io::ErrorKind::NotFound {
-            return io::Error::other("this kernel has no udp_diag (CONFIG_INET_UDP_DIAG)");
+    let memory = 1 << (INET_DIAG_SKMEMINFO - 1);
+    let body = diag::request((family, Protocol::Udp), u32::MAX, &[], memory);
+    let start = || Kept::new(SOCKETS);
+    diag::ask(Protocol::Udp, &body, buffer, start, |kept, payload| {
+        if let Some(socket) = parse(payload).filter(|socket| socket.drops > 0) {
+            kept.push(socket);
         }
-        error
     })
 }
 

@@ -5,14 +5,23 @@ use std::net::IpAddr;
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use super::decode::{address, be16_at, u8_at, u32_at};
+use super::decode::{address, attribute, be16_at, u8_at, u32_at};
 use super::netlink::{Family, Request, dump};
 
 /// `SOCK_DIAG_BY_FAMILY`.
-pub(super) const BY_FAMILY: u16 = 20;
+const BY_FAMILY: u16 = 20;
 
 /// `struct inet_diag_req_v2`.
-pub(super) const REQUEST: usize = 56;
+const REQUEST: usize = 56;
+
+/// `struct inet_diag_msg`, behind which the attributes are.
+pub(super) const MESSAGE: usize = 72;
+
+/// `INET_DIAG_INFO`.
+const INFO: u16 = 2;
+
+/// `idiag_timer` of a socket that waits to probe its peer's window.
+pub(super) const PERSIST: u8 = 4;
 
 /// States of include/net/tcp_states.h.
 pub(super) mod state {
@@ -45,6 +54,8 @@ pub(super) enum Protocol {
 pub(crate) struct Socket {
     /// `idiag_state`.
     pub(super) state: u8,
+    /// `idiag_timer`: which timer runs.
+    pub(super) timer: u8,
     /// Local address and port.
     pub(crate) local: (IpAddr, u16),
     /// Remote address and port.
@@ -71,23 +82,66 @@ pub(super) fn sockets<S>(
     start: impl Fn() -> S,
     mut each: impl FnMut(&mut S, &Socket),
 ) -> io::Result<S> {
+    let body = request((family, protocol), states, filter, 0);
+    ask(protocol, &body, buffer, start, |into, payload| {
+        if let Some(socket) = parse(payload) {
+            each(into, &socket);
+        }
+    })
+}
+
+/// The same with what TCP says of each, for which the kernel locks it: for few sockets.
+pub(super) fn sockets_in_detail<S>(
+    family: i32,
+    states: u32,
+    filter: &[u8],
+    buffer: &mut Vec<u8>,
+    start: impl Fn() -> S,
+    mut each: impl FnMut(&mut S, &Socket, &TcpInfo),
+) -> io::Result<S> {
+    let of = (family, Protocol::Tcp);
+    let body = request(of, states, filter, 1 << (INFO - 1));
+    ask(Protocol::Tcp, &body, buffer, start, |into, payload| {
+        if let (Some(socket), Some(info)) = (parse(payload), tcp_info(payload)) {
+            each(into, &socket, &info);
+        }
+    })
+}
+
+/// `struct inet_diag_req_v2` and a filter. Extensions ask for attributes: a bit for each, from `INET_DIAG_MEMINFO` on.
+pub(super) fn request(
+    (family, protocol): (i32, Protocol),
+    states: u32,
+    filter: &[u8],
+    extensions: u8,
+) -> Vec<u8> {
     let mut body = vec![0; REQUEST];
     body[0] = family as u8;
     body[1] = match protocol {
         Protocol::Tcp => libc::IPPROTO_TCP as u8,
         Protocol::Udp => libc::IPPROTO_UDP as u8,
     };
+    body[2] = extensions;
     body[4..8].copy_from_slice(&states.to_ne_bytes());
     body.extend(filter);
+    body
+}
+
+/// Folds the answers to a request.
+pub(super) fn ask<S>(
+    protocol: Protocol,
+    body: &[u8],
+    buffer: &mut Vec<u8>,
+    start: impl Fn() -> S,
+    mut each: impl FnMut(&mut S, &[u8]),
+) -> io::Result<S> {
     let request = Request {
         family: Family::SockDiag,
         kind: BY_FAMILY,
-        body: &body,
+        body,
     };
     dump(request, buffer, start, |into, payload| {
-        if let Some(socket) = parse(payload) {
-            each(into, &socket);
-        }
+        each(into, payload);
         ControlFlow::Continue(())
     })
     .map_err(|error| {
@@ -107,17 +161,7 @@ pub(super) fn sockets<S>(
 /// An `INET_DIAG_REQ_BYTECODE` attribute: a list of `struct inet_diag_bc_op` (code, length to go on success, length to go
 /// on failure), where a port stands in the `no` field of an operation of its own, the end accepts and beyond it rejects.
 pub(super) fn active_side(first: u16, last: u16) -> Vec<u8> {
-    const BYTECODE: u16 = 1;
-    const JUMP: u8 = 1;
-    const LOCAL_FROM: u8 = 2;
-    const LOCAL_TO: u8 = 3;
-    const REMOTE_TO: u8 = 5;
-    let operation = |code: u8, yes: u8, no: u16| {
-        let [low, high] = no.to_ne_bytes();
-        [code, yes, low, high]
-    };
-    let port = |port| operation(0, 0, port);
-    let program = [
+    bytecode(&[
         operation(LOCAL_FROM, 8, 20),
         port(first),
         operation(LOCAL_TO, 8, 12),
@@ -125,8 +169,41 @@ pub(super) fn active_side(first: u16, last: u16) -> Vec<u8> {
         operation(JUMP, 4, 12),
         operation(REMOTE_TO, 8, 12),
         port(first.saturating_sub(1)),
-    ]
-    .concat();
+    ])
+}
+
+/// The filter that passes sockets whose local and remote ports lie in these ranges.
+pub(super) fn between(local: (u16, u16), remote: (u16, u16)) -> Vec<u8> {
+    bytecode(&[
+        operation(LOCAL_FROM, 8, 36),
+        port(local.0),
+        operation(LOCAL_TO, 8, 28),
+        port(local.1),
+        operation(REMOTE_FROM, 8, 20),
+        port(remote.0),
+        operation(REMOTE_TO, 8, 12),
+        port(remote.1),
+    ])
+}
+
+const JUMP: u8 = 1;
+const LOCAL_FROM: u8 = 2;
+const LOCAL_TO: u8 = 3;
+const REMOTE_FROM: u8 = 4;
+const REMOTE_TO: u8 = 5;
+
+fn operation(code: u8, yes: u8, no: u16) -> [u8; 4] {
+    let [low, high] = no.to_ne_bytes();
+    [code, yes, low, high]
+}
+
+fn port(port: u16) -> [u8; 4] {
+    operation(0, 0, port)
+}
+
+fn bytecode(program: &[[u8; 4]]) -> Vec<u8> {
+    const BYTECODE: u16 = 1;
+    let program = program.concat();
     let mut attribute = (program.len() as u16 + 4).to_ne_bytes().to_vec();
     attribute.extend(BYTECODE.to_ne_bytes());
     attribute.extend(program);
@@ -163,6 +240,7 @@ pub(crate) fn parse(payload: &[u8]) -> Option<Socket> {
     };
     Some(Socket {
         state: u8_at(payload, 1)?,
+        timer: u8_at(payload, 2)?,
         local: end(4, 8)?,
         remote: end(6, 24)?,
         expires_ms: u32_at(payload, 52)?,
@@ -170,6 +248,29 @@ pub(crate) fn parse(payload: &[u8]) -> Option<Socket> {
         wqueue: u32_at(payload, 60)?,
         uid: u32_at(payload, 64)?,
         inode: u32_at(payload, 68)?,
+    })
+}
+
+/// What `struct tcp_info` says of a socket that sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TcpInfo {
+    /// `tcpi_probes`: probes since the peer last acknowledged anything.
+    pub(super) probes: u8,
+    /// `tcpi_snd_mss`.
+    pub(super) mss: u32,
+    /// `tcpi_last_data_sent`: milliseconds since it last sent data.
+    pub(super) since_data_ms: u32,
+    /// `tcpi_snd_wnd`: bytes that the peer takes.
+    pub(super) window: Option<u32>,
+}
+
+pub(crate) fn tcp_info(payload: &[u8]) -> Option<TcpInfo> {
+    let info = attribute(payload.get(MESSAGE..)?, INFO)?;
+    Some(TcpInfo {
+        probes: u8_at(info, 3)?,
+        mss: u32_at(info, 16)?,
+        since_data_ms: u32_at(info, 44)?,
+        window: u32_at(info, 228),
     })
 }
 
@@ -249,10 +350,41 @@ mod tests {
         assert_eq!(found.len(), 2, "{client} {server}");
     }
 
+    #[test]
+    fn ports_and_details_of_a_connection() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("listener");
+        let server = listener.local_addr().expect("address");
+        let stream = std::net::TcpStream::connect(server).expect("connect");
+        let client = stream.local_addr().expect("address");
+        let seen = |local, remote| {
+            let filter = between(local, remote);
+            let find = |found: &mut Vec<_>, socket: &Socket, info: &TcpInfo| {
+                found.push((socket.timer, *info));
+            };
+            let (family, buffer) = (libc::AF_INET, &mut Vec::new());
+            sockets_in_detail(family, CONNECTED, &filter, buffer, Vec::new, find).expect("dump")
+        };
+        let (own, other) = (
+            (client.port(), client.port()),
+            (server.port(), server.port()),
+        );
+        let found = seen(own, other);
+        let [(timer, info)] = *found else {
+            panic!("{found:?}");
+        };
+        assert_ne!(timer, PERSIST);
+        assert!(
+            info.window.is_some_and(|window| window > info.mss),
+            "{info:?}"
+        );
+        assert_eq!(info.probes, 0);
+        assert!(seen(own, own).is_empty() && seen(other, other).is_empty());
+    }
+
     proptest! {
         #[test]
-        fn no_input_panics(bytes in proptest::collection::vec(any::<u8>(), 0..128)) {
-            let _ = parse(&bytes);
+        fn no_input_panics(bytes in proptest::collection::vec(any::<u8>(), 0..512)) {
+            let _ = (parse(&bytes), tcp_info(&bytes));
         }
     }
 }

@@ -42,6 +42,8 @@ pub(crate) mod neighbour;
 
 pub(crate) mod address;
 
+pub(crate) mod load;
+
 pub(crate) mod mibs;
 
 pub(crate) mod conntrack;
@@ -59,6 +61,8 @@ pub(crate) mod holders;
 pub(crate) mod udp;
 
 pub(crate) mod sockets;
+
+pub(crate) mod stalled;
 
 pub(crate) mod gauges;
 
@@ -88,7 +92,7 @@ pub const NEIGHBOUR_TABLES: &str = "neighbour_tables";
 pub const MIBS: &str = "mibs";
 /// Listening TCP sockets.
 pub const LISTENERS: &str = "listeners";
-/// Local ports in use, and sockets in SYN_SENT.
+/// Local ports in use, sockets in SYN_SENT, and those whose peers do not read.
 pub const PORTS: &str = "ports";
 /// Local UDP ports in use.
 pub const UDP_PORTS: &str = "udp_ports";

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use super::diag::{Socket, state};
 use super::ports::{Ports, Range, Reuse};
+use super::stalled::Probing;
 use crate::snapshot::PortPool;
 
 /// Destinations that are counted per namespace while its sockets are read.
@@ -27,6 +28,8 @@ pub(super) struct Tuples {
     pub(super) syn_sent: u64,
     /// Sockets of destinations beyond the bound.
     pub(super) omitted: u64,
+    /// Connections whose peer's window is being probed.
+    pub(super) probing: Probing,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -40,7 +43,11 @@ impl Tuples {
     /// Counts a socket, unless its port is none that `connect()` may choose.
     pub(super) fn add(&mut self, socket: &Socket, range: &Range, listening: &Ports, reuse: Reuse) {
         self.syn_sent += u64::from(socket.state == state::SYN_SENT);
-        if listening.contains(socket.local.1) || !range.contains(socket.local.1) {
+        if listening.contains(socket.local.1) {
+            return;
+        }
+        self.probing.add(socket);
+        if !range.contains(socket.local.1) {
             return;
         }
         let tuple = tuple(socket);
@@ -63,7 +70,9 @@ impl Tuples {
             counts,
             syn_sent,
             omitted,
+            probing,
         } = other;
+        self.probing.append(probing);
         for (tuple, count) in counts {
             let sum = self.counts.entry(tuple).or_default();
             sum.used += count.used;
@@ -72,6 +81,13 @@ impl Tuples {
         }
         self.syn_sent += syn_sent;
         self.omitted += omitted;
+    }
+
+    /// Connections to an address and port that are not closed.
+    pub(super) fn open(&self, remote: IpAddr, port: u16) -> u64 {
+        let to = |tuple: &Tuple| (tuple.1, tuple.2) == (remote, port);
+        let counts = self.counts.iter().filter(|(tuple, _)| to(tuple));
+        counts.map(|(_, count)| count.used - count.time_wait).sum()
     }
 
     /// Pools that are worth a row, worst first.
@@ -130,6 +146,7 @@ mod tests {
             state,
             local: end(local),
             remote: end(remote),
+            timer: 0,
             expires_ms: 0,
             rqueue: 0,
             wqueue: 0,

@@ -196,6 +196,7 @@ mod tests {
     #[test]
     fn over_loopback_ports_come_back_after_a_second() {
         let socket = |address: [u8; 4], state, expires_ms| Socket {
+            timer: 0,
             state,
             local: (address.into(), 1000),
             remote: (address.into(), 80),

@@ -286,6 +286,7 @@ pub(crate) static READERS: &[Reader] = &[
                 Ok(Filling::of(move |state: &mut NetnsState| {
                     (state.pools, state.port_range) = (ports.pools, ports.range);
                     state.syn_sent = Some(ports.syn_sent);
+                    state.stalled = ports.stalled;
                 }))
             },
             keep: |_, _| {},

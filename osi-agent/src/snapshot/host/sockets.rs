@@ -4,12 +4,12 @@ use std::io;
 
 use super::diag::{self, Protocol, state};
 use super::holders::Sockets;
-use super::pools::{SHARE, Tuple, Tuples, tuple};
+use super::load::Load;
+use super::pools::{Tuple, Tuples, tuple};
 use super::ports::{Ports, Range, Reuse};
-use super::procfs::{self, keyed};
 use super::{Kept, Scratch};
 use crate::scope::Netns;
-use crate::snapshot::{Listener, PortPool};
+use crate::snapshot::{Listener, PortPool, Stalled};
 
 /// Listeners that are kept per namespace.
 const LISTENERS: usize = 4096;
@@ -20,7 +20,7 @@ pub(crate) struct Listening {
     /// Their ports.
     ports: Ports,
     /// How many there are, IPv4 and IPv6.
-    count: [u64; 2],
+    pub(super) count: [u64; 2],
     /// Whether they have been read in this pass.
     known: bool,
 }
@@ -43,6 +43,8 @@ pub(in crate::snapshot) struct PortUse {
     pub(super) range: Option<(u16, u16, u16)>,
     /// Sockets in SYN_SENT.
     pub(super) syn_sent: u64,
+    /// Peers that do not read.
+    pub(super) stalled: Vec<Stalled>,
 }
 
 /// Reads the sockets in LISTEN: accept queue and backlog, which is full at backlog + 1 (`sk_acceptq_is_full`).
@@ -146,6 +148,8 @@ pub(super) fn ports(netns: &Netns, scratch: &mut Scratch) -> io::Result<PortUse>
         usable = range.usable(&held);
     }
     let syn_sent = tuples.syn_sent;
+    let probing = std::mem::take(&mut tuples.probing);
+    let stalled = probing.stalled(netlink, |remote, port| tuples.open(remote, port))?;
     let lower_bound = tuples.omitted > 0 || !shows_bound();
     let mut pools = tuples.pools(usable, lower_bound);
     if let Some(worst) = pools.first_mut() {
@@ -158,6 +162,7 @@ pub(super) fn ports(netns: &Netns, scratch: &mut Scratch) -> io::Result<PortUse>
         pools,
         range: Some((range.first, range.last, range.reserved())),
         syn_sent,
+        stalled,
     })
 }
 
@@ -218,54 +223,6 @@ pub(crate) fn release_at_least(release: &str, wanted: (u32, u32)) -> bool {
         (Some(Ok(major)), Some(Ok(minor))) => (major, minor) >= wanted,
         _ => false,
     }
-}
-
-/// What `sockstat` counts of TCP in a namespace: hashed sockets per family, listeners among them, and TIME_WAIT of both.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Load {
-    in_use: [u64; 2],
-    time_wait: u64,
-}
-
-impl Load {
-    fn read(buffer: &mut String) -> io::Result<Self> {
-        let mut load = Self::parse(procfs::net("sockstat", buffer)?);
-        match procfs::net("sockstat6", buffer) {
-            Ok(v6) => load.add_v6(v6),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
-        }
-        Ok(load)
-    }
-
-    /// What `sockstat` says: IPv4, and TIME_WAIT of both.
-    pub(crate) fn parse(sockstat: &str) -> Self {
-        Self {
-            in_use: [or_many(keyed(sockstat, "TCP", "inuse")), 0],
-            time_wait: or_many(keyed(sockstat, "TCP", "tw")),
-        }
-    }
-
-    /// What `sockstat6` says, where there is IPv6.
-    pub(crate) fn add_v6(&mut self, sockstat6: &str) {
-        self.in_use[1] = or_many(keyed(sockstat6, "TCP6", "inuse"));
-    }
-
-    /// Whether the sockets of a family may be worth a row.
-    pub(crate) fn may_fill(&self, family: usize, listening: &Listening, usable: u64) -> bool {
-        (self.open(listening, family) + self.time_wait) * SHARE >= usable.max(1)
-    }
-
-    /// Sockets of a family that do not listen.
-    fn open(&self, listening: &Listening, family: usize) -> u64 {
-        self.in_use[family].saturating_sub(listening.count[family])
-    }
-}
-
-/// What is not shown may be there, and no host has more.
-fn or_many(count: Option<u64>) -> u64 {
-    const MOST: u64 = u32::MAX as u64;
-    count.unwrap_or(MOST).min(MOST)
 }
 
 #[cfg(test)]

@@ -135,6 +135,7 @@ mod tests {
             ([0, 0, 0, 0], 999),
         ] {
             let socket = Socket {
+                timer: 0,
                 state: diag::state::CLOSE,
                 local: (address.into(), port),
                 remote: ([0; 4].into(), 0),

@@ -125,6 +125,7 @@ fn failing(facts: &Facts, sum: &Peer, loss: Loss) -> u64 {
         abandoned,
         other,
         syn_retransmits,
+        retransmits: _,
     } = sum;
     if *connected == 0 {
         return attempts
