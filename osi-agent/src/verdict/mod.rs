@@ -31,6 +31,8 @@ mod origin;
 
 mod owner;
 
+mod queueing;
+
 mod reach;
 
 mod rule;

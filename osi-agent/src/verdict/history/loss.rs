@@ -20,6 +20,8 @@ const WEIGHT: f64 = 1.0 / 16.0;
 pub(crate) struct Loss {
     /// Segments sent again, handshakes excluded.
     pub(crate) again: u64,
+    /// Of these, segments that their receivers say had arrived before (DSACK): late or overtaken, not lost.
+    pub(crate) needless: u64,
     /// Segments sent.
     pub(crate) sent: u64,
 }
@@ -29,15 +31,23 @@ impl Loss {
     pub(crate) fn of(window: &Window, netns: &Netns) -> Self {
         let again = window.mib_in(netns, Mib::TcpRetransSegs);
         let handshakes = window.mib_in(netns, Mib::TcpSynRetrans);
+        let again = again.saturating_sub(handshakes);
         Self {
-            again: again.saturating_sub(handshakes),
+            again,
+            // A report may come in the window after the retransmission.
+            needless: window.mib_in(netns, Mib::TcpDsackRecvSegs).min(again),
             sent: window.mib_in(netns, Mib::TcpOutSegs),
         }
     }
 
-    /// Sent again per segment sent.
+    /// Segments sent again that nobody says were needless.
+    pub(crate) fn lost(self) -> u64 {
+        self.again - self.needless
+    }
+
+    /// Lost per segment sent.
     pub(crate) fn ratio(self) -> f64 {
-        self.again as f64 / self.sent.max(1) as f64
+        self.lost() as f64 / self.sent.max(1) as f64
     }
 }
 

@@ -2,6 +2,7 @@
 
 use osi_common::layer::Layer;
 
+use super::super::queueing::queueing;
 use super::super::text::{bits, iface, inside, percent, place, quoted, share};
 use super::super::{
     Advice, Cause, CauseClass, Confidence, Evidence, Facts, Finding, Impact, Onset, Severity,
@@ -69,6 +70,7 @@ fn sighting(facts: &Facts, meter: &Meter, verb: &str) -> Sighting {
             "packets dropped in front of it",
         ));
     }
+    evidence.extend(queueing(facts));
     let ratio = percent(meter.ratio.unwrap_or_default());
     Sighting {
         scope: scope.clone(),

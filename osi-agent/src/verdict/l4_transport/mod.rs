@@ -18,6 +18,8 @@ pub(super) mod nat_ports_exhausted;
 
 pub(super) mod packet_loss;
 
+pub(super) mod peer_not_reading;
+
 mod port_holders;
 
 pub(super) mod receive_buffer_overflow;
@@ -41,4 +43,5 @@ pub(super) static CAUSES: &[&Cause] = &[
     &tcp_memory_pressure::TCP_MEMORY_PRESSURE,
     &receive_buffer_overflow::RECEIVE_BUFFER_OVERFLOW,
     &checksum_errors::CHECKSUM_ERRORS,
+    &peer_not_reading::PEER_NOT_READING,
 ];

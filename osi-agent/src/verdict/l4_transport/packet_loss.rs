@@ -4,15 +4,17 @@ use osi_common::layer::Layer;
 
 use super::super::history::Loss;
 use super::super::on_the_way::ON_THE_WAY;
-use super::super::text::{inside, percent, place};
+use super::super::queueing::queueing;
+use super::super::text::{inside, percent, place, remote};
 use super::super::{
     Advice, Cause, CauseClass, Confidence, Evidence, Facts, Finding, Impact, Onset, Severity,
     Sighting, Threshold,
 };
 use crate::layer::l4_transport::retransmit::{
-    RETRANSMITS_DATA, SEGMENTS_RETRANSMITTED, SEGMENTS_SENT,
+    RETRANSMISSION_TIMEOUTS, RETRANSMITS_CLOSE, RETRANSMITS_DATA, SEGMENTS_RETRANSMITTED,
+    SEGMENTS_SENT,
 };
-use crate::scope::Scope;
+use crate::scope::{Netns, Scope};
 
 pub(in crate::verdict) static PACKET_LOSS: Cause = Cause {
     id: "packet_loss",
@@ -47,63 +49,113 @@ fn detect(facts: &Facts, found: &mut Vec<Sighting>) {
         let loss = Loss::of(facts.window, &state.netns);
         let usual = facts.history.losses.usual(&state.netns);
         let limit = facts.limit("ratio").max(facts.limit("times_usual") * usual);
-        if loss.again as f64 <= facts.limit("segments") || loss.ratio() <= limit {
+        if loss.lost() as f64 <= facts.limit("segments") || loss.ratio() <= limit {
             continue;
         }
-        let scope = Scope::netns(&state.netns);
-        let data = facts.map.count(&RETRANSMITS_DATA, &scope);
-        let mut evidence = vec![
-            Evidence::new(
-                SEGMENTS_RETRANSMITTED.id,
-                loss.again as f64,
-                "segments",
-                "payload segments sent again",
-            ),
-            Evidence::new(
-                SEGMENTS_SENT.id,
-                loss.sent as f64,
-                "segments",
-                "segments sent",
-            ),
-            Evidence::new(
-                "usual_loss",
-                usual,
-                "ratio",
-                "share that is sent again in this namespace's healthy windows",
-            ),
-        ];
-        if data > 0 {
-            evidence.push(Evidence::new(
-                RETRANSMITS_DATA.id,
-                data as f64,
-                "segments",
-                "of them on established connections",
-            ));
-        }
-        let ratio = loss.ratio().min(1.0);
-        found.push(Sighting {
-            onset: Onset::Statistical,
-            confidence: if data > 0 {
-                Confidence::Likely
-            } else {
-                Confidence::Possible
-            },
-            severity: Severity::Warn,
-            evidence,
-            impact: Impact {
-                connections: 0,
-                share_ratio: ratio,
-                peers: 0,
-            },
-            summary: format!(
-                "TCP{} sends {} of its segments again ({} is usual): packets are lost on the path.",
-                place(&scope),
-                percent(ratio),
-                percent(usual)
-            ),
-            scope,
-        });
+        found.push(sighting(facts, &state.netns, loss, usual));
     }
+}
+
+fn sighting(facts: &Facts, netns: &Netns, loss: Loss, usual: f64) -> Sighting {
+    let scope = Scope::netns(netns);
+    let data = facts.map.count(&RETRANSMITS_DATA, &scope);
+    let mut evidence = vec![
+        Evidence::new(
+            SEGMENTS_RETRANSMITTED.id,
+            loss.again as f64,
+            "segments",
+            format!(
+                "payload segments sent again; of them {} were not needed",
+                loss.needless
+            ),
+        ),
+        Evidence::new(
+            SEGMENTS_SENT.id,
+            loss.sent as f64,
+            "segments",
+            "segments sent",
+        ),
+        Evidence::new(
+            "usual_loss",
+            usual,
+            "ratio",
+            "share that is sent again in this namespace's healthy windows",
+        ),
+    ];
+    if data > 0 {
+        evidence.push(Evidence::new(
+            RETRANSMITS_DATA.id,
+            data as f64,
+            "segments",
+            "of them on established connections",
+        ));
+    }
+    let timeouts = facts.count_in(&RETRANSMISSION_TIMEOUTS, netns);
+    if timeouts > 0 {
+        evidence.push(Evidence::new(
+            RETRANSMISSION_TIMEOUTS.id,
+            timeouts as f64,
+            "events",
+            "retransmission timers ran out, each after 200 ms or more of standstill",
+        ));
+    }
+    let peers = peers(facts, netns);
+    evidence.extend(peers.iter().take(WORST).map(|(peer, again)| {
+        let why = format!("sent again to {}", remote(peer));
+        Evidence::new(RETRANSMITS_DATA.id, *again as f64, "segments", why)
+    }));
+    evidence.extend(queueing(facts));
+    let all = data + facts.count_in(&RETRANSMITS_CLOSE, netns);
+    let worst = peers
+        .first()
+        .filter(|(_, again)| *again * 2 > all)
+        .map_or_else(String::new, |(peer, again)| {
+            format!(
+                ", {} of them to {}",
+                percent(*again as f64 / all as f64),
+                remote(peer)
+            )
+        });
+    let ratio = loss.ratio().min(1.0);
+    Sighting {
+        onset: Onset::Statistical,
+        confidence: if data > 0 {
+            Confidence::Likely
+        } else {
+            Confidence::Possible
+        },
+        severity: Severity::Warn,
+        evidence,
+        impact: Impact {
+            connections: 0,
+            share_ratio: ratio,
+            peers: peers.len() as u64,
+        },
+        summary: format!(
+            "TCP{} sends {} of its segments again{worst} ({} is usual): packets are lost on the path.",
+            place(&scope),
+            percent(ratio),
+            percent(usual)
+        ),
+        scope,
+    }
+}
+
+/// Peers that are named.
+const WORST: usize = 3;
+
+/// Whom this host's own connections send segments to again, the worst first. Those of accepted ones are not counted by peer.
+fn peers(facts: &Facts, netns: &Netns) -> Vec<(Scope, u64)> {
+    let all = facts.window.peers().into_iter();
+    let mut lossy: Vec<_> = all
+        .filter(|peer| peer.netns == *netns && peer.delta.retransmits > 0)
+        .map(|peer| {
+            let scope = Scope::peer(netns, peer.address, Some(peer.port));
+            (scope, peer.delta.retransmits)
+        })
+        .collect();
+    lossy.sort_by_key(|(_, again)| std::cmp::Reverse(*again));
+    lossy
 }
 
 fn advise(finding: &Finding) -> Vec<Advice> {

@@ -26,6 +26,8 @@ mod l4_transport;
 
 mod link_degraded;
 
+mod loss_and_delay;
+
 mod owner;
 
 mod packet_filtered;
