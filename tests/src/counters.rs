@@ -40,6 +40,24 @@ pub fn socket_drops(host: &Namespace, port: u16) -> Result<u64> {
         .with_context(|| format!("ss names no drops of port {port}: {text:?}"))
 }
 
+/// The established TCP sockets of a filter with their timers: Recv-Q, Send-Q, both ends, timer.
+pub fn timers(host: &Namespace, filter: &str) -> Result<String> {
+    command::output(
+        host.command("ss")?
+            .args(["-H", "-t", "-n", "-o", "-O", "state", "established"])
+            .args(filter.split(' ')),
+    )
+}
+
+/// The established TCP sockets of a filter with all that `ss -i` knows of them.
+pub fn details(host: &Namespace, filter: &str) -> Result<String> {
+    command::output(
+        host.command("ss")?
+            .args(["-H", "-t", "-n", "-i", "-O", "state", "established"])
+            .args(filter.split(' ')),
+    )
+}
+
 /// Whether something listens on a TCP port.
 pub fn is_listening(host: &Namespace, port: u16) -> Result<bool> {
     Ok(!listeners(host, port)?.trim().is_empty())

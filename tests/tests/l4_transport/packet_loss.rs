@@ -71,13 +71,22 @@ fn scenario(
     let again = || counters::snmp(&lab.client, "TcpRetransSegs");
     let evidence = wait::until_above("segments sent again", 0, Duration::from_secs(3), again)?;
     let map = EXPECTED.named(&agent, fault, evidence)?;
+    let summary = map.verdict()["summary"].as_str().unwrap_or_default();
+    agent.ensure(summary.contains(&format!("of them to {target}")), || {
+        format!("all of it goes to {target}, and the summary is {summary:?}")
+    })?;
 
     stream.join()?;
     undo()?;
     drop(server);
     EXPECTED.resolves(&agent, &map)?;
     let again = again()?;
+    let needless = counters::snmp(&lab.client, "TcpExtTCPDSACKRecvSegs")?;
     let lines = EXPECTED.stop(agent)?;
+    let counted = stream::growth(&lines, "L4", "retransmits_needless");
+    stream::ensure(&lines, counted == needless, || {
+        format!("nstat counts {needless} segments received twice and the agent {counted}")
+    })?;
     let told = event_count(&lines, "retransmit", |_| true);
     // Exact in most runs; on some kernels a few of a timer's calls never reach the tracepoint's programs (ADR 0004).
     let missed_at_most = again / 50 + 5;

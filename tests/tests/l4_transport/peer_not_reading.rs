@@ -1,0 +1,129 @@
+//! A server that never reads: the client fills its receive window and then waits.
+//!
+//! First evidence: the first probe of the closed window (`TCPWinProbe`), one retransmission time-out after the last byte.
+
+use std::io::{ErrorKind, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context as _, Result, bail};
+use osi_tests::agent::Agent;
+use osi_tests::expect::{Expected, STATISTICAL};
+use osi_tests::netns::Namespace;
+use osi_tests::server::{Behaviour, Server};
+use osi_tests::skip::{self, Need};
+use osi_tests::stream::{self, growth, rows};
+use osi_tests::topology::{Family, Pair};
+use osi_tests::{counters, wait};
+
+const EXPECTED: Expected = Expected {
+    cause: "peer_not_reading",
+    layer: "L4",
+    within: STATISTICAL,
+    beside: &[],
+};
+
+const PORT: u16 = 7;
+/// More than both ends' buffers together ever hold.
+const MOST: usize = 64 * 1024 * 1024;
+
+#[test]
+fn peer_not_reading() -> Result<()> {
+    scenario(
+        "l4_transport::peer_not_reading::peer_not_reading",
+        Family::V4,
+    )
+}
+
+#[test]
+fn peer_not_reading_v6() -> Result<()> {
+    scenario(
+        "l4_transport::peer_not_reading::peer_not_reading_v6",
+        Family::V6,
+    )
+}
+
+fn scenario(test: &str, family: Family) -> Result<()> {
+    let Some(_turn) = skip::ready(test, &[Need::Program("nstat")])? else {
+        return Ok(());
+    };
+    let pair = Pair::build()?;
+    let target = Pair::server_at(family, PORT);
+    let server = Server::start(&pair.server, target, Behaviour::Hold)?;
+    let agent = Agent::watch(&pair.client)?;
+    let reader = Agent::watch(&pair.server)?;
+
+    let fault = SystemTime::now();
+    let stream = filled(&pair.client, target)?;
+    let probes = || counters::snmp(&pair.client, "TcpExtTCPWinProbe");
+    let evidence = wait::until_above("window probes", 0, Duration::from_secs(5), probes)?;
+    let map = EXPECTED.named(&agent, fault, evidence)?;
+
+    let verdict = map.verdict();
+    let scope = &verdict["scope"];
+    agent.ensure(
+        scope["remote"] == target.ip().to_string() && scope["port"] == PORT,
+        || format!("{target} does not read, not {scope}"),
+    )?;
+    let (unsent, timer) = waiting(&pair.client, target)?;
+    let told = rows(verdict, "evidence").find(|row| row["signal"] == "unsent");
+    let told = told.and_then(|row| row["value"].as_f64());
+    stream::ensure(
+        &agent.lines(),
+        told == Some(unsent as f64) && timer.contains("persist"),
+        || format!("ss shows {unsent} bytes in Send-Q with {timer}, and the agent {told:?}"),
+    )?;
+
+    drop(stream);
+    drop(server);
+    EXPECTED.resolves(&agent, &map)?;
+    let sent = probes()?;
+    let lines = EXPECTED.stop(agent)?;
+    let counted = growth(&lines, "L4", "window_probes");
+    stream::ensure(&lines, counted == sent, || {
+        format!("nstat counts {sent} window probes and the agent {counted}")
+    })?;
+
+    let closed = counters::snmp(&pair.server, "TcpExtTCPToZeroWindowAdv")?;
+    let lines = reader.stop()?;
+    let counted = growth(&lines, "L4", "zero_windows_sent");
+    stream::ensure(&lines, counted == closed && closed > 0, || {
+        format!("nstat counts {closed} closed windows on the reader's side and the agent {counted}")
+    })
+}
+
+/// A connection on which as much was written as the two ends take.
+fn filled(host: &Namespace, target: SocketAddr) -> Result<TcpStream> {
+    host.run(|| {
+        let mut stream = TcpStream::connect(target)?;
+        stream.set_nonblocking(true)?;
+        let chunk = vec![b'o'; 64 * 1024];
+        let mut written = 0;
+        wait::until("the window is closed", Duration::from_secs(10), || {
+            // The kernel enlarges both buffers while data moves: only a pause tells that they are full.
+            let before = written;
+            while written < MOST {
+                match stream.write(&chunk) {
+                    Ok(more) => written += more,
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                    Err(error) => return Err(error).context("the stream broke"),
+                }
+            }
+            if written >= MOST {
+                bail!("{MOST} bytes found room");
+            }
+            let probed = counters::snmp(host, "TcpExtTCPWinProbe")? > 0;
+            Ok((probed && written == before).then_some(()))
+        })?;
+        Ok(stream)
+    })
+}
+
+/// Send-Q and timer of the connection, as `ss` shows them.
+fn waiting(host: &Namespace, target: SocketAddr) -> Result<(u64, String)> {
+    let text = counters::timers(host, &format!("dst {target}"))?;
+    let mut words = text.split_whitespace();
+    let unsent = words.nth(1).and_then(|word| word.parse().ok());
+    let timer = words.nth(2).unwrap_or_default().to_owned();
+    Ok((unsent.with_context(|| format!("ss shows {text:?}"))?, timer))
+}
