@@ -112,7 +112,8 @@ fn sighting(facts: &Facts, netns: &Netns, loss: Loss, usual: f64) -> Sighting {
         .map_or_else(String::new, |(peer, again)| {
             format!(
                 ", {} of them to {}",
-                percent(*again as f64 / all as f64),
+                // The two maps are read one after the other.
+                percent((*again as f64 / all as f64).min(1.0)),
                 remote(peer)
             )
         });
