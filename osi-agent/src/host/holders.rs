@@ -132,7 +132,7 @@ mod tests {
 
     use super::*;
 
-    const LONG: Duration = Duration::from_secs(60);
+    const LONG: Duration = Duration::from_mins(1);
 
     fn inode(listener: &TcpListener) -> u32 {
         let link = fs::read_link(format!("/proc/self/fd/{}", listener.as_raw_fd())).expect("link");
