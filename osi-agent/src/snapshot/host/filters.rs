@@ -9,7 +9,7 @@ use std::io;
 use std::ops::ControlFlow;
 
 use super::decode::{attribute, attributes, be32_at, be64_at, string, u8_at};
-use super::netlink::{self, Request, dump_and_tell};
+use super::netlink::{self, Request, Whole, dump_and_tell};
 use super::{Kept, Scratch};
 use crate::host::text::clean;
 use crate::scope::Netns;
@@ -83,9 +83,8 @@ const NF_DROP: u32 = 0;
 
 /// A counter with a name: family, table, name.
 type Named = (Family, String, String);
-
-/// What was read, and whether nothing changed meanwhile.
-type Whole<T> = (T, bool);
+/// A rule, and the name of the counter that it counts by.
+type Counted = (DropPlace, Option<String>);
 
 /// Reads where packets can be dropped, if somebody asks for it.
 pub(super) fn read(
@@ -101,11 +100,8 @@ pub(super) fn read(
     let (chains, chains_whole) = chains(netlink)?;
     let (rules, rules_whole) = rules(netlink)?;
     let counted = rules.rows.iter().any(|(_, name)| name.is_some());
-    let (counters, counters_whole) = if counted {
-        counters(netlink)?
-    } else {
-        (BTreeMap::new(), true)
-    };
+    let named = counted.then(|| counters(netlink)).transpose()?;
+    let (counters, counters_whole) = named.unwrap_or_else(|| (BTreeMap::new(), true));
     let mut kept = Kept::new(PLACES);
     kept.omitted = chains.omitted + rules.omitted;
     for (chain, drops) in &chains.rows {
@@ -147,7 +143,7 @@ fn chains(buffer: &mut Vec<u8>) -> io::Result<Whole<Kept<(DropPlace, bool)>>> {
 }
 
 /// The rules that can drop, and the named counters that they count by.
-fn rules(buffer: &mut Vec<u8>) -> io::Result<Whole<Kept<(DropPlace, Option<String>)>>> {
+fn rules(buffer: &mut Vec<u8>) -> io::Result<Whole<Kept<Counted>>> {
     let request = question(GET_RULE, &HEADER);
     let start = || (0, Kept::new(PLACES));
     let ((_, kept), whole) = dump_and_tell(request, buffer, start, |(seen, kept), payload| {
@@ -210,7 +206,7 @@ pub(crate) fn base_chain(payload: &[u8]) -> Option<(DropPlace, bool)> {
 }
 
 /// A rule that can drop, and the name of the counter that counts what it drops.
-pub(crate) fn rule(payload: &[u8]) -> Option<(DropPlace, Option<String>)> {
+pub(crate) fn rule(payload: &[u8]) -> Option<Counted> {
     let (family, rest) = family(payload)?;
     let (mut always, mut may, mut count, mut by_name) = (false, false, None, None);
     for (_, expression) in attributes(attribute(rest, NFTA_RULE_EXPRESSIONS)?) {

@@ -72,13 +72,16 @@ pub(super) fn dump<S>(
     dump_and_tell(request, buffer, start, each).map(|(found, _)| found)
 }
 
-/// [`dump`], and whether its answer is whole: no change interrupted it, so that nothing is missing or there twice.
+/// What was read, and whether it is whole: no change interrupted it, so that nothing is missing or there twice.
+pub(super) type Whole<T> = (T, bool);
+
+/// [`dump`], and whether its answer is whole.
 pub(super) fn dump_and_tell<S>(
     request: Request,
     buffer: &mut Vec<u8>,
     start: impl Fn() -> S,
     mut each: impl FnMut(&mut S, &[u8]) -> ControlFlow<()>,
-) -> io::Result<(S, bool)> {
+) -> io::Result<Whole<S>> {
     let mut first = start();
     match attempt(request, buffer, |payload| each(&mut first, payload)) {
         Ok(()) => return Ok((first, true)),

@@ -1,5 +1,7 @@
 //! Hand-made snapshots go in, verdicts come out. These are values, not a stand-in for a kernel.
 
+mod banned_clients;
+
 mod builder;
 
 mod cascades;

@@ -11,19 +11,19 @@ use super::builder::{
 use crate::snapshot::{Mib, Route, Snapshot};
 use crate::verdict::{Confidence, Severity};
 
-type End = (IpAddr, u16);
+pub(super) type End = (IpAddr, u16);
 
 const NETFILTER: u32 = 8;
 const UDP: u16 = 17;
 
 /// Packets from – to, the kind of their socket: 0, or the interface that they came in by.
-fn packet(ifindex: u32, protocol: u16, from: End, to: End) -> Sample {
+pub(super) fn packet(ifindex: u32, protocol: u16, from: End, to: End) -> Sample {
     let mut sample = sample(CLIENT, Kind::Drop, NETFILTER, from, to);
     (sample.key.ifindex, sample.protocol) = (ifindex, protocol);
     sample
 }
 
-fn filtered(s: &mut Snapshot, packets: u64, samples: impl IntoIterator<Item = Sample>) {
+pub(super) fn filtered(s: &mut Snapshot, packets: u64, samples: impl IntoIterator<Item = Sample>) {
     s.kernel.reasons.insert(
         (NETFILTER, 0),
         ("NETFILTER_DROP".into(), "nft_do_chain".into()),
@@ -32,7 +32,7 @@ fn filtered(s: &mut Snapshot, packets: u64, samples: impl IntoIterator<Item = Sa
     s.samples.extend(samples);
 }
 
-fn any() -> IpAddr {
+pub(super) fn any() -> IpAddr {
     IpAddr::V4(Ipv4Addr::UNSPECIFIED)
 }
 
@@ -128,50 +128,12 @@ fn a_filtered_service_is_named() {
 }
 
 /// So many packets of each client to a server, from a port of their own each.
-fn knocks(clients: &[IpAddr], each: u16, server: End) -> Vec<Sample> {
+pub(super) fn knocks(clients: &[IpAddr], each: u16, server: End) -> Vec<Sample> {
     let of = |client: &IpAddr| {
         let client = *client;
         (0..each).map(move |n| packet(ETH0, 6, (client, 40_000 + n), server))
     };
     clients.iter().flat_map(of).collect()
-}
-
-/// A ban is for one source, a wrong rule for everybody.
-#[test]
-fn clients_that_are_banned_while_others_get_in_are_at_most_a_warning() {
-    let grade = |clients: u8, accepted: u64, windows: u64| {
-        let mut world = World::new();
-        let map = world.windows(windows, |s| {
-            state(s, CLIENT).listeners = vec![listener(any(), 22, 0, 128)];
-            mib(s, CLIENT, Mib::TcpPassiveOpens, accepted);
-            let clients: Vec<_> = (0..clients).map(|n| near(60 + n)).collect();
-            filtered(s, 40, knocks(&clients, 4, (near(1), 22)));
-        });
-        let found = map.open.first();
-        found.map(|found| (found.confidence, found.severity))
-    };
-    let (possible, likely) = (Confidence::Possible, Confidence::Likely);
-    for (clients, accepted, confidence) in [(1, 1, possible), (2, 1, likely), (1, 0, likely)] {
-        assert_eq!(grade(clients, accepted, 2), None);
-        let later = grade(clients, accepted, 10);
-        assert_eq!(later, Some((confidence, Severity::Warn)));
-    }
-    let certain = (Confidence::Certain, Severity::Critical);
-    assert_eq!(grade(2, 0, 1), Some(certain));
-}
-
-/// One client on two ports is one client.
-#[test]
-fn a_client_that_tries_two_ports_is_one() {
-    let mut world = World::new();
-    let map = world.windows(3, |s| {
-        state(s, CLIENT).listeners = vec![listener(any(), 22, 0, 128), listener(any(), 80, 0, 128)];
-        for port in [22, 80] {
-            filtered(s, 20, knocks(&[near(66)], 4, (near(1), port)));
-        }
-    });
-    let found = finding(&map, "packet_filtered");
-    assert_eq!(found.severity, Severity::Warn);
 }
 
 #[test]
@@ -329,7 +291,7 @@ fn a_service_of_a_router_is_its_own() {
 }
 
 /// A packet that came in by eth0 and that the kernel had found to be of an established connection.
-fn of_connection(from: End, to: End) -> Sample {
+pub(super) fn of_connection(from: End, to: End) -> Sample {
     Sample {
         established: 1,
         ..packet(ETH0, 6, from, to)
@@ -363,30 +325,6 @@ fn connections_that_were_there_suffer_too() {
         filtered(s, 2, [packet(ETH0, 6, them, us)]);
     });
     assert_eq!(open(&map), [""; 0]);
-}
-
-/// Who is banned may still have connections to us, to which we go on sending.
-#[test]
-fn a_client_that_is_banned_in_the_middle_of_its_connection_is_a_possible_warning() {
-    let grade = |clients: u8, accepted: u64, windows: u64| {
-        let map = World::new().windows(windows, |s| {
-            state(s, CLIENT).listeners = vec![listener(any(), 22, 0, 128)];
-            mib(s, CLIENT, Mib::TcpPassiveOpens, accepted);
-            mib(s, CLIENT, Mib::TcpOutSegs, 4);
-            mib(s, CLIENT, Mib::TcpRetransSegs, 2);
-            let dropped = (0..clients).map(|n| of_connection((far(n), 40_000), (near(1), 22)));
-            filtered(s, u64::from(clients), dropped);
-        });
-        let found = map.open.first();
-        found.map(|found| (found.confidence, found.severity))
-    };
-    let (possible, likely) = (Confidence::Possible, Confidence::Likely);
-    for (clients, accepted, confidence) in [(1, 0, possible), (1, 9, possible), (2, 9, likely)] {
-        assert_eq!(grade(clients, accepted, 2), None);
-        let later = grade(clients, accepted, 5);
-        assert_eq!(later, Some((confidence, Severity::Warn)));
-    }
-    assert_eq!(grade(2, 0, 2), Some((likely, Severity::Critical)));
 }
 
 #[test]
