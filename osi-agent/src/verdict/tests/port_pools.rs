@@ -127,7 +127,7 @@ fn the_process_that_holds_most_is_named() {
     };
     let (ports, why) = row("ports_held").expect("holder");
     assert!(
-        ports == 28_000.0 && why.contains("/system.slice/haproxy.service"),
+        (ports - 28_000.0).abs() < 0.5 && why.contains("/system.slice/haproxy.service"),
         "{why}"
     );
     assert_eq!(row("ports_of_nobody").map(|(ports, _)| ports), Some(40.0));
@@ -148,7 +148,7 @@ fn ports_that_may_be_taken_over_are_told_beside_the_used_ones() {
         found
             .evidence
             .iter()
-            .any(|row| row.signal == "time_wait_reusable" && row.value == 5000.0)
+            .any(|row| row.signal == "time_wait_reusable" && (row.value - 5000.0).abs() < 0.5)
     );
 }
 
