@@ -11,7 +11,7 @@ use osi_tests::stream::{Line, rows};
 use osi_tests::topology::{Family, Pair};
 use osi_tests::{command, report, skip};
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketType, connect, socket};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with};
 
 const EXPECTED: Expected = Expected {
     cause: "ephemeral_ports_exhausted",
@@ -84,7 +84,9 @@ fn ask(host: &Namespace, count: usize) -> Result<(Vec<OwnedFd>, usize)> {
         let target = Pair::server_at(Family::V4, 53);
         let (mut held, mut refused) = (Vec::new(), 0);
         for _ in 0..count {
-            let socket = socket(AddressFamily::INET, SocketType::DGRAM, None)?;
+            // Programs that other scenarios start meanwhile would hold them, too.
+            let flags = SocketFlags::CLOEXEC;
+            let socket = socket_with(AddressFamily::INET, SocketType::DGRAM, flags, None)?;
             match connect(&socket, &target) {
                 Ok(()) => held.push(socket),
                 Err(Errno::AGAIN) => refused += 1,
