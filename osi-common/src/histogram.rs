@@ -11,8 +11,10 @@
 )]
 
 mod boundary;
+mod coarse;
 mod distribution;
 
+pub use coarse::{COARSE_SLOTS, Coarse};
 pub use distribution::{Distribution, UpperBound};
 
 /// Resolution of the grid: every octave has 2^SCALE buckets (Prometheus calls it schema, OTLP scale).
@@ -272,6 +274,10 @@ unsafe impl<const MIN_EXP: i32, const MAX_EXP: i32, const SLOTS: usize> aya::Pod
     for Histogram<MIN_EXP, MAX_EXP, SLOTS>
 {
 }
+
+// SAFETY: `Coarse` is `repr(C)` and made of `u64` only, so it has no padding and every bit pattern is valid.
+#[cfg(feature = "user")]
+unsafe impl aya::Pod for Coarse {}
 
 #[cfg(test)]
 mod tests;
