@@ -194,6 +194,16 @@ impl Scope {
         }
     }
 
+    /// A local TCP port, whatever the address.
+    pub fn local_port(netns: &Netns, port: u16) -> Self {
+        Self {
+            netns: Some(netns.clone()),
+            port: Some(port),
+            proto: Some(Proto::Tcp),
+            ..Self::empty(ScopeKind::Listener)
+        }
+    }
+
     /// A neighbour: an address on one interface.
     pub fn neighbour(netns: &Netns, iface: &Iface, remote: IpAddr) -> Self {
         Self {

@@ -1,5 +1,6 @@
 //! Client handshakes in flight, and what became of them per peer.
 
+use crate::histogram::Coarse;
 use crate::pod::{counters, kernel_struct};
 
 /// Handshakes in flight that can be tracked at once.
@@ -62,4 +63,23 @@ counters! {
         /// Segments sent again on connections that were established with it.
         pub retransmits,
     }
+}
+
+kernel_struct! {
+    /// A peer's value in the map: what became of the connects to it, and how long they took.
+    #[derive(Default)]
+    pub struct PeerRecord {
+        /// Outcomes.
+        pub outcomes: Peer,
+        /// Handshakes that completed without a SYN sent again: those of the others are times of TCP's timers.
+        pub times: Coarse,
+    }
+}
+
+impl PeerRecord {
+    /// Nothing counted yet.
+    pub const ZERO: Self = Self {
+        outcomes: Peer::ZERO,
+        times: Coarse::ZERO,
+    };
 }

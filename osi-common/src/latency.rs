@@ -18,10 +18,12 @@ pub enum Latency {
     RoundTrip = 5,
     /// The least round-trip time of the same connections at the same moments (`rtt_min`).
     LeastRoundTrip = 6,
+    /// As [`Self::HandshakeClient`], of those whose SYN was sent again.
+    HandshakeRetried = 7,
 }
 
 /// Number of latency histograms.
-pub const LATENCIES: u32 = 7;
+pub const LATENCIES: u32 = 8;
 
 /// Of so many packets that a CPU receives, the way of one is timed where it is forwarded. A power of two.
 pub const FORWARDED_ONE_IN: u32 = 64;

@@ -16,6 +16,8 @@ pub mod handshake;
 
 pub mod listener;
 
+pub mod opener;
+
 pub mod latency;
 
 pub mod offsets;

@@ -1,24 +1,44 @@
-//! Who called `listen()` on the TCP sockets that listen.
+//! Ports that are listened on, or were of late: how long handshakes take there, and SYNs that nobody listens to any more.
 
+use crate::histogram::Coarse;
 use crate::pod::kernel_struct;
 
-/// Listening sockets whose opener is kept at once.
-pub const MAX_LISTENERS: u32 = 4096;
+/// Listening ports that are counted apart; at further ones nothing is, and that is said.
+pub const MAX_LISTENERS: u32 = 1024;
 
 kernel_struct! {
-    /// Who opened a listening socket; kept under the socket's address in the kernel for as long as it listens.
-    pub struct Opener {
-        /// Inode of the socket, as `sock_diag` and `/proc/PID/fd` show it.
-        pub inode: u64,
-        /// When the process started (`CLOCK_BOOTTIME`).
-        pub started_ns: u64,
-        /// Its cgroup id.
-        pub cgroup: u64,
-        /// Network namespace of the socket.
+    /// A TCP port in a namespace, whatever the address.
+    #[derive(Hash, PartialOrd, Ord)]
+    pub struct ListenerKey {
+        /// Network namespace.
         pub netns: u32,
-        /// The process (thread group).
-        pub pid: u32,
-        /// Name of the thread that called.
-        pub comm: [u8; 16],
+        /// Local port, host order.
+        pub port: u32,
+    }
+
+    /// What happened at one listening port since it was first seen.
+    #[derive(Default)]
+    pub struct ListenerRecord {
+        /// SYNs that the kernel dropped because no socket was there, which it answers with a reset.
+        pub refused: u64,
+        /// SYN-ACK to its acknowledgement, as the kernel measured it.
+        pub times: Coarse,
+    }
+}
+
+impl ListenerRecord {
+    /// Nothing counted yet.
+    pub const ZERO: Self = Self {
+        refused: 0,
+        times: Coarse::ZERO,
+    };
+
+    /// What was counted since an earlier reading.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        Self {
+            refused: self.refused.saturating_sub(earlier.refused),
+            times: self.times.since(&earlier.times),
+        }
     }
 }

@@ -260,12 +260,14 @@ pub enum Health {
     NoSlot = 6,
     /// Occurrences that could not be counted at all.
     Uncounted = 7,
-    /// Listening sockets whose opener found no room.
+    /// Handshakes at listening ports that found the map of these full.
     ListenersFull = 8,
+    /// Listening sockets whose opener found no room.
+    OpenersFull = 9,
 }
 
 /// Number of [`Health`] slots.
-pub const HEALTH_SLOTS: u32 = 9;
+pub const HEALTH_SLOTS: u32 = 10;
 
 #[cfg(test)]
 mod tests {

@@ -77,6 +77,8 @@ offsets! {
     tcp_rtt_min = "tcp_sock"."rtt_min.s",
     /// Value of such a sample, µs.
     minmax_value = "minmax_sample"."v",
+    /// Segments of the connection that were sent again.
+    tcp_total_retrans = "tcp_sock"."total_retrans",
     /// Largest payload of a segment.
     tcp_mss = "tcp_sock"."mss_cache",
     /// Payload that the peer has acknowledged.
@@ -139,6 +141,8 @@ kernel_struct! {
         pub tcp_send_reset_args: u32,
         /// Number of arguments of the `tcp_retransmit_skb` tracepoint: 2, or 3 (errno of an attempt that failed, since 6.17).
         pub tcp_retransmit_args: u32,
+        /// Number of the drop reason `NO_SOCKET`, 0 where the kernel names none (before 5.17).
+        pub no_socket: u32,
         /// 1 where the namespace whose interfaces carry the packet programs forwards packets, else 0.
         pub forwards: u32,
     }

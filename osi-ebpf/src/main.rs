@@ -41,6 +41,7 @@ mod l3_network {
 mod l4_transport {
     pub(crate) mod handshake;
     pub(crate) mod listener;
+    pub(crate) mod opener;
     pub(crate) mod round_trip;
 }
 

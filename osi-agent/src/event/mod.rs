@@ -21,6 +21,8 @@ mod host;
 
 mod kernel;
 
+mod listener;
+
 mod spread;
 
 pub use clock::Clock;
@@ -46,6 +48,8 @@ pub enum EventKind {
     IcmpErrorReceived,
     /// An ICMP error left by an interface; the reason is what it says, by its name in the RFC.
     IcmpErrorSent,
+    /// A SYN was dropped because a listener's queue of unfinished handshakes was full.
+    SynDropped,
     /// The kernel dropped a packet.
     Drop,
     /// A neighbour did not answer address resolution.
@@ -65,6 +69,7 @@ impl EventKind {
             Self::ResetReceived => "reset_received",
             Self::IcmpErrorReceived => "icmp_error_received",
             Self::IcmpErrorSent => "icmp_error_sent",
+            Self::SynDropped => "syn_dropped",
             Self::Drop => "drop",
             Self::NeighborFailed => "neighbor_failed",
             Self::LinkChanged => "link_changed",
@@ -158,6 +163,7 @@ pub fn events(window: &Window, names: &Names) -> Vec<Event> {
     failed.append(&mut host::waiting_dropped(window, names, &failed));
     events.append(&mut failed);
     events.append(&mut host::links(window, names));
+    events.append(&mut listener::syns_dropped(window, names));
     events.sort_by(|a, b| (&a.at, a.kind).cmp(&(&b.at, b.kind)));
     events
 }

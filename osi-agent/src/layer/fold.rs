@@ -175,7 +175,8 @@ fn latency(signal: &'static Signal, which: Latency, window: &Window) -> Option<L
         Latency::PortSearch
         | Latency::Forwarding
         | Latency::RoundTrip
-        | Latency::LeastRoundTrip => (0, 0, 0),
+        | Latency::LeastRoundTrip
+        | Latency::HandshakeRetried => (0, 0, 0),
     };
     Some(LatencyReading {
         signal,

@@ -25,7 +25,7 @@ pub mod l4_transport;
 
 pub use drops::DropRow;
 pub use fold::fold;
-pub use window::{PeerDelta, Row, Window, address};
+pub use window::{ListenerDelta, PeerDelta, Row, Window, address};
 
 /// One measured quantity; every output iterates the table of these.
 #[derive(Debug)]

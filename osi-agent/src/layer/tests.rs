@@ -61,6 +61,7 @@ fn latencies_keep_the_names_of_the_stream() {
             "forwarding",
             "tcp_handshake_client",
             "tcp_handshake_server",
+            "tcp_handshake_retried",
             "tcp_port_search",
             "tcp_rtt",
             "tcp_rtt_least"

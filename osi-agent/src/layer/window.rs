@@ -4,6 +4,8 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::collections::BTreeMap;
 
 use osi_common::handshake::{Peer, PeerKey};
+use osi_common::histogram::Coarse;
+use osi_common::listener::{ListenerKey, ListenerRecord};
 use osi_common::occurrence::{Count, Key, Kind};
 
 use super::Amount;
@@ -58,6 +60,21 @@ pub struct PeerDelta {
     pub port: u16,
     /// Growth in the window.
     pub delta: Peer,
+    /// How long handshakes took that completed in it.
+    pub times: Coarse,
+}
+
+/// What happened at one listening port in the window.
+#[derive(Clone, Debug)]
+pub struct ListenerDelta {
+    /// Its namespace.
+    pub netns: Netns,
+    /// Local port.
+    pub port: u16,
+    /// SYNs that found no socket.
+    pub refused: u64,
+    /// How long handshakes took that completed.
+    pub times: Coarse,
 }
 
 impl<'a> Window<'a> {
@@ -263,23 +280,56 @@ impl<'a> Window<'a> {
                     .get(key)
                     .copied()
                     .unwrap_or_default();
-                let delta = now.since(&before);
-                (delta != Peer::default()).then_some((key, delta))
+                let delta = now.outcomes.since(&before.outcomes);
+                let times = now.times.since(&before.times);
+                (delta != Peer::default()).then_some((key, delta, times))
             })
             .collect();
-        moved.sort_by_key(|(key, _)| **key);
+        moved.sort_by_key(|(key, ..)| **key);
         moved
             .into_iter()
-            .filter_map(|(key, delta)| {
+            .filter_map(|(key, delta, times)| {
                 let netns = self.netns(key.netns)?.clone();
                 Some(PeerDelta {
                     netns,
                     address: peer_address(key),
                     port: key.port,
                     delta,
+                    times,
                 })
             })
             .collect()
+    }
+
+    /// Growth of every listening port's counts that moved, in the order of their keys.
+    pub fn listeners(&self) -> Vec<ListenerDelta> {
+        let before = &self.previous.kernel.listeners;
+        let mut moved: Vec<_> = self
+            .now
+            .kernel
+            .listeners
+            .iter()
+            .map(|(key, now)| {
+                let before = before.get(key).copied().unwrap_or_default();
+                (key, now.since(&before))
+            })
+            .filter(|(_, delta)| *delta != ListenerRecord::ZERO)
+            .collect();
+        moved.sort_by_key(|(key, _)| **key);
+        let of_scope = |(key, delta): (&ListenerKey, ListenerRecord)| {
+            Some(ListenerDelta {
+                netns: self.netns(key.netns)?.clone(),
+                port: u16::try_from(key.port).ok()?,
+                refused: delta.refused,
+                times: delta.times,
+            })
+        };
+        moved.into_iter().filter_map(of_scope).collect()
+    }
+
+    /// Whether a reader gave no answer in this window.
+    pub fn is_unread(&self, reader: &str) -> bool {
+        self.now.blind.iter().any(|row| row.what == reader)
     }
 
     /// Programs' counters per interface, with the window's start.

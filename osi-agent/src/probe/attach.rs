@@ -76,6 +76,7 @@ impl Probes {
             tcp_retransmit_args: types
                 .tracepoint_arguments("tcp_retransmit_skb")
                 .unwrap_or(0),
+            no_socket: kernel.names.drop_reason_number("NO_SOCKET").unwrap_or(0),
             forwards: forwards(&options.home).into(),
         };
         let btf = Btf::from_sys_fs().context("the kernel's types can not be read")?;

@@ -118,6 +118,12 @@ impl Names {
         }
     }
 
+    /// The number of a drop reason, if the kernel has it.
+    pub fn drop_reason_number(&self, name: &str) -> Option<u32> {
+        let mut all = self.drop_reasons.iter();
+        all.find_map(|(number, found)| (&**found == name).then_some(*number))
+    }
+
     /// Whether the kernel names no reason of any drop (before 5.17).
     pub fn is_nameless(&self) -> bool {
         self.drop_reasons.is_empty()

@@ -99,7 +99,7 @@ const FULL: &[(Health, &[Layer], &str)] = &[
         "handshakes were not timed: too many are in flight",
     ),
     (
-        Health::ListenersFull,
+        Health::OpenersFull,
         &[Layer::L4],
         "openers of listeners were not kept: too many sockets listen at once",
     ),
@@ -107,6 +107,11 @@ const FULL: &[(Health, &[Layer], &str)] = &[
         Health::PeersFull,
         &[Layer::L4],
         "connects were not counted by peer: too many peers at once",
+    ),
+    (
+        Health::ListenersFull,
+        &[Layer::L4],
+        "handshakes were not counted by listener: too many ports are listened on",
     ),
 ];
 

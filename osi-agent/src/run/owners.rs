@@ -6,7 +6,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use osi_common::listener::Opener;
+use osi_common::opener::Opener;
 
 use crate::host::cgroups::Cgroups;
 use crate::host::holders::Holders;

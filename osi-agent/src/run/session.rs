@@ -272,6 +272,7 @@ impl Session {
         host.keep(&self.previous);
         known_speeds(&self.settings.link_speeds, &mut host.namespaces, &self.home);
         self.probes.follow(&host.namespaces, &mut self.maps);
+        self.maps.know_listeners(&host.namespaces);
         let boot_ns = boot::now_ns();
         let kernel = self
             .maps

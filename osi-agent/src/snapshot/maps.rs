@@ -8,16 +8,19 @@ use aya::maps::{
     Array, HashMap as BpfHashMap, MapData, PerCpuArray, PerCpuHashMap, PerCpuValues, RingBuf,
 };
 use aya::{Ebpf, Pod};
-use osi_common::handshake::{Handshake, MAX_HANDSHAKES, MAX_PEERS, Peer, PeerKey};
+use osi_common::handshake::{Handshake, MAX_HANDSHAKES, MAX_PEERS, PeerKey, PeerRecord};
 use osi_common::histogram::LatencyHistogram;
 use osi_common::interface::{BURST_BINS, Bursts, Direction, Frames, Traffic, burst_bin, row};
 use osi_common::latency::LATENCIES;
-use osi_common::listener::{MAX_LISTENERS, Opener};
+use osi_common::listener::{ListenerKey, ListenerRecord, MAX_LISTENERS};
 use osi_common::occurrence::{Control, Count, HEALTH_SLOTS, Key, Kind, MAX_KEYS, Sample};
+use osi_common::opener::{MAX_OPENERS, Opener};
 
 use super::{DropKey, InterfaceMaps, KernelMaps};
 use crate::probe::Names;
 use crate::probe::interfaces::Slot;
+
+mod listeners;
 
 /// No TCP handshake takes this long: its end was missed (a nested run of the program on the same CPU), and the record is stale.
 const FORGOTTEN_NS: u64 = 600_000_000_000;
@@ -25,9 +28,10 @@ const FORGOTTEN_NS: u64 = 600_000_000_000;
 /// The agent's side of the maps that the programs share.
 pub struct Maps {
     occurrences: PerCpuHashMap<MapData, Key, Count>,
-    peers: BpfHashMap<MapData, PeerKey, Peer>,
+    peers: BpfHashMap<MapData, PeerKey, PeerRecord>,
+    listeners: BpfHashMap<MapData, ListenerKey, ListenerRecord>,
     handshakes: BpfHashMap<MapData, u64, Handshake>,
-    listeners: BpfHashMap<MapData, u64, Opener>,
+    openers: BpfHashMap<MapData, u64, Opener>,
     latency: PerCpuArray<MapData, LatencyHistogram>,
     traffic: PerCpuArray<MapData, Traffic>,
     bursts: Array<MapData, Bursts>,
@@ -39,7 +43,7 @@ pub struct Maps {
     cpus: usize,
     epoch: u64,
     /// Peers and occurrences at the last reading, to find the quiet ones when room is short.
-    last_peers: HashMap<PeerKey, Peer>,
+    last_peers: HashMap<PeerKey, PeerRecord>,
     last_keys: HashMap<Key, Count>,
 }
 
@@ -62,8 +66,9 @@ impl Maps {
         Ok(Self {
             occurrences,
             peers: map("PEERS")?.try_into()?,
-            handshakes: map("HANDSHAKES")?.try_into()?,
             listeners: map("LISTENERS")?.try_into()?,
+            handshakes: map("HANDSHAKES")?.try_into()?,
+            openers: map("OPENERS")?.try_into()?,
             latency: map("LATENCY")?.try_into()?,
             traffic: map("TRAFFIC")?.try_into()?,
             bursts: map("BURSTS")?.try_into()?,
@@ -133,10 +138,11 @@ impl Maps {
         };
         self.read_occurrences(names, &mut maps);
         self.read_peers(&mut maps);
+        maps.listeners = self.listeners.iter().flatten().collect();
         self.read_handshakes(now_ns, &mut maps);
         // As with handshakes, the kernel may begin the list anew while it is read.
-        let listed = self.listeners.iter().flatten();
-        let listed = listed.take(2 * MAX_LISTENERS as usize);
+        let listed = self.openers.iter().flatten();
+        let listed = listed.take(2 * MAX_OPENERS as usize);
         maps.openers = listed
             .map(|(_, opener)| (opener.inode as u32, opener))
             .filter(|(inode, _)| *inode != 0)
@@ -162,11 +168,16 @@ impl Maps {
             ("occurrences", self.last_keys.len() as u64, MAX_KEYS.into()),
             ("peers", maps.peers.len() as u64, MAX_PEERS.into()),
             (
+                "listeners",
+                maps.listeners.len() as u64,
+                MAX_LISTENERS.into(),
+            ),
+            (
                 "handshakes",
                 maps.handshakes_in_flight,
                 MAX_HANDSHAKES.into(),
             ),
-            ("listeners", maps.openers.len() as u64, MAX_LISTENERS.into()),
+            ("openers", maps.openers.len() as u64, MAX_OPENERS.into()),
         ];
         maps
     }

@@ -99,6 +99,22 @@ mibs! {
     SyncookiesSent = "netstat" "TcpExt" "SyncookiesSent",
     /// Requests dropped for a full SYN queue.
     TcpReqQFullDrop = "netstat" "TcpExt" "TCPReqQFullDrop",
+    /// Requests answered by a cookie for a full SYN queue, or because `tcp_syncookies` is 2.
+    TcpReqQFullDoCookies = "netstat" "TcpExt" "TCPReqQFullDoCookies",
+    /// Connects that the peer acknowledged with their data (TCP Fast Open).
+    TcpFastOpenActive = "netstat" "TcpExt" "TCPFastOpenActive",
+    /// Connects whose data was not acknowledged with their SYN.
+    TcpFastOpenActiveFail = "netstat" "TcpExt" "TCPFastOpenActiveFail",
+    /// Connections accepted with data in their SYN.
+    TcpFastOpenPassive = "netstat" "TcpExt" "TCPFastOpenPassive",
+    /// SYNs with data whose cookie was wrong.
+    TcpFastOpenPassiveFail = "netstat" "TcpExt" "TCPFastOpenPassiveFail",
+    /// SYNs with data that found too many such requests pending.
+    TcpFastOpenListenOverflow = "netstat" "TcpExt" "TCPFastOpenListenOverflow",
+    /// SYNs that asked for a cookie.
+    TcpFastOpenCookieReqd = "netstat" "TcpExt" "TCPFastOpenCookieReqd",
+    /// Times that it was turned off because the path swallows it.
+    TcpFastOpenBlackhole = "netstat" "TcpExt" "TCPFastOpenBlackhole",
     /// Retransmission time-outs.
     TcpTimeouts = "netstat" "TcpExt" "TCPTimeouts",
     /// SYN and SYN-ACK segments sent again.

@@ -7,12 +7,13 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use osi_common::handshake::{Peer, PeerKey};
+use osi_common::handshake::{PeerKey, PeerRecord};
 use osi_common::histogram::LatencyHistogram;
 use osi_common::interface::{Frames, Traffic};
 use osi_common::layer::Layer;
-use osi_common::listener::Opener;
+use osi_common::listener::{ListenerKey, ListenerRecord};
 use osi_common::occurrence::{Count, Key, Sample};
+use osi_common::opener::Opener;
 
 use serde::{Deserialize, Serialize};
 
@@ -55,7 +56,7 @@ pub use neighbour::{Holder, LinkAddress, Neighbour, Neighbours, OwnAddress};
 pub use owner::{Owner, Owners};
 pub use program::{Hook, Program};
 pub use socket::{
-    DatagramSocket, Listener, PortPool, SocketHolder, SocketHolders, Stalled, UdpPorts,
+    DatagramSocket, Listener, PortPool, SocketHolder, SocketHolders, Stalled, SynQueue, UdpPorts,
 };
 pub use table::Table;
 
@@ -101,7 +102,9 @@ pub struct KernelMaps {
     /// The kernel names no reason of any drop (before 5.17).
     pub nameless: bool,
     /// Connect outcomes by peer.
-    pub peers: HashMap<PeerKey, Peer>,
+    pub peers: HashMap<PeerKey, PeerRecord>,
+    /// What happened at ports that are or were listened on.
+    pub listeners: HashMap<ListenerKey, ListenerRecord>,
     /// Latency histograms, indexed by `osi_common::latency::Latency`.
     pub latencies: Vec<LatencyHistogram>,
     /// Who opened the sockets that listen, by their inodes.
@@ -177,6 +180,10 @@ pub struct NetnsState {
     pub mibs: Mibs,
     /// Listening TCP sockets.
     pub listeners: Vec<Listener>,
+    /// Unfinished handshakes by listener, where there are any and something made the reader look.
+    pub syn_queues: Vec<SynQueue>,
+    /// `net.ipv4.tcp_syncookies`, where it was looked at.
+    pub syn_cookies: Option<u8>,
     /// Local ports in use per destination; only pools with at least 1 % of the range, worst first.
     pub pools: Vec<PortPool>,
     /// Local UDP ports in use; `None` where they are less than 1 % of the range, or unknown.

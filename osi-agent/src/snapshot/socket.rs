@@ -23,6 +23,19 @@ pub struct Listener {
     pub uid: u32,
 }
 
+/// Handshakes that a listener has answered and that are not finished (`SOCK_DIAG`, state NEW_SYN_RECV).
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SynQueue {
+    /// Local address of the listener.
+    pub address: IpAddr,
+    /// Its port.
+    pub port: u16,
+    /// Unfinished handshakes.
+    pub used: u64,
+    /// At so many the next SYN is dropped, or answered by a cookie.
+    pub capacity: u64,
+}
+
 /// Local ports in use from one source address to one destination.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct PortPool {

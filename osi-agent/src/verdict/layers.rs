@@ -3,17 +3,18 @@
 use std::collections::BTreeMap;
 
 use osi_common::drop::Class;
-use osi_common::histogram::UpperBound;
+use osi_common::histogram::{Coarse, UpperBound};
 use osi_common::interface::{Direction, upper_bytes};
 use osi_common::layer::Layer;
 
 use super::{
     BlindRow, CounterKind, CounterRow, Coverage, DropReason, Finding, History, LatencySummary,
-    LayerFault, LayerState, MeterKind, MeterRow, PacketSizes, Severity,
+    LayerFault, LayerState, MeterKind, MeterRow, PacketSizes, ScopedLatency, Severity,
+    history::{handshakes_of, times},
 };
 use crate::layer::l2_data_link::sizes::{Sizes, sizes};
 use crate::layer::{Counter, DropRow, LatencyReading, LayerMap, LayerReading, Meter, Read, Window};
-use crate::scope::ScopeKind;
+use crate::scope::{Scope, ScopeKind};
 
 /// Rows of one signal that are shown; the others are counted.
 const ROWS_PER_SIGNAL: usize = 16;
@@ -43,6 +44,7 @@ fn fault(
     let limiting = limiting(window, reading);
     let (meters, meters_omitted) = first_rows(&reading.meters, |meter| meter.signal.id);
     let (counters, counters_omitted) = counters(reading);
+    let (latency_by_scope, latency_by_scope_omitted) = scoped(window, reading.layer, history);
     let (benign, harmful): (Vec<_>, Vec<_>) = reading
         .drops
         .iter()
@@ -85,7 +87,32 @@ fn fault(
             .iter()
             .map(|row| (row.signal.id.to_owned(), latency(row)))
             .collect(),
+        latency_by_scope,
+        latency_by_scope_omitted,
     }
+}
+
+/// Handshakes by peer and by listening port.
+fn scoped(window: &Window, layer: Layer, history: &History) -> (Vec<ScopedLatency>, u64) {
+    if layer != Layer::L4 {
+        return (Vec::new(), 0);
+    }
+    let mut rows: Vec<(&'static str, Scope, Coarse)> = times(window)
+        .map(|(scope, times)| (handshakes_of(&scope).id, scope, times))
+        .collect();
+    let p99 = |times: &Coarse| times.quantile_ns(9_900);
+    rows.sort_by_key(|(_, _, times)| std::cmp::Reverse((p99(times), times.count())));
+    let (first, omitted) = first_rows(&rows, |row| row.0);
+    let row = |(id, scope, times): &(&str, Scope, Coarse)| ScopedLatency {
+        id: (*id).to_owned(),
+        scope: scope.clone(),
+        count: times.count(),
+        p50_ns: times.quantile_ns(5_000),
+        p90_ns: times.quantile_ns(9_000),
+        p99_ns: p99(times),
+        usual_p99_ns: history.paces.usual_ns(scope),
+    };
+    (first.into_iter().map(row).collect(), omitted)
 }
 
 fn packet_sizes(window: &Window, layer: Layer) -> Vec<PacketSizes> {

@@ -99,6 +99,37 @@ pub struct LayerFault {
     pub packet_sizes: Vec<PacketSizes>,
     /// Latency signals by id.
     pub latency: BTreeMap<String, LatencySummary>,
+    /// Latencies completed in the window by whom they were with: peers and listening ports; on L4 only, absent elsewhere. At
+    /// most 16 rows per signal, slowest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub latency_by_scope: Vec<ScopedLatency>,
+    /// Such rows left out.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub latency_by_scope_omitted: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_none(count: &u64) -> bool {
+    *count == 0
+}
+
+/// Latencies of one scope. Bounds are those of buckets that are 41 % wide.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct ScopedLatency {
+    /// Signal id.
+    pub id: String,
+    /// With whom.
+    pub scope: Scope,
+    /// Completions measured.
+    pub count: u64,
+    /// Median, upper bound of its bucket.
+    pub p50_ns: Option<u64>,
+    /// 90th percentile.
+    pub p90_ns: Option<u64>,
+    /// 99th percentile.
+    pub p99_ns: Option<u64>,
+    /// What the 99th percentile usually is; null until enough windows have been seen.
+    pub usual_p99_ns: Option<u64>,
 }
 
 /// Drops of one reason.

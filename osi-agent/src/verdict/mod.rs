@@ -58,7 +58,7 @@ pub use history::History;
 pub use judge::{Circumstances, judge};
 pub use map::{
     BlindRow, CounterKind, CounterRow, Coverage, DropReason, FaultMap, LatencySummary, LayerFault,
-    LayerState, MeterKind, MeterRow, PacketSizes,
+    LayerState, MeterKind, MeterRow, PacketSizes, ScopedLatency,
 };
 pub use rule::CLEAR_WINDOWS;
 

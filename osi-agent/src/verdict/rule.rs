@@ -58,6 +58,12 @@ impl Ledger {
         entry.map_or(&[], |entry| &entry.finding.evidence)
     }
 
+    /// Whether a finding is open, or its condition has held of late.
+    pub(super) fn is_pending(&self, cause: &'static str, scope: &Scope) -> bool {
+        let key = (cause, scope.clone());
+        self.open.contains_key(&key) || self.pending.contains_key(&key)
+    }
+
     /// Takes in the sightings of a window of this length. A cause that is blind in it tells nothing, neither that it holds nor that it is over.
     pub(super) fn step(
         &mut self,

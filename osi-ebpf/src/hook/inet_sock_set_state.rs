@@ -5,7 +5,7 @@ use osi_common::occurrence::{
     TCP_CLOSE, TCP_ESTABLISHED, TCP_LISTEN, TCP_NEW_SYN_RECV, TCP_SYN_RECV, TCP_SYN_SENT,
 };
 
-use crate::l4_transport::{handshake, listener};
+use crate::l4_transport::{handshake, opener};
 use crate::shared::{rodata::in_scope, sock::Sock};
 
 const IPPROTO_TCP: u16 = 6;
@@ -28,8 +28,8 @@ pub(crate) fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
         (TCP_SYN_SENT, TCP_CLOSE) => handshake::fail(&ctx, sock, netns),
         (TCP_SYN_SENT, _) => handshake::complete(&ctx, sock, netns),
         (TCP_SYN_RECV, TCP_ESTABLISHED) => handshake::accept(&ctx, sock, netns),
-        (TCP_CLOSE, TCP_LISTEN) => listener::open(&ctx, sock, netns),
-        (TCP_LISTEN, TCP_CLOSE) => listener::close(sock),
+        (TCP_CLOSE, TCP_LISTEN) => opener::open(&ctx, sock, netns),
+        (TCP_LISTEN, TCP_CLOSE) => opener::close(sock),
         (TCP_NEW_SYN_RECV | TCP_SYN_RECV, TCP_CLOSE) => {}
         (_, TCP_CLOSE) => handshake::close(&ctx, sock, netns),
         _ => {}

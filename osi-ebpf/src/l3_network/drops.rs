@@ -3,11 +3,12 @@
 use aya_ebpf::EbpfContext;
 use osi_common::occurrence::{Key, Kind, Sample, TCP_CLOSE_WAIT, TCP_ESTABLISHED};
 
+use crate::l4_transport::listener;
 use crate::shared::{
     ip::{self, ETH_P_IP, ETH_P_IPV6},
     occurrence::{count, send},
     read::Object,
-    rodata::{in_scope, offset},
+    rodata::{in_scope, kfree_skb_args, no_socket, offset},
     sock::{Sock, netns_of},
 };
 
@@ -40,6 +41,15 @@ pub(crate) fn dropped<C: EbpfContext>(
             sample.established = u16::from(is_established(skb, netns));
             describe(skb, sample);
         });
+    }
+    // Where no reason is named it may be this one: user space looks only at ports that nobody listens on.
+    if reason == no_socket() || kfree_skb_args() < 3 {
+        let ethertype = u16::from_be(skb.field(offset!(skb_protocol)).unwrap_or(0));
+        if let Some(network) = network_header(skb)
+            && let Some((protocol, transport_at)) = ip::transport(network, ethertype)
+        {
+            listener::refused(network, transport_at, protocol, netns);
+        }
     }
 }
 

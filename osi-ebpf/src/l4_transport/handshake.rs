@@ -4,13 +4,14 @@ use aya_ebpf::{
     EbpfContext, bindings::BPF_NOEXIST, helpers::bpf_ktime_get_boot_ns, macros::map, maps::HashMap,
 };
 use aya_log_ebpf::warn;
-use osi_common::handshake::{Handshake, MAX_HANDSHAKES, MAX_PEERS, Peer, PeerKey};
+use osi_common::handshake::{Handshake, MAX_HANDSHAKES, MAX_PEERS, PeerKey, PeerRecord};
+use osi_common::histogram::Coarse;
 use osi_common::latency::Latency;
 use osi_common::occurrence::{Control, Health, Key, Kind, Phase, Sample};
 
-use super::round_trip;
+use super::{listener, round_trip};
 use crate::shared::{
-    latency::record,
+    latency::{record, tally},
     occurrence::{actor, control, count, send},
     own::{bump, note},
     sock::{Flow, Sock},
@@ -29,10 +30,10 @@ static HANDSHAKES: HashMap<u64, Handshake> = HashMap::with_max_entries(MAX_HANDS
 
 /// Writer: connects and their outcomes. Reader: the agent, each window. Deleter: the agent, when a peer has been quiet.
 #[map]
-static PEERS: HashMap<PeerKey, Peer> = HashMap::with_max_entries(MAX_PEERS, 0);
+static PEERS: HashMap<PeerKey, PeerRecord> = HashMap::with_max_entries(MAX_PEERS, 0);
 
 /// What a peer begins with; not built on the stack, of which kernels count at least 32 bytes for every function called.
-static NEW_PEER: Peer = Peer::ZERO;
+static NEW_PEER: PeerRecord = PeerRecord::ZERO;
 
 /// `connect()`: CLOSE → SYN_SENT, in the connecting process, before a local port is looked for.
 #[inline(always)]
@@ -54,7 +55,7 @@ pub(crate) fn begin<C: EbpfContext>(ctx: &C, sock: Sock, netns: u32) {
     }
     occurred(ctx, Kind::Connect, netns);
     if let Some(peer) = peer(ctx, netns, &sock.flow(), true) {
-        bump!(peer, attempts, 1);
+        bump!(peer, outcomes.attempts, 1);
     }
 }
 
@@ -79,20 +80,30 @@ pub(crate) fn sent(sock: u64) {
 #[inline(always)]
 pub(crate) fn complete<C: EbpfContext>(ctx: &C, sock: Sock, netns: u32) {
     let address = sock.0.address();
+    // What took a timer of TCP says nothing of the way: its time is kept apart.
+    let retried = sock.sent_again() > 0;
+    let mut slot = None;
     if let Some(handshake) = HANDSHAKES.get_ptr(address) {
         // SAFETY: the pointer comes from a map lookup; the entry belongs to this socket, whose lock the caller holds.
         let (begun_ns, sent_ns) = unsafe { ((*handshake).begun_ns, (*handshake).sent_ns) };
         let start = if sent_ns == 0 { begun_ns } else { sent_ns };
         // SAFETY: helper without preconditions.
-        record(
-            Latency::HandshakeClient,
-            unsafe { bpf_ktime_get_boot_ns() }.saturating_sub(start),
-        );
+        let taken_ns = unsafe { bpf_ktime_get_boot_ns() }.saturating_sub(start);
+        record(Latency::HandshakeClient, taken_ns);
+        if retried {
+            record(Latency::HandshakeRetried, taken_ns);
+        } else {
+            slot = Some(Coarse::slot(taken_ns));
+        }
         let _gone = HANDSHAKES.remove(address);
     }
     occurred(ctx, Kind::Connected, netns);
     if let Some(peer) = peer(ctx, netns, &sock.flow(), true) {
-        bump!(peer, connected, 1);
+        bump!(peer, outcomes.connected, 1);
+        if let Some(slot) = slot {
+            // SAFETY: only the address of the field is taken; the pointer comes from a map lookup.
+            tally(unsafe { &raw mut (*peer).times }, slot);
+        }
     }
 }
 
@@ -135,12 +146,12 @@ pub(crate) fn fail<C: EbpfContext>(ctx: &C, sock: Sock, netns: u32) {
         return;
     };
     match (kind, code) {
-        (Kind::PortExhausted, _) => bump!(peer, port_exhausted, 1),
-        (_, 0) => bump!(peer, abandoned, 1),
-        (_, ECONNREFUSED) => bump!(peer, refused, 1),
-        (_, ETIMEDOUT) => bump!(peer, timed_out, 1),
-        (_, EHOSTUNREACH | ENETUNREACH) => bump!(peer, unreachable, 1),
-        _ => bump!(peer, other, 1),
+        (Kind::PortExhausted, _) => bump!(peer, outcomes.port_exhausted, 1),
+        (_, 0) => bump!(peer, outcomes.abandoned, 1),
+        (_, ECONNREFUSED) => bump!(peer, outcomes.refused, 1),
+        (_, ETIMEDOUT) => bump!(peer, outcomes.timed_out, 1),
+        (_, EHOSTUNREACH | ENETUNREACH) => bump!(peer, outcomes.unreachable, 1),
+        _ => bump!(peer, outcomes.other, 1),
     }
 }
 
@@ -152,6 +163,7 @@ pub(crate) fn accept<C: EbpfContext>(ctx: &C, sock: Sock, netns: u32) {
         occurred(ctx, Kind::AcceptedUnmeasured, netns);
     } else {
         record(Latency::HandshakeServer, handshake_ns);
+        listener::accepted(ctx, netns, sock.local_port(), handshake_ns);
         occurred(ctx, Kind::Accepted, netns);
     }
 }
@@ -192,9 +204,9 @@ pub(crate) fn retransmitted<C: EbpfContext>(ctx: &C, sock: Sock, netns: u32) {
         return;
     };
     if handshake {
-        bump!(peer, syn_retransmits, 1);
+        bump!(peer, outcomes.syn_retransmits, 1);
     } else {
-        bump!(peer, retransmits, 1);
+        bump!(peer, outcomes.retransmits, 1);
     }
 }
 
@@ -224,7 +236,7 @@ fn occurred<C: EbpfContext>(ctx: &C, kind: Kind, netns: u32) {
 
 /// A peer's counters; one that is not known yet is noted where it is to be made.
 #[inline(always)]
-fn peer<C: EbpfContext>(ctx: &C, netns: u32, flow: &Flow, make: bool) -> Option<*mut Peer> {
+fn peer<C: EbpfContext>(ctx: &C, netns: u32, flow: &Flow, make: bool) -> Option<*mut PeerRecord> {
     let key = PeerKey {
         netns,
         family: flow.family,

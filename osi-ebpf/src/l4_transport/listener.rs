@@ -1,61 +1,74 @@
-//! Listening TCP sockets: who called `listen()`.
+//! Ports that are listened on: how long handshakes take there, and SYNs that find no socket any more.
 //!
-//! CLOSE → LISTEN runs in that system call, so the current task is the opener for certain. It need not be who serves: pid 1
-//! (socket activation) and the master of a pre-forking server open what others accept from.
+//! The agent makes a key for every port that it sees listened on, so that a scan of closed ports makes none.
 
-use aya_ebpf::{EbpfContext, macros::map, maps::HashMap};
+use aya_ebpf::{EbpfContext, bindings::BPF_NOEXIST, macros::map, maps::HashMap};
 use aya_log_ebpf::warn;
-use osi_common::listener::{MAX_LISTENERS, Opener};
+use osi_common::histogram::Coarse;
+use osi_common::listener::{ListenerKey, ListenerRecord, MAX_LISTENERS};
 use osi_common::occurrence::Health;
 
 use crate::shared::{
-    occurrence::{actor, started_ns},
-    own::note,
-    sock::Sock,
+    latency::tally,
+    own::{bump, note},
+    read::Object,
 };
 
-/// Writer: CLOSE → LISTEN. Reader: the agent, each window. Deleter: LISTEN → CLOSE.
-/// Key: the socket's address; an entry lives only as long as the socket listens, so that no address is reused under it.
+const IPPROTO_TCP: u8 = 6;
+const SYN: u8 = 0x02;
+const RST: u8 = 0x04;
+const ACK: u8 = 0x10;
+
+/// Writer: the agent, and accepted connections. Reader: the agent, each window. Deleter: the agent, ports of the past when room
+/// is short. Full: noted in `HEALTH`.
 #[map]
-static LISTENERS: HashMap<u64, Opener> = HashMap::with_max_entries(MAX_LISTENERS, 0);
+static LISTENERS: HashMap<ListenerKey, ListenerRecord> =
+    HashMap::with_max_entries(MAX_LISTENERS, 0);
 
-/// What an entry begins with; not built on the stack, which is short of room.
-static NEW_OPENER: Opener = Opener {
-    inode: 0,
-    started_ns: 0,
-    cgroup: 0,
-    netns: 0,
-    pid: 0,
-    comm: [0; 16],
-};
+/// What a port begins with; not built on the stack, which is short of room.
+static NEW_LISTENER: ListenerRecord = ListenerRecord::ZERO;
 
-/// CLOSE → LISTEN.
+/// A connection was accepted whose SYN-ACK was acknowledged after this time.
 #[inline(always)]
-pub(crate) fn open<C: EbpfContext>(ctx: &C, sock: Sock, netns: u32) {
-    let address = sock.0.address();
-    let new = &NEW_OPENER;
-    // One that is there already was left by a close that nobody saw.
-    let _full = LISTENERS.insert(address, new, 0);
-    let Some(opener) = LISTENERS.get_ptr_mut(address) else {
+pub(crate) fn accepted<C: EbpfContext>(ctx: &C, netns: u32, port: u16, handshake_ns: u64) {
+    let key = ListenerKey {
+        netns,
+        port: u32::from(port),
+    };
+    let listener = LISTENERS.get_ptr_mut(key).or_else(|| {
+        let new = &NEW_LISTENER;
+        let _raced = LISTENERS.insert(key, new, u64::from(BPF_NOEXIST));
+        LISTENERS.get_ptr_mut(key)
+    });
+    let Some(listener) = listener else {
         note(Health::ListenersFull);
         warn!(ctx, "listener map full");
         return;
     };
-    let (pid, cgroup, comm) = actor();
-    // SAFETY: the pointer comes from a map lookup; the entry belongs to this socket, whose lock the caller holds. The agent
-    // ignores it until it has its inode.
-    unsafe {
-        (*opener).started_ns = started_ns();
-        (*opener).cgroup = cgroup;
-        (*opener).netns = netns;
-        (*opener).pid = pid;
-        (*opener).comm = comm;
-        (*opener).inode = sock.inode();
-    }
+    // SAFETY: only the address of the field is taken; the pointer comes from a map lookup.
+    tally(
+        unsafe { &raw mut (*listener).times },
+        Coarse::slot(handshake_ns),
+    );
 }
 
-/// LISTEN → CLOSE.
+/// A packet found no socket: a SYN for a port that was listened on is counted. Nothing else makes a key.
 #[inline(always)]
-pub(crate) fn close(sock: Sock) {
-    let _unknown = LISTENERS.remove(sock.0.address());
+pub(crate) fn refused(network: Object, transport_at: u32, protocol: u8, netns: u32) {
+    if protocol != IPPROTO_TCP {
+        return;
+    }
+    let Some(header) = network.probe::<[u8; 14]>(transport_at) else {
+        return;
+    };
+    if header[13] & (SYN | ACK | RST) != SYN {
+        return;
+    }
+    let key = ListenerKey {
+        netns,
+        port: u32::from(u16::from_be_bytes([header[2], header[3]])),
+    };
+    if let Some(listener) = LISTENERS.get_ptr_mut(key) {
+        bump!(listener, refused, 1);
+    }
 }

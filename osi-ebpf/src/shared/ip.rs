@@ -41,6 +41,19 @@ pub(crate) fn describe(packet: impl Bytes, ethertype: u16, sample: &mut Sample) 
     }
 }
 
+/// Protocol of what follows the IP header at the beginning of `packet`, and where it begins; `None` where it is cut off.
+#[inline(always)]
+pub(crate) fn transport(packet: impl Bytes, ethertype: u16) -> Option<(u8, u32)> {
+    match ethertype {
+        ETH_P_IP => {
+            let header = packet.bytes::<[u8; 20]>(0)?;
+            is_first(&header).then(|| (header[9], header_bytes(header[0])))
+        }
+        ETH_P_IPV6 => Some((packet.bytes(6)?, 40)),
+        _ => None,
+    }
+}
+
 /// The source address of an IPv4 header, as it lies in memory.
 #[inline(always)]
 pub(crate) fn source_v4(header: &[u8; 20]) -> u32 {

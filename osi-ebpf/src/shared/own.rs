@@ -28,9 +28,9 @@ pub(crate) fn add(counter: *mut u64, value: u64) {
 
 /// Adds to one field of a map value.
 macro_rules! bump {
-    ($value:expr, $field:ident, $amount:expr) => {
+    ($value:expr, $($field:ident).+, $amount:expr) => {
         // SAFETY: only the address of the field is taken; the pointer comes from a map lookup.
-        $crate::shared::own::add(unsafe { &raw mut (*$value).$field }, $amount)
+        $crate::shared::own::add(unsafe { &raw mut (*$value).$($field).+ }, $amount)
     };
 }
 pub(crate) use bump;

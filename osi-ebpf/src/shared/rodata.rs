@@ -14,6 +14,7 @@ static SETTINGS: Settings = Settings {
     kfree_skb_args: 0,
     tcp_send_reset_args: 0,
     tcp_retransmit_args: 0,
+    no_socket: 0,
     forwards: 0,
 };
 
@@ -73,4 +74,10 @@ pub(crate) fn tcp_send_reset_args() -> u32 {
 #[inline(always)]
 pub(crate) fn tcp_retransmit_args() -> u32 {
     load(&raw const SETTINGS.tcp_retransmit_args)
+}
+
+/// Number of the drop reason `NO_SOCKET`, 0 where there is none.
+#[inline(always)]
+pub(crate) fn no_socket() -> u32 {
+    load(&raw const SETTINGS.no_socket)
 }

@@ -85,7 +85,7 @@ impl Sock {
 
     /// Local port, 0 when none was ever assigned.
     #[inline(always)]
-    fn local_port(self) -> u16 {
+    pub(crate) fn local_port(self) -> u16 {
         u16::from_be(self.0.probe(offset!(inet_sport)).unwrap_or(0))
     }
 
@@ -107,6 +107,12 @@ impl Sock {
         let field = |offset| self.0.probe::<u32>(offset).unwrap_or(0);
         // The first of the filter's three samples is its answer.
         (field(offset!(tcp_srtt_us)), field(samples + value))
+    }
+
+    /// Segments that were sent again so far: SYNs only, before the connection is established. Only for TCP sockets.
+    #[inline(always)]
+    pub(crate) fn sent_again(self) -> u32 {
+        self.0.probe(offset!(tcp_total_retrans)).unwrap_or(0)
     }
 
     /// Largest payload of a segment in bytes, 0 when it can not be read. Only for TCP sockets.

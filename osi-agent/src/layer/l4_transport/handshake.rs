@@ -90,6 +90,15 @@ rows! { Layer::L4;
         since: "4.16",
         read: Read::Latency(Latency::HandshakeServer),
     }
+    TCP_HANDSHAKE_RETRIED: "The part of tcp_handshake_client whose SYN was sent again: mostly the time of TCP's timers." {
+        id: "tcp_handshake_retried",
+        unit: Unit::Nanoseconds,
+        source: Source::Map,
+        scope: ScopeKind::Host,
+        fed_by: &["tcp_connect", "tcp_state"],
+        since: "4.16",
+        read: Read::Latency(Latency::HandshakeRetried),
+    }
     TCP_PORT_SEARCH: "Time that connect() takes to find a free local port; grows as a pool fills." {
         id: "tcp_port_search",
         unit: Unit::Nanoseconds,

@@ -10,6 +10,8 @@ pub mod checksums;
 
 pub mod conntrack;
 
+pub mod fast_open;
+
 pub mod handshake;
 
 pub mod memory;
@@ -34,6 +36,7 @@ pub mod window_control;
 pub(super) static TOPICS: &[Topic] = &[
     ports::SIGNALS,
     handshake::SIGNALS,
+    fast_open::SIGNALS,
     queues::SIGNALS,
     retransmit::SIGNALS,
     recovery::SIGNALS,

@@ -34,6 +34,15 @@ rows! { Layer::L4;
         since: "2.6",
         read: Read::Errors(listen_drops),
     }
+    SYN_QUEUE: "Handshakes that a listener has answered and that are not finished, where something made the agent look; at its backlog further SYNs are dropped, or answered by a cookie." {
+        id: "syn_queue",
+        unit: Unit::Connections,
+        source: Source::Netlink,
+        scope: ScopeKind::Listener,
+        fed_by: &["listeners", "syn_queues"],
+        since: "4.9",
+        read: Read::Capacity(syn_queue),
+    }
     SYN_QUEUE_DROPS: "SYNs dropped because a listener's queue of unfinished handshakes was full." {
         id: "syn_queue_drops",
         unit: Unit::Packets,
@@ -60,6 +69,17 @@ fn accept_queue(window: &Window, rows: &mut Vec<Use>) {
             scope: Scope::listener(&state.netns, listener.address, listener.port),
             used: f64::from(listener.queued),
             capacity: Some(f64::from(listener.backlog) + 1.0),
+            lower_bound: false,
+        }));
+    }
+}
+
+fn syn_queue(window: &Window, rows: &mut Vec<Use>) {
+    for state in &window.now.namespaces {
+        rows.extend(state.syn_queues.iter().map(|queue| Use {
+            scope: Scope::listener(&state.netns, queue.address, queue.port),
+            used: queue.used as f64,
+            capacity: Some(queue.capacity as f64),
             lower_bound: false,
         }));
     }

@@ -3,8 +3,8 @@
 use osi_common::layer::Layer;
 use osi_common::occurrence::Kind;
 
-use crate::layer::{Read, Source, Unit, rows};
-use crate::scope::ScopeKind;
+use crate::layer::{Amount, ListenerDelta, Read, Source, Unit, Window, rows};
+use crate::scope::{Scope, ScopeKind};
 
 rows! { Layer::L4;
     RESETS_SENT: "Resets that this host sent." {
@@ -16,6 +16,15 @@ rows! { Layer::L4;
         since: "4.16",
         read: Read::Errors(|window, rows| rows.extend(window.occurrence_rows(Kind::ResetSent, |_| true))),
     }
+    SYNS_REFUSED: "SYNs to a port that is or was listened on and that find no socket there: the kernel answers with a reset." {
+        id: "syns_refused",
+        unit: Unit::Segments,
+        source: Source::Map,
+        scope: ScopeKind::Listener,
+        fed_by: &["drops", "listeners"],
+        since: "5.10",
+        read: Read::Errors(syns_refused),
+    }
     RESETS_RECEIVED: "Resets that arrived." {
         id: "resets_received",
         unit: Unit::Segments,
@@ -25,4 +34,21 @@ rows! { Layer::L4;
         since: "4.16",
         read: Read::Errors(|window, rows| rows.extend(window.occurrence_rows(Kind::ResetReceived, |_| true))),
     }
+}
+
+/// Before 5.17 what is dropped for other reasons is counted, too: there only of ports that nobody listens on now.
+fn syns_refused(window: &Window, rows: &mut Vec<Amount>) {
+    let served = |row: &ListenerDelta| {
+        let mut states = window.now.namespaces.iter();
+        let state = states.find(|state| state.netns == row.netns);
+        state.is_none_or(|state| state.listeners.iter().any(|other| other.port == row.port))
+    };
+    let refused = window
+        .listeners()
+        .into_iter()
+        .filter(|row| !(window.now.kernel.nameless && served(row)));
+    rows.extend(refused.map(|row| Amount {
+        scope: Scope::local_port(&row.netns, row.port),
+        delta: row.refused,
+    }));
 }

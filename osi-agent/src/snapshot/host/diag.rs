@@ -27,6 +27,10 @@ pub(super) const PERSIST: u8 = 4;
 pub(super) mod state {
     /// `TCP_SYN_SENT`.
     pub(in crate::snapshot) const SYN_SENT: u8 = 2;
+    /// `TCP_SYN_RECV`.
+    pub(in crate::snapshot) const SYN_RECV: u8 = 3;
+    /// `TCP_NEW_SYN_RECV`: a request socket.
+    pub(in crate::snapshot) const NEW_SYN_RECV: u8 = 12;
     /// `TCP_TIME_WAIT`.
     pub(in crate::snapshot) const TIME_WAIT: u8 = 6;
     /// `TCP_CLOSE`: what a bound socket that neither listens nor connects is shown as.

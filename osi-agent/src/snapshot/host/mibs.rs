@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::{Scratch, procfs};
+use super::{Scratch, procfs, syn_queues::Moves};
 use crate::snapshot::{Mib, Mibs};
 
 /// Reads every counter that this kernel keeps. A host without IPv6 has no `snmp6` and a kernel without
@@ -21,6 +21,7 @@ pub(super) fn read(scratch: &mut Scratch) -> io::Result<Mibs> {
     }
     let lost = [Mib::UdpRcvbufErrors, Mib::Udp6RcvbufErrors].map(|mib| mibs.get(mib));
     scratch.datagrams_lost = Some(lost.into_iter().flatten().sum());
+    scratch.moves.sum = Moves::sum_of(&mibs);
     Ok(mibs)
 }
 

@@ -64,6 +64,8 @@ pub(crate) mod sockets;
 
 pub(crate) mod stalled;
 
+pub(crate) mod syn_queues;
+
 pub(crate) mod gauges;
 
 pub(crate) mod softnet;
@@ -92,6 +94,8 @@ pub const NEIGHBOUR_TABLES: &str = "neighbour_tables";
 pub const MIBS: &str = "mibs";
 /// Listening TCP sockets.
 pub const LISTENERS: &str = "listeners";
+/// Unfinished handshakes per listener.
+pub const SYN_QUEUES: &str = "syn_queues";
 /// Local ports in use, sockets in SYN_SENT, and those whose peers do not read.
 pub const PORTS: &str = "ports";
 /// Local UDP ports in use.
@@ -170,6 +174,8 @@ pub(super) struct Scratch {
     filtered: BTreeMap<u32, u64>,
     /// Ports of the namespace at hand, from the listeners reader.
     listening: Listening,
+    /// What tells whether SYN queues are worth a look.
+    moves: syn_queues::Moves,
     /// Speed and duplex of the links of all namespaces.
     settings: settings::Known,
     /// Drivers of all namespaces.
@@ -199,5 +205,6 @@ impl Scratch {
         self.filtered.clear();
         self.listening.reset();
         self.datagrams_lost = None;
+        self.moves.reset();
     }
 }

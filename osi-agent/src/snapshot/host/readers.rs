@@ -8,8 +8,8 @@ use osi_common::layer::Layer;
 use super::{
     ADDRESSES, CONNTRACK, CONNTRACK_COUNTS, DATAGRAM_SOCKETS, DRIVERS, FILTERS, Kept, LINKS,
     LISTENERS, MIBS, NEIGHBOUR_TABLES, NEIGHBOURS, PORTS, PROGRAMS, QDISCS, ROUTES, SOCKSTAT,
-    SOFTNET, Scratch, UDP_PORTS, address, conntrack, datagrams, drivers, filters, gauges, link,
-    mibs, neighbour, programs, qdisc, route, sockets, softnet, udp,
+    SOFTNET, SYN_QUEUES, Scratch, UDP_PORTS, address, conntrack, datagrams, drivers, filters,
+    gauges, link, mibs, neighbour, programs, qdisc, route, sockets, softnet, syn_queues, udp,
 };
 use crate::scope::Netns;
 use crate::snapshot::{Filters, HostState, Mibs, NeighbourTable, NetnsState, Table};
@@ -272,6 +272,20 @@ pub(crate) static READERS: &[Reader] = &[
                     state.listeners = rows;
                     omitted
                 })))
+            },
+            keep: |_, _| {},
+        },
+    },
+    Reader {
+        id: SYN_QUEUES,
+        layers: &[Layer::L4],
+        group: Group::Counters,
+        read: Read::Namespace {
+            read: |netns, scratch| {
+                let found = syn_queues::read(netns, scratch)?;
+                Ok(Filling::of(move |state: &mut NetnsState| {
+                    (state.syn_queues, state.syn_cookies) = (found.queues, found.cookies);
+                }))
             },
             keep: |_, _| {},
         },

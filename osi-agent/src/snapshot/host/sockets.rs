@@ -51,7 +51,10 @@ pub(in crate::snapshot) struct PortUse {
 pub(super) fn listeners(scratch: &mut Scratch) -> io::Result<Kept<Listener>> {
     check_module()?;
     let Scratch {
-        netlink, listening, ..
+        netlink,
+        listening,
+        moves,
+        ..
     } = scratch;
     listening.reset();
     let mut all = Kept::new(LISTENERS);
@@ -79,6 +82,7 @@ pub(super) fn listeners(scratch: &mut Scratch) -> io::Result<Kept<Listener>> {
         all.append(part);
     }
     listening.known = true;
+    moves.listeners.clone_from(&all.rows);
     Ok(all)
 }
 
@@ -200,7 +204,7 @@ fn members(
     Ok(all)
 }
 
-fn check_module() -> io::Result<()> {
+pub(super) fn check_module() -> io::Result<()> {
     if diag::is_loaded("tcp_diag") {
         return Ok(());
     }

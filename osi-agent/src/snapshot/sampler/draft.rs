@@ -23,7 +23,7 @@ pub(super) struct Draft<'a> {
     gone: Vec<bool>,
     host: HostState,
     /// Readers that have answered, per namespace and for the host: positions in [`READERS`].
-    answered: Vec<[bool; 32]>,
+    answered: Vec<[bool; MOST]>,
     /// Rows of `answered` by what failed there and why.
     failed: BTreeMap<(Failed, String), Vec<usize>>,
 }
@@ -36,7 +36,10 @@ enum Failed {
     Entry,
 }
 
-const _: () = assert!(READERS.len() <= 32);
+/// The most readers that there may be.
+const MOST: usize = 32;
+
+const _: () = assert!(READERS.len() <= MOST);
 
 impl<'a> Draft<'a> {
     /// An empty sample of these namespaces.
@@ -49,7 +52,7 @@ impl<'a> Draft<'a> {
                 .collect(),
             gone: vec![false; handles.len()],
             host: HostState::default(),
-            answered: vec![[false; 32]; handles.len() + 1],
+            answered: vec![[false; MOST]; handles.len() + 1],
             failed: BTreeMap::new(),
         }
     }

@@ -14,9 +14,13 @@ mod stopped;
 
 mod links;
 
+mod listened;
+
 mod loss;
 
 mod moves;
+
+mod pace;
 
 mod peers;
 
@@ -30,8 +34,10 @@ pub(super) use answers::{Answer, Answers};
 pub(super) use expired::{Expired, Messages};
 pub(super) use filtered::{Filtered, Inbound, TCP, is_passing};
 pub(super) use links::{FLAP_SPAN_NS, LinkMemory, Links};
+pub(super) use listened::{Listened, Ports};
 pub(super) use loss::{Loss, Losses};
 pub(super) use moves::{MOVE_SPAN_NS, Moves};
+pub(super) use pace::{Paces, handshakes_of, times};
 pub(super) use peers::Peers;
 use recent::Recent;
 pub(super) use routes::{Routes, covers, gateway, is_global};
@@ -39,6 +45,7 @@ pub(super) use stalls::{Stall, Stalls};
 pub(super) use stopped::Stopped;
 pub(super) use trend::Trends;
 
+use super::l4_transport::handshake_slow::HANDSHAKE_SLOW;
 use super::rule::Ledger;
 
 /// What outlives a window. Part of a recording, so that a replay from any point gives the same verdict.
@@ -66,6 +73,10 @@ pub struct History {
     pub(super) filtered: Filtered,
     /// Whose packets filters stopped.
     pub(super) stopped: Stopped,
+    /// Ports that were listened on.
+    pub(super) ports: Ports,
+    /// How long handshakes usually take.
+    pub(super) paces: Paces,
     /// How much each namespace usually loses.
     pub(super) losses: Losses,
     /// Findings, and conditions on their way to become one.
@@ -87,10 +98,19 @@ impl History {
         self.filtered
             .observe(self.windows, window, map, &self.routes);
         self.stopped.observe(self.windows, window);
+        self.ports.observe(self.windows, window);
     }
 
     /// Takes in what may only be learned after the judgement: a window is no baseline for itself.
     pub(super) fn learn(&mut self, window: &Window) {
         self.losses.learn(window);
+        let Self {
+            paces,
+            ledger,
+            windows,
+            ..
+        } = self;
+        let slow = |scope: &_| ledger.is_pending(HANDSHAKE_SLOW.id, scope);
+        paces.learn(*windows, window, slow);
     }
 }

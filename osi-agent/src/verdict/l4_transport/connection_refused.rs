@@ -7,6 +7,7 @@ use super::super::{
     Advice, Cause, CauseClass, Confidence, Evidence, Facts, Finding, Impact, Onset, Severity,
     Sighting, Threshold,
 };
+use super::no_listener::NO_LISTENER;
 use crate::layer::PeerDelta;
 use crate::layer::l4_transport::handshake::{CONNECT_FAILURES, CONNECTS};
 use crate::scope::Scope;
@@ -18,7 +19,7 @@ pub(in crate::verdict) static CONNECTION_REFUSED: Cause = Cause {
     onset: Onset::Hard,
     severity: Severity::Warn,
     help: "A peer refuses connections to one of its ports: nobody listens, or a filter rejects them.",
-    explained_by: &[],
+    explained_by: &[&[&NO_LISTENER]],
     suspects: &[],
     reads: &[&CONNECT_FAILURES],
     thresholds: &[

@@ -13,6 +13,7 @@ use super::super::{
 use super::accept_queue_overflow::ACCEPT_QUEUE_OVERFLOW;
 use super::conntrack_table_full::CONNTRACK_TABLE_FULL;
 use super::nat_ports_exhausted::NAT_PORTS_EXHAUSTED;
+use super::syn_queue_overflow::SYN_QUEUE_OVERFLOW;
 use crate::layer::l4_transport::handshake::CONNECTS;
 use crate::layer::l4_transport::retransmit::RETRANSMITS_HANDSHAKE;
 use crate::scope::Scope;
@@ -26,7 +27,7 @@ pub(in crate::verdict) static HANDSHAKE_TIMEOUT: Cause = Cause {
     help: "Connection attempts to a peer get no answer at all, and nothing on this host dropped them.",
     explained_by: &[
         ON_THE_WAY,
-        &[&ACCEPT_QUEUE_OVERFLOW],
+        &[&ACCEPT_QUEUE_OVERFLOW, &SYN_QUEUE_OVERFLOW],
         &[&CONNTRACK_TABLE_FULL, &NAT_PORTS_EXHAUSTED],
     ],
     suspects: &[],

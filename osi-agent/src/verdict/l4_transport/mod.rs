@@ -12,9 +12,13 @@ pub(super) mod conntrack_table_full;
 
 pub(super) mod ephemeral_ports_exhausted;
 
+pub(super) mod handshake_slow;
+
 pub(super) mod handshake_timeout;
 
 pub(super) mod nat_ports_exhausted;
+
+pub(super) mod no_listener;
 
 pub(super) mod packet_loss;
 
@@ -23,6 +27,8 @@ pub(super) mod peer_not_reading;
 mod port_holders;
 
 pub(super) mod receive_buffer_overflow;
+
+pub(super) mod syn_queue_overflow;
 
 pub(super) mod tcp_memory_pressure;
 
@@ -34,8 +40,11 @@ mod udp_ports;
 pub(super) static CAUSES: &[&Cause] = &[
     &ephemeral_ports_exhausted::EPHEMERAL_PORTS_EXHAUSTED,
     &accept_queue_overflow::ACCEPT_QUEUE_OVERFLOW,
+    &syn_queue_overflow::SYN_QUEUE_OVERFLOW,
+    &no_listener::NO_LISTENER,
     &connection_refused::CONNECTION_REFUSED,
     &handshake_timeout::HANDSHAKE_TIMEOUT,
+    &handshake_slow::HANDSHAKE_SLOW,
     &packet_loss::PACKET_LOSS,
     &conntrack_table_full::CONNTRACK_TABLE_FULL,
     &nat_ports_exhausted::NAT_PORTS_EXHAUSTED,

@@ -3,7 +3,8 @@
 use core::net::IpAddr;
 use std::sync::Arc;
 
-use osi_common::handshake::{Peer, PeerKey};
+use osi_common::handshake::{Peer, PeerKey, PeerRecord};
+use osi_common::listener::{ListenerKey, ListenerRecord};
 use osi_common::occurrence::{Count, Key, Kind, Sample};
 
 use crate::layer::{Window, fold};
@@ -182,6 +183,16 @@ pub(super) fn traffic(snapshot: &mut Snapshot, inode: u32, packets: u64) {
 
 /// The connect outcomes of one peer.
 pub(super) fn peer(snapshot: &mut Snapshot, inode: u32, address: IpAddr, port: u16) -> &mut Peer {
+    &mut peer_record(snapshot, inode, address, port).outcomes
+}
+
+/// The same with the times of handshakes.
+pub(super) fn peer_record(
+    snapshot: &mut Snapshot,
+    inode: u32,
+    address: IpAddr,
+    port: u16,
+) -> &mut PeerRecord {
     let (family, bytes) = bytes(address);
     let key = PeerKey {
         netns: inode,
@@ -190,6 +201,17 @@ pub(super) fn peer(snapshot: &mut Snapshot, inode: u32, address: IpAddr, port: u
         address: bytes,
     };
     snapshot.kernel.peers.entry(key).or_default()
+}
+
+/// What happened at a listening port.
+pub(super) fn listener_record(
+    snapshot: &mut Snapshot,
+    inode: u32,
+    port: u16,
+) -> &mut ListenerRecord {
+    let port = u32::from(port);
+    let key = ListenerKey { netns: inode, port };
+    snapshot.kernel.listeners.entry(key).or_default()
 }
 
 /// Counts occurrences.

@@ -14,6 +14,8 @@ mod duplicate_address;
 
 mod engine;
 
+mod handshakes;
+
 mod healthy;
 
 mod icmp;
