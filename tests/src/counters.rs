@@ -89,6 +89,17 @@ pub fn holders(host: &Namespace, port: u16) -> Result<Vec<u64>> {
     Ok(pids)
 }
 
+/// How many handshakes at a TCP port have been answered and are not finished, as `ss` lists them.
+pub fn unfinished(host: &Namespace, port: u16) -> Result<u64> {
+    let filter = format!("state syn-recv sport = :{port}");
+    let text = command::output(
+        host.command("ss")?
+            .args(["-H", "-t", "-n"])
+            .args(filter.split(' ')),
+    )?;
+    Ok(text.lines().count() as u64)
+}
+
 fn listeners(host: &Namespace, port: u16) -> Result<String> {
     let filter = format!("sport = :{port}");
     command::output(

@@ -7,7 +7,7 @@ use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::AsRawFd as _;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -40,6 +40,8 @@ pub struct DelayedPair {
     /// End 2.
     pub server: Namespace,
     stop: Arc<AtomicBool>,
+    /// Of each direction, in nanoseconds.
+    delay_ns: Arc<AtomicU64>,
     threads: Vec<JoinHandle<Result<()>>>,
 }
 
@@ -50,13 +52,21 @@ impl DelayedPair {
             client: Namespace::create("client")?,
             server: Namespace::create("server")?,
             stop: Arc::new(AtomicBool::new(false)),
+            delay_ns: Arc::default(),
             threads: Vec::new(),
         };
         let left = attach(&pair.client, 1)?;
         let right = attach(&pair.server, 2)?;
-        pair.carry(left.try_clone()?, right.try_clone()?, delay);
-        pair.carry(right, left, delay);
+        pair.set_delay(delay);
+        pair.carry(left.try_clone()?, right.try_clone()?);
+        pair.carry(right, left);
         Ok(pair)
+    }
+
+    /// Delays packets by another time from now on.
+    pub fn set_delay(&self, delay: Duration) {
+        self.delay_ns
+            .store(delay.as_nanos() as u64, Ordering::Relaxed);
     }
 
     /// An address of the server.
@@ -64,11 +74,11 @@ impl DelayedPair {
         SocketAddr::new(address(family, 2), port)
     }
 
-    fn carry(&mut self, from: File, to: File, delay: Duration) {
+    fn carry(&mut self, from: File, to: File) {
         let (sender, receiver) = channel();
-        let stop = Arc::clone(&self.stop);
+        let (stop, delay_ns) = (Arc::clone(&self.stop), Arc::clone(&self.delay_ns));
         self.threads.push(std::thread::spawn(move || {
-            read(from, &sender, delay, &stop)
+            read(from, &sender, &delay_ns, &stop)
         }));
         self.threads
             .push(std::thread::spawn(move || write(to, &receiver)));
@@ -96,7 +106,12 @@ fn address(family: Family, number: u8) -> IpAddr {
 }
 
 /// Stamps packets until told to stop; dropping the sender ends the writer.
-fn read(mut from: File, to: &Sender<Packet>, delay: Duration, stop: &AtomicBool) -> Result<()> {
+fn read(
+    mut from: File,
+    to: &Sender<Packet>,
+    delay_ns: &AtomicU64,
+    stop: &AtomicBool,
+) -> Result<()> {
     let mut buffer = vec![0; LARGEST_PACKET];
     while !stop.load(Ordering::Relaxed) {
         let mut ready = [PollFd::new(&from, PollFlags::IN)];
@@ -104,7 +119,7 @@ fn read(mut from: File, to: &Sender<Packet>, delay: Duration, stop: &AtomicBool)
         match from.read(&mut buffer) {
             Ok(length) => to
                 .send(Packet {
-                    due: Instant::now() + delay,
+                    due: Instant::now() + Duration::from_nanos(delay_ns.load(Ordering::Relaxed)),
                     bytes: buffer[..length].to_vec(),
                 })
                 .context("the writer is gone")?,

@@ -70,22 +70,48 @@ pub fn ipv4(source: Ipv4Addr, destination: Ipv4Addr, more: bool) -> Vec<u8> {
     packet
 }
 
+/// A SYN (RFC 9293) in an IPv4 packet, with checksums that fit.
+pub fn syn(source: Ipv4Addr, from: u16, destination: Ipv4Addr, to: u16) -> Vec<u8> {
+    const TCP: u8 = 6;
+    const LENGTH: usize = 20;
+    let mut packet = ipv4(source, destination, false);
+    packet.truncate(20 + LENGTH);
+    packet[2..4].copy_from_slice(&((20 + LENGTH) as u16).to_be_bytes());
+    packet[9] = TCP;
+    packet[20..22].copy_from_slice(&from.to_be_bytes());
+    packet[22..24].copy_from_slice(&to.to_be_bytes());
+    packet[24..28].copy_from_slice(&(u32::from(from) * 7919).to_be_bytes());
+    // Data offset in words, the flag, and a window.
+    packet[32..36].copy_from_slice(&[5 << 4, 0x02, 0xff, 0xff]);
+    seal(&mut packet);
+    // The pseudo header: addresses, protocol, length.
+    let pseudo = [&packet[12..20], &[0, TCP, 0, LENGTH as u8]].concat();
+    let sum = checksum(&[&pseudo[..], &packet[20..]].concat());
+    packet[36..38].copy_from_slice(&sum.to_be_bytes());
+    packet
+}
+
 /// Gives a packet an identification of its own, and a header checksum that fits.
 pub fn identify(packet: &mut [u8], number: u16) {
     packet[4..6].copy_from_slice(&number.to_be_bytes());
     seal(packet);
 }
 
-/// RFC 1071.
 fn seal(packet: &mut [u8]) {
     packet[10..12].fill(0);
-    let sum: u32 = packet[..20]
-        .chunks_exact(2)
+    let sum = checksum(&packet[..20]);
+    packet[10..12].copy_from_slice(&sum.to_be_bytes());
+}
+
+/// RFC 1071, of an even number of bytes.
+fn checksum(bytes: &[u8]) -> u16 {
+    let pairs = bytes.chunks_exact(2);
+    let sum: u32 = pairs
         .map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]])))
         .sum();
     let folded = (sum & 0xffff) + (sum >> 16);
     let folded = (folded & 0xffff) + (folded >> 16);
-    packet[10..12].copy_from_slice(&(!(folded as u16)).to_be_bytes());
+    !(folded as u16)
 }
 
 /// Sends exactly `count` frames through an interface of `host`, each made by its number.
