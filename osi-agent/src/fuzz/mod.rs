@@ -20,9 +20,9 @@ use crate::probe::btf::Btf;
 use crate::probe::kernel::{Symbols, reasons_of_format};
 use crate::probe::{clsact, memory, own, preflight};
 use crate::snapshot::host::{
-    address, conntrack, datagrams, decode, diag, drivers, ethtool, filters, gauges, holders, link,
-    load, mibs, neighbour, netlink, ports, procfs, programs, qdisc, queue, route, settings,
-    sockets, softnet,
+    address, conntrack, datagrams, decode, diag, drivers, ethtool, filters, gauges, link, load,
+    mibs, neighbour, netlink, ports, procfs, programs, qdisc, queue, route, settings, sockets,
+    softnet,
 };
 use crate::snapshot::maps::sample;
 use crate::snapshot::{Mib, Mibs, Snapshot};
@@ -61,7 +61,6 @@ pub static PARSERS: &[Parser] = &[
     Parser { name: "softnet", run: softnets, seeds: seeds::softnet },
     Parser { name: "setting", run: setting, seeds: seeds::setting },
     Parser { name: "reserved_ports", run: reserved_ports, seeds: seeds::reserved_ports },
-    Parser { name: "socket_link", run: socket_link, seeds: || vec![b"socket:[4711]".to_vec()] },
     Parser { name: "process", run: process, seeds: seeds::process },
     Parser { name: "namespace_link", run: namespace_link, seeds: seeds::namespace_link },
     Parser { name: "socket_link", run: owners::socket_link, seeds: owners::socket_link_seeds },
@@ -272,12 +271,6 @@ fn setting(bytes: &[u8]) {
         }
     }
     let _ = sockets::release_at_least(&text, (6, 8));
-}
-
-fn socket_link(bytes: &[u8]) {
-    if let Some(inode) = holders::inode(bytes) {
-        assert_written(&procfs::text(bytes.to_vec()), inode.into());
-    }
 }
 
 fn reserved_ports(bytes: &[u8]) {

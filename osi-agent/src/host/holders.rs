@@ -144,6 +144,7 @@ mod tests {
         assert_eq!(parse_socket(b"socket:[4026531840]"), Some(4_026_531_840));
         assert_eq!(parse_socket(b"pipe:[7]"), None);
         assert_eq!(parse_socket(b"socket:[]"), None);
+        assert_eq!(parse_socket(b"socket:[1"), None);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::io;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use crate::host::holders::parse_socket;
 use crate::host::processes;
 use crate::snapshot::{SocketHolder, SocketHolders};
 
@@ -138,7 +139,7 @@ fn search(sockets: &Sockets) -> SocketHolders {
             let Ok(target) = fs::read_link(descriptor.path()) else {
                 continue;
             };
-            let inode = inode(target.as_os_str().as_encoded_bytes());
+            let inode = parse_socket(target.as_os_str().as_encoded_bytes());
             if let Some(inode) = inode.filter(|inode| sockets.inodes.contains(inode)) {
                 seen.insert(inode);
                 *counts.entry(pid).or_default() += 1;
@@ -159,12 +160,6 @@ fn search(sockets: &Sockets) -> SocketHolders {
     }
 }
 
-/// The inode in `socket:[7]`.
-pub(crate) fn inode(link: &[u8]) -> Option<u32> {
-    let number = link.strip_prefix(b"socket:[")?.strip_suffix(b"]")?;
-    std::str::from_utf8(number).ok()?.parse().ok()
-}
-
 #[cfg(test)]
 mod tests {
     use std::net::TcpListener;
@@ -177,7 +172,7 @@ mod tests {
         for socket in sockets {
             let link = fs::read_link(format!("/proc/self/fd/{}", socket.as_raw_fd()));
             let link = link.expect("link");
-            all.add(inode(link.as_os_str().as_encoded_bytes()).expect("inode"));
+            all.add(parse_socket(link.as_os_str().as_encoded_bytes()).expect("inode"));
         }
         all
     }
@@ -185,14 +180,6 @@ mod tests {
     fn listen(count: usize) -> Vec<TcpListener> {
         let one = |_| TcpListener::bind("127.0.0.1:0").expect("listener");
         (0..count).map(one).collect()
-    }
-
-    #[test]
-    fn a_link_names_a_socket_or_something_else() {
-        assert_eq!(inode(b"socket:[4711]"), Some(4711));
-        for link in ["socket:[]", "socket:[x]", "socket:[1", "pipe:[1]", ""] {
-            assert_eq!(inode(link.as_bytes()), None, "{link}");
-        }
     }
 
     #[test]
