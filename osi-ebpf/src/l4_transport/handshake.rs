@@ -5,7 +5,7 @@ use aya_ebpf::{
 };
 use aya_log_ebpf::warn;
 use osi_common::handshake::{Handshake, MAX_HANDSHAKES, MAX_PEERS, PeerKey, PeerRecord};
-use osi_common::histogram::Coarse;
+use osi_common::histogram::{COARSE_SLOTS, Coarse};
 use osi_common::latency::Latency;
 use osi_common::occurrence::{Control, Health, Key, Kind, Phase, Sample};
 
@@ -82,7 +82,9 @@ pub(crate) fn complete<C: EbpfContext>(ctx: &C, sock: Sock, netns: u32) {
     let address = sock.0.address();
     // What took a timer of TCP says nothing of the way: its time is kept apart.
     let retried = sock.sent_again() > 0;
-    let mut slot = None;
+    // No slot is a number beyond the last one, and not `None`: what `None` leaves unwritten on the stack, LLVM may read all the
+    // same, and the verifier of 5.10 refuses that.
+    let mut slot = COARSE_SLOTS;
     if let Some(handshake) = HANDSHAKES.get_ptr(address) {
         // SAFETY: the pointer comes from a map lookup; the entry belongs to this socket, whose lock the caller holds.
         let (begun_ns, sent_ns) = unsafe { ((*handshake).begun_ns, (*handshake).sent_ns) };
@@ -93,14 +95,14 @@ pub(crate) fn complete<C: EbpfContext>(ctx: &C, sock: Sock, netns: u32) {
         if retried {
             record(Latency::HandshakeRetried, taken_ns);
         } else {
-            slot = Some(Coarse::slot(taken_ns));
+            slot = Coarse::slot(taken_ns);
         }
         let _gone = HANDSHAKES.remove(address);
     }
     occurred(ctx, Kind::Connected, netns);
     if let Some(peer) = peer(ctx, netns, &sock.flow(), true) {
         bump!(peer, outcomes.connected, 1);
-        if let Some(slot) = slot {
+        if slot < COARSE_SLOTS {
             // SAFETY: only the address of the field is taken; the pointer comes from a map lookup.
             tally(unsafe { &raw mut (*peer).times }, slot);
         }
