@@ -21,7 +21,7 @@ const EXPECTED: Expected = Expected {
     layer: "L4",
     within: STATISTICAL,
     // The peers of the server stall, and try again.
-    beside: &["packet_loss", "handshake_timeout"],
+    beside: &["packet_loss", "handshake_timeout", "peer_not_reading"],
 };
 
 const SETTING: &str = "/proc/sys/net/ipv4/tcp_mem";

@@ -7,6 +7,7 @@ use super::super::{
     Advice, Cause, CauseClass, Confidence, Evidence, Facts, Finding, Impact, Onset, Severity,
     Sighting, Threshold,
 };
+use super::tcp_memory_pressure::TCP_MEMORY_PRESSURE;
 use crate::layer::l4_transport::window_control::{STALLED_SENDS, WINDOW_PROBES};
 use crate::scope::{Netns, Scope};
 use crate::snapshot::Stalled;
@@ -18,7 +19,8 @@ pub(in crate::verdict) static PEER_NOT_READING: Cause = Cause {
     onset: Onset::Statistical,
     severity: Severity::Warn,
     help: "A peer that this host connected to has closed its receive window: the application there does not read.",
-    explained_by: &[],
+    // A host without memory for TCP closes the windows of its own sockets, and lets its senders wait.
+    explained_by: &[&[&TCP_MEMORY_PRESSURE]],
     suspects: &[],
     reads: &[&STALLED_SENDS],
     thresholds: &[

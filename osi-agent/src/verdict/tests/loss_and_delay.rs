@@ -7,7 +7,7 @@ use osi_common::latency::{LATENCIES, Latency};
 use osi_common::occurrence::{Kind, Phase};
 
 use super::builder::{CLIENT, World, far, finding, mib, occur, open, peer, root, state, traffic};
-use crate::snapshot::{Mib, Snapshot, Stalled};
+use crate::snapshot::{Gauge, Mib, Snapshot, Stalled};
 use crate::verdict::{Confidence, Severity};
 
 /// Segments sent, sent again, and reported as received twice.
@@ -188,4 +188,17 @@ fn round_trips_far_above_the_least_are_evidence_of_queues() {
     assert!(!told(19, 100 * MS, 20 * MS), "too few");
     assert!(!told(20, 50 * MS, 20 * MS), "less than three times");
     assert!(!told(20, 10 * MS, MS), "next to nothing");
+}
+
+#[test]
+fn a_host_without_memory_for_tcp_explains_who_waits() {
+    let map = World::new().windows(3, |s| {
+        waiting(s, 19, 100, 5000);
+        s.host.tcp_memory = Some(Gauge {
+            used: 1000,
+            limit: 1000,
+        });
+    });
+    assert_eq!(root(&map), "tcp_memory_pressure");
+    assert_eq!(finding(&map, "peer_not_reading").explained_by.len(), 1);
 }
