@@ -268,6 +268,13 @@ pub struct Finding {
     pub age_windows: u64,
 }
 
+impl Finding {
+    /// The first row of evidence about a signal.
+    fn row(&self, signal: &Signal) -> Option<&Evidence> {
+        self.evidence.iter().find(|row| row.signal == signal.id)
+    }
+}
+
 /// Overall state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]

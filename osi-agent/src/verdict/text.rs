@@ -61,6 +61,13 @@ pub(super) fn ss_address(address: IpAddr) -> String {
     }
 }
 
+/// The scope's port as filter of `ss` for the local side; nothing where it has none.
+pub(super) fn ss_port(scope: &Scope) -> String {
+    scope
+        .port
+        .map_or_else(String::new, |port| format!(" sport = :{port}"))
+}
+
 /// Address and port of a listener.
 pub(super) fn local(scope: &Scope) -> String {
     match (scope.local, scope.port) {

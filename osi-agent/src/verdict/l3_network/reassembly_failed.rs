@@ -140,10 +140,7 @@ fn sighting(facts: &Facts, state: &NetnsState) -> Option<Sighting> {
 
 fn advise(finding: &Finding) -> Vec<Advice> {
     let failed = finding.evidence.first().map_or(0.0, |row| row.value);
-    let full = finding
-        .evidence
-        .iter()
-        .find(|row| row.signal == FRAGMENT_MEMORY.id);
+    let full = finding.row(&FRAGMENT_MEMORY);
     let counters = inside(
         &finding.scope,
         "nstat -asz IpReasmFails IpReasmTimeout IpReasmOKs Ip6ReasmFails",

@@ -3,7 +3,7 @@
 use osi_common::layer::Layer;
 
 use super::super::owner;
-use super::super::text::{inside, local, place, share};
+use super::super::text::{inside, local, place, share, ss_port};
 use super::super::{
     Advice, Cause, CauseClass, Confidence, Evidence, Facts, Finding, Impact, Onset, Severity,
     Sighting, Threshold,
@@ -159,14 +159,8 @@ fn queue(meter: &Meter) -> Evidence {
 }
 
 fn advise(finding: &Finding) -> Vec<Advice> {
-    let port = finding
-        .scope
-        .port
-        .map_or_else(String::new, |port| format!(" sport = :{port}"));
-    let row = finding
-        .evidence
-        .iter()
-        .find(|row| row.signal == ACCEPT_QUEUE.id);
+    let port = ss_port(&finding.scope);
+    let row = finding.row(&ACCEPT_QUEUE);
     let now = row.map_or_else(String::new, |row| format!(" ({} wait now)", row.value));
     let who = owner::who(finding);
     vec![

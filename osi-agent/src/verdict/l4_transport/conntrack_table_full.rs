@@ -122,10 +122,7 @@ fn sighting(facts: &Facts, state: &NetnsState) -> Option<Sighting> {
 }
 
 fn advise(finding: &Finding) -> Vec<Advice> {
-    let row = finding
-        .evidence
-        .iter()
-        .find(|row| row.signal == CONNTRACK.id);
+    let row = finding.row(&CONNTRACK);
     let now = row.map_or_else(String::new, |row| format!(" ({} {})", row.value, row.why));
     let confirm = inside(
         &finding.scope,

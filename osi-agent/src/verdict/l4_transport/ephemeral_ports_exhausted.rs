@@ -302,11 +302,7 @@ fn keep_alive(finding: &Finding) -> Advice {
         .scope
         .port
         .map_or_else(String::new, |port| format!(" dport = :{port}"));
-    let used = finding
-        .evidence
-        .iter()
-        .find(|row| row.signal == EPHEMERAL_PORTS.id)
-        .map(|row| row.value);
+    let used = finding.row(&EPHEMERAL_PORTS).map(|row| row.value);
     let now = used.map_or_else(String::new, |used| format!(" ({used} in use)"));
     Advice {
         text: format!("Reuse connections to {}{now}: a pool with keep-alive needs a few ports where one per request needs thousands.", remote(&finding.scope)),

@@ -16,7 +16,7 @@ use super::super::l2_data_link::{
     egress_queue_overflow::EGRESS_QUEUE_OVERFLOW, neighbor_unreachable::NEIGHBOR_UNREACHABLE,
 };
 use super::super::l3_network::packet_processing_saturated::PACKET_PROCESSING_SATURATED;
-use super::super::text::{inside, percent, place, remote, share, ss_address};
+use super::super::text::{inside, percent, place, remote, share, ss_address, ss_port};
 use super::super::{
     Advice, Cause, CauseClass, Confidence, Evidence, Facts, Finding, Impact, Onset, Severity,
     Sighting, Threshold,
@@ -141,10 +141,11 @@ fn sighting(scope: Scope, times: &Coarse, slow: u64, ratio: f64, usual_ns: u64) 
 
 fn advise(finding: &Finding) -> Vec<Advice> {
     let ms = finding.evidence.first().map_or(0.0, |row| row.value) / 1e6;
-    let filter = match (finding.scope.kind, finding.scope.remote, finding.scope.port) {
-        (ScopeKind::Peer, Some(remote), _) => format!(" dst {}", ss_address(remote)),
-        (_, _, Some(port)) => format!(" sport = :{port}"),
-        (_, _, None) => String::new(),
+    let filter = match finding.scope.remote {
+        Some(remote) if finding.scope.kind == ScopeKind::Peer => {
+            format!(" dst {}", ss_address(remote))
+        }
+        Some(_) | None => ss_port(&finding.scope),
     };
     vec![Advice {
         text: format!(

@@ -2,7 +2,7 @@
 
 use osi_common::layer::Layer;
 
-use super::super::text::{inside, local, percent, place, share};
+use super::super::text::{inside, local, percent, place, share, ss_port};
 use super::super::{
     Advice, Cause, CauseClass, Confidence, Evidence, Facts, Finding, Impact, Onset, Severity,
     Sighting, Threshold,
@@ -192,10 +192,7 @@ fn advise(finding: &Finding) -> Vec<Advice> {
     } else {
         "ss -Huanmp"
     };
-    let port = finding
-        .scope
-        .port
-        .map_or_else(String::new, |port| format!(" sport = :{port}"));
+    let port = ss_port(&finding.scope);
     vec![
         Advice {
             text: format!("{dropped} packets a window find no room: find out why the program does not read faster (the last figure of skmem, d, counts each socket's drops)."),

@@ -2,7 +2,7 @@
 
 use osi_common::layer::Layer;
 
-use super::super::text::{inside, local, place, share};
+use super::super::text::{inside, local, place, share, ss_port};
 use super::super::{
     Advice, Cause, CauseClass, Confidence, Evidence, Facts, Finding, Impact, Onset, Severity,
     Sighting, Threshold,
@@ -166,14 +166,8 @@ fn queue(meter: &Meter) -> Evidence {
 }
 
 fn advise(finding: &Finding) -> Vec<Advice> {
-    let port = finding
-        .scope
-        .port
-        .map_or_else(String::new, |port| format!(" sport = :{port}"));
-    let row = finding
-        .evidence
-        .iter()
-        .find(|row| row.signal == SYN_QUEUE.id);
+    let port = ss_port(&finding.scope);
+    let row = finding.row(&SYN_QUEUE);
     let now = row.map_or_else(String::new, |row| format!(" ({} are open now)", row.value));
     let settings = "sysctl net.ipv4.tcp_syncookies net.ipv4.tcp_max_syn_backlog net.core.somaxconn";
     vec![

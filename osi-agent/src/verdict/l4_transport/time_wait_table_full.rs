@@ -81,8 +81,7 @@ fn sighting(facts: &Facts, state: &NetnsState) -> Option<Sighting> {
 }
 
 fn advise(finding: &Finding) -> Vec<Advice> {
-    let mut rows = finding.evidence.iter();
-    let row = rows.find(|row| row.signal == TIME_WAIT.id);
+    let row = finding.row(&TIME_WAIT);
     let now = row.map_or_else(String::new, |row| format!(" ({} {})", row.value, row.why));
     vec![
         Advice {

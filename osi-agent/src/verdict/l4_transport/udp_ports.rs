@@ -92,10 +92,7 @@ fn ports<'a>(facts: &Facts<'a>, scope: &Scope) -> Option<&'a UdpPorts> {
 
 /// What to do about UDP.
 pub(super) fn advise(finding: &Finding) -> Advice {
-    let used = finding
-        .evidence
-        .iter()
-        .find(|row| row.signal == UDP_PORTS.id);
+    let used = finding.row(&UDP_PORTS);
     let now = used.map_or_else(String::new, |row| format!(" ({} in use)", row.value));
     Advice {
         text: format!("Keep UDP sockets and use them again{now}: one socket may talk to any number of peers."),
