@@ -2,6 +2,7 @@
 //!
 //! Schema 1 of Prometheus native histograms: each bucket is four of schema 3 together, so that both agree on every boundary.
 
+use super::distribution::quantile_slot;
 use super::{BUCKETS_PER_OCTAVE, LATENCY, LatencyHistogram};
 
 /// Buckets of the fine grid in one of this.
@@ -88,15 +89,7 @@ impl Coarse {
     /// Upper bound of the bucket in which a quantile in ten-thousandths falls, as [`Distribution`](super::Distribution) has
     /// it; the upper end of the grid for what lies above, `None` if nothing was counted.
     pub fn quantile_ns(&self, ten_thousandths: u64) -> Option<u64> {
-        const WHOLE: u64 = 10_000;
-        let count = self.count();
-        let share = ten_thousandths.min(WHOLE);
-        let rank = (count / WHOLE * share + (count % WHOLE * share).div_ceil(WHOLE)).max(1);
-        let mut seen: u64 = 0;
-        let slot = self.slots.iter().position(|count| {
-            seen = seen.saturating_add(*count);
-            *count > 0 && seen >= rank
-        })?;
+        let slot = quantile_slot(&self.slots, self.count(), ten_thousandths)?;
         Self::upper_ns(slot).or_else(|| Self::upper_ns(COARSE_SLOTS - 2))
     }
 }

@@ -89,15 +89,7 @@ impl<'a> Distribution<'a> {
     /// ceil(q * count), at least the first: the smallest one that q of all durations do not exceed. The answer is
     /// never below that duration, and within the grid exceeds it by less than one bucket (9.1 %).
     pub fn quantile(&self, ten_thousandths: u64) -> Option<UpperBound> {
-        const WHOLE: u64 = 10_000;
-        let count = self.count();
-        let share = ten_thousandths.min(WHOLE);
-        let rank = (count / WHOLE * share + (count % WHOLE * share).div_ceil(WHOLE)).max(1);
-        let mut seen: u64 = 0;
-        self.slots.iter().enumerate().find_map(|(slot, &count)| {
-            seen = seen.saturating_add(count);
-            (count > 0 && seen >= rank).then(|| self.bound(slot))
-        })
+        quantile_slot(self.slots, self.count(), ten_thousandths).map(|slot| self.bound(slot))
     }
 
     /// Upper bound of the highest bucket in use: no duration counted was longer, unless it is `Above`.
@@ -112,4 +104,16 @@ impl<'a> Distribution<'a> {
             None => UpperBound::Above(self.grid.upper_end_ns()),
         }
     }
+}
+
+/// The slot in which a quantile of `count` durations falls; see [`Distribution::quantile`].
+pub(super) fn quantile_slot(slots: &[u64], count: u64, ten_thousandths: u64) -> Option<usize> {
+    const WHOLE: u64 = 10_000;
+    let share = ten_thousandths.min(WHOLE);
+    let rank = (count / WHOLE * share + (count % WHOLE * share).div_ceil(WHOLE)).max(1);
+    let mut seen: u64 = 0;
+    slots.iter().position(|&count| {
+        seen = seen.saturating_add(count);
+        count > 0 && seen >= rank
+    })
 }
