@@ -9,9 +9,11 @@ use osi_agent::config::{Cli, Command, Exit, Failure, Settings};
 use osi_agent::helper;
 use osi_agent::output::glyphs::Glyphs;
 use osi_agent::output::{explain, json, stdout};
+use osi_agent::probe::own;
 use osi_agent::run;
 
 fn main() -> ExitCode {
+    own::return_large_memory();
     let done = match Cli::try_parse() {
         Ok(cli) => obey(cli.command).map(ExitCode::from),
         Err(help) => say(&help),

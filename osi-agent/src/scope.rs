@@ -42,6 +42,9 @@ pub struct Netns {
     /// Name under /run/netns, `host` for the agent's own namespace, else null.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
+    /// Where it has no name: the container or pod, as far as all of its processes that were looked at are in the same one.
+    #[serde(flatten)]
+    pub workload: Workload,
 }
 
 /// An interface. Identity is the index within its namespace.
@@ -80,6 +83,17 @@ pub enum Proto {
     Udp,
     /// ICMP or ICMPv6.
     Icmp,
+}
+
+impl Proto {
+    /// Its name in outputs.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+            Self::Icmp => "icmp",
+        }
+    }
 }
 
 /// Where something is measured or broken. Keys that do not apply are absent.
@@ -162,6 +176,16 @@ impl Scope {
         }
     }
 
+    /// A DNS server, over whatever transport it is asked.
+    pub fn resolver(netns: &Netns, remote: IpAddr, port: u16) -> Self {
+        Self {
+            netns: Some(netns.clone()),
+            remote: Some(remote),
+            port: Some(port),
+            ..Self::empty(ScopeKind::Resolver)
+        }
+    }
+
     /// The local ports usable from one source address to one destination.
     pub fn pool(netns: &Netns, local: IpAddr, remote: IpAddr, port: u16) -> Self {
         Self {
@@ -204,6 +228,15 @@ impl Scope {
         }
     }
 
+    /// A process, in the namespace that it is in where that is known.
+    pub fn process(netns: Option<&Netns>, process: &Process) -> Self {
+        Self {
+            netns: netns.cloned(),
+            process: Some(process.clone()),
+            ..Self::empty(ScopeKind::Process)
+        }
+    }
+
     /// A neighbour: an address on one interface.
     pub fn neighbour(netns: &Netns, iface: &Iface, remote: IpAddr) -> Self {
         Self {
@@ -238,9 +271,13 @@ impl Scope {
                     self.port.is_none() || narrow.port.is_none() || narrow.port == self.port;
                 same_netns && self.remote.is_some() && narrow.remote == self.remote && same_port
             }
-            ScopeKind::Pool | ScopeKind::Listener | ScopeKind::Process | ScopeKind::Resolver => {
-                self == narrow
+            ScopeKind::Listener => {
+                let same_address =
+                    self.local == narrow.local || self.local.is_none() || narrow.local.is_none();
+                let same_port = (self.port, self.proto) == (narrow.port, narrow.proto);
+                narrow.kind == ScopeKind::Listener && same_netns && same_port && same_address
             }
+            ScopeKind::Pool | ScopeKind::Process | ScopeKind::Resolver => self == narrow,
         }
     }
 

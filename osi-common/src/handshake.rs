@@ -1,10 +1,11 @@
 //! Client handshakes in flight, and what became of them per peer.
 
+use crate::failure::Killer;
 use crate::histogram::Coarse;
 use crate::pod::{counters, kernel_struct};
 
-/// Handshakes in flight that can be tracked at once.
-pub const MAX_HANDSHAKES: u32 = 16_384;
+/// Handshakes in flight that can be tracked at once: those of 8000 connects a second to peers that take a second to answer.
+pub const MAX_HANDSHAKES: u32 = 8192;
 /// Peers (namespace, address, port) that are counted apart; further ones count under their namespace only.
 pub const MAX_PEERS: u32 = 4096;
 
@@ -17,12 +18,22 @@ kernel_struct! {
         pub sent_ns: u64,
         /// cgroup id of the connecting process.
         pub cgroup: u64,
+        /// When that process started (boot time), 0 where it can not be read.
+        pub started_ns: u64,
         /// Network namespace.
         pub netns: u32,
         /// Connecting process (thread group).
         pub pid: u32,
         /// Its main thread's name.
         pub comm: [u8; 16],
+        /// Packets of the socket that this host dropped.
+        pub dropped: u64,
+        /// The function that dropped the last of them, 0 for none.
+        pub drop_location: u64,
+        /// Its reason, as `skb_drop_reason`.
+        pub drop_reason: u32,
+        /// 1 once a reset came.
+        pub reset: u32,
     }
 
     /// Whom a connect went to.
@@ -36,6 +47,19 @@ kernel_struct! {
         pub port: u16,
         /// Destination address: IPv4 in the first four bytes.
         pub address: [u8; 16],
+    }
+}
+
+impl PeerKey {
+    /// What this host's own port is counted under, where addresses are not told apart.
+    #[inline(always)]
+    pub const fn own_port(netns: u32, port: u16) -> Self {
+        Self {
+            netns,
+            family: 0,
+            port,
+            address: [0; 16],
+        }
     }
 }
 
@@ -62,6 +86,47 @@ counters! {
         pub syn_retransmits,
         /// Segments sent again on connections that were established with it.
         pub retransmits,
+        /// Established connections that it reset while something was going on.
+        pub sessions_reset,
+        /// Established connections with it that the kernel's timers gave up (`ETIMEDOUT`).
+        pub sessions_timed_out,
+    }
+
+    /// What ended the connects to one peer that failed, see [`Killer`].
+    pub struct Killed {
+        /// No local port.
+        pub no_port,
+        /// Drops on this host.
+        pub dropped,
+        /// A reset.
+        pub reset,
+        /// The route was gone.
+        pub no_route,
+        /// An ICMP error.
+        pub icmp_error,
+        /// Silence.
+        pub no_answer,
+        /// The application.
+        pub given_up,
+        /// Another error.
+        pub other,
+    }
+}
+
+impl Killed {
+    /// How many this one ended.
+    pub const fn by(&self, killer: Killer) -> u64 {
+        match killer {
+            Killer::Unknown => 0,
+            Killer::NoPort => self.no_port,
+            Killer::Dropped => self.dropped,
+            Killer::Reset => self.reset,
+            Killer::NoRoute => self.no_route,
+            Killer::IcmpError => self.icmp_error,
+            Killer::NoAnswer => self.no_answer,
+            Killer::GivenUp => self.given_up,
+            Killer::Other => self.other,
+        }
     }
 }
 
@@ -71,6 +136,14 @@ kernel_struct! {
     pub struct PeerRecord {
         /// Outcomes.
         pub outcomes: Peer,
+        /// What ended those that failed.
+        pub killed: Killed,
+        /// The function of the last drop that ended one, 0 for none.
+        pub drop_location: u64,
+        /// Its reason, as `skb_drop_reason`.
+        pub drop_reason: u32,
+        /// Room between the fields; always 0.
+        pub padding: u32,
         /// Handshakes that completed without a SYN sent again: those of the others are times of TCP's timers.
         pub times: Coarse,
     }
@@ -80,6 +153,10 @@ impl PeerRecord {
     /// Nothing counted yet.
     pub const ZERO: Self = Self {
         outcomes: Peer::ZERO,
+        killed: Killed::ZERO,
+        drop_location: 0,
+        drop_reason: 0,
+        padding: 0,
         times: Coarse::ZERO,
     };
 }

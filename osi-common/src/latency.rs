@@ -20,10 +20,26 @@ pub enum Latency {
     LeastRoundTrip = 6,
     /// As [`Self::HandshakeClient`], of those whose SYN was sent again.
     HandshakeRetried = 7,
+    /// Unread data on an accepted connection → the application's next read.
+    RequestDwell = 8,
+    /// The read that left nothing unread on an accepted connection → the next send.
+    Response = 9,
+    /// The last send on a connection that this host opened → the first data back.
+    Dependency = 10,
+    /// A DNS query that left → its answer; from the last sending on, where it was sent again.
+    Dns = 11,
+    /// A TLS client's hello → the end of the handshake: its own (TLS 1.3, a session that goes on), else the server's.
+    Tls = 12,
+    /// An HTTP request → the first byte of its answer, on every interface that both pass.
+    Http = 13,
+    /// ESTABLISHED → CLOSE of a connection, whoever opened it.
+    Session = 14,
+    /// A QUIC client's first datagram → its first packet of data, which is the first that tells that it has ended the handshake.
+    Quic = 15,
 }
 
 /// Number of latency histograms.
-pub const LATENCIES: u32 = 8;
+pub const LATENCIES: u32 = 16;
 
 /// Of so many packets that a CPU receives, the way of one is timed where it is forwarded. A power of two.
 pub const FORWARDED_ONE_IN: u32 = 64;

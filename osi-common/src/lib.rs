@@ -18,6 +18,18 @@ pub mod listener;
 
 pub mod opener;
 
+pub mod exchange;
+
+pub mod wire;
+
+pub mod dns;
+
+pub mod http;
+
+pub mod tls;
+
+pub mod quic;
+
 pub mod latency;
 
 pub mod offsets;
@@ -25,5 +37,7 @@ pub mod offsets;
 pub mod histogram;
 
 pub mod drop;
+
+pub mod failure;
 
 mod pod;

@@ -5,6 +5,7 @@
 //! what is not sampled is still counted, so that user space can always state the exact total.
 
 use crate::pod::kernel_struct;
+use crate::wire::NAME_BYTES;
 
 /// What happened. The number is only a protocol between this build's programs and this build's agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -16,9 +17,10 @@ pub enum Kind {
     Connect = 2,
     /// A TCP connect succeeded (SYN_SENT → ESTABLISHED), or a simultaneous open did.
     Connected = 3,
-    /// A TCP connect failed (SYN_SENT → CLOSE). Code: errno, 0 when the application gave up.
+    /// A TCP connect failed (SYN_SENT → CLOSE). Code: [`crate::failure::Failure`]; location: the caller of the last drop where
+    /// drops ended it.
     ConnectFailed = 4,
-    /// No local port could be had (SYN_SENT → CLOSE with source port 0; bind or listen refused).
+    /// No local port could be had (SYN_SENT → CLOSE with source port 0). Code: as above.
     PortExhausted = 5,
     /// A passive open completed (SYN_RECV → ESTABLISHED).
     Accepted = 6,
@@ -32,7 +34,8 @@ pub enum Kind {
     ResetSent = 10,
     /// A reset arrived. Code: the TCP state that it ended.
     ResetReceived = 11,
-    /// An established connection ended (… → CLOSE). Code: `sk_err`, 0 for a clean close.
+    /// An established connection ended (… → CLOSE). Code: `sk_err`, 0 for a clean close; location: 1 where an error ended what
+    /// was over already: its application had closed it, or said farewell.
     Closed = 12,
     /// An ICMP or ICMPv6 error came in on an interface. Code: [`crate::icmp::number`].
     IcmpErrorReceived = 13,
@@ -43,11 +46,19 @@ pub enum Kind {
     /// The first full-size segment of a connection was sent again after two time-outs, beside the count as [`Kind::Retransmit`].
     /// Code: 1 where the peer has acknowledged what was sent after it (SACK), 0 where nothing tells.
     FullSizeUnacked = 16,
+    /// A socket wanted any local port and got none: `bind` to port 0, `listen`, or the first send of UDP. Code: IP protocol.
+    PortRefused = 17,
+    /// A DNS query was answered with an error, or not at all. Code: see [`crate::dns::outcome`].
+    DnsFailed = 18,
+    /// A TLS handshake came to no good end. Code: see [`crate::tls::failure`].
+    TlsFailed = 19,
+    /// An HTTP request was answered with an error (4xx, 5xx), or not at all. Code: the status, or [`crate::http::NO_ANSWER`].
+    HttpFailed = 20,
 }
 
 impl Kind {
     /// All kinds, in numeric order.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 20] = [
         Self::Drop,
         Self::Connect,
         Self::Connected,
@@ -64,6 +75,10 @@ impl Kind {
         Self::IcmpErrorSent,
         Self::IcmpErrorForwarded,
         Self::FullSizeUnacked,
+        Self::PortRefused,
+        Self::DnsFailed,
+        Self::TlsFailed,
+        Self::HttpFailed,
     ];
 
     /// The kind with this number, if this build knows it.
@@ -95,12 +110,30 @@ impl Phase {
     }
 }
 
+/// Whether a socket in this TCP state is in use by its application: established, whether the peer still sends or not.
+pub const fn is_session(state: u32) -> bool {
+    state == TCP_ESTABLISHED as u32 || state == TCP_CLOSE_WAIT as u32
+}
+
+/// Whether the kernel gave an established connection up because the other end fell silent: with ETIMEDOUT, or with the ICMP error
+/// that came meanwhile, such as that of a neighbour who does not answer (`tcp_write_err`).
+pub const fn is_given_up(errno: u32) -> bool {
+    const ENETUNREACH: u32 = 101;
+    const ETIMEDOUT: u32 = 110;
+    const EHOSTUNREACH: u32 = 113;
+    matches!(errno, ENETUNREACH | ETIMEDOUT | EHOSTUNREACH)
+}
+
 /// `TCP_ESTABLISHED` of `include/net/tcp_states.h`; these numbers are kernel ABI (`ss`, `/proc/net/tcp`).
 pub const TCP_ESTABLISHED: u8 = 1;
 /// `TCP_SYN_SENT`.
 pub const TCP_SYN_SENT: u8 = 2;
 /// `TCP_SYN_RECV`.
 pub const TCP_SYN_RECV: u8 = 3;
+/// `TCP_FIN_WAIT1`.
+pub const TCP_FIN_WAIT1: u8 = 4;
+/// `TCP_FIN_WAIT2`.
+pub const TCP_FIN_WAIT2: u8 = 5;
 /// `TCP_CLOSE`.
 pub const TCP_CLOSE: u8 = 7;
 /// `TCP_CLOSE_WAIT`.
@@ -116,13 +149,13 @@ kernel_struct! {
     pub struct Key {
         /// A [`Kind`] as number.
         pub kind: u32,
-        /// Reason, errno, phase, state or ICMP message: see [`Kind`].
+        /// Reason, failure, errno, phase, state or ICMP message: see [`Kind`].
         pub code: u32,
         /// Inode number of the network namespace; 0 when it is not known.
         pub netns: u32,
         /// Interface index where the occurrence has one, else 0.
         pub ifindex: u32,
-        /// Address of the calling kernel function for drops, else 0.
+        /// Address of the calling kernel function for drops and for connects that drops ended; see [`Kind::Closed`]; else 0.
         pub location: u64,
     }
 
@@ -131,7 +164,7 @@ kernel_struct! {
     pub struct Count {
         /// Occurrences; for drops: packets (skbs).
         pub count: u64,
-        /// For drops: segments, max(1, gso_segs) of each packet. Otherwise equal to `count`.
+        /// For drops: segments, max(1, gso_segs) of each packet. Of no meaning otherwise.
         pub segments: u64,
         /// The [`EPOCH_SLOT`] value and how many [`Sample`]s this CPU sent in it, see [`sampled`].
         pub sampled: u64,
@@ -145,6 +178,8 @@ kernel_struct! {
         pub key: Key,
         /// cgroup id of the process, 0 when not known.
         pub cgroup: u64,
+        /// When the process started (`CLOCK_BOOTTIME`), 0 when not known.
+        pub started_ns: u64,
         /// Process id (thread group) where the current task is certain to be the actor, else 0.
         pub pid: u32,
         /// `ETH_P_*` of a dropped packet, host order; 0 otherwise.
@@ -155,7 +190,8 @@ kernel_struct! {
         pub local: [u8; 16],
         /// Remote address: IPv4 in the first four bytes.
         pub remote: [u8; 16],
-        /// Who sent the ICMP error, of which the addresses above and the ports below are the packet that it answers; zeros otherwise.
+        /// Who sent the ICMP error, of which the addresses above and the ports below are the packet that it answers; who ended a
+        /// TLS handshake; zeros otherwise.
         pub sender: [u8; 16],
         /// Local port, host order.
         pub local_port: u16,
@@ -167,6 +203,9 @@ kernel_struct! {
         pub established: u16,
         /// Name of the process's main thread, NUL padded; empty when `pid` is 0.
         pub comm: [u8; 16],
+        /// What was asked for, cut: a name of DNS in wire format (RFC 1035 3.1), a server's name of TLS or method and path of an HTTP
+        /// request as text; zeros where there is none, and with `--no-names`.
+        pub name: [u8; NAME_BYTES],
     }
 }
 
@@ -264,10 +303,32 @@ pub enum Health {
     ListenersFull = 8,
     /// Listening sockets whose opener found no room.
     OpenersFull = 9,
+    /// Waits at listening ports that found the map of these full.
+    RequestsFull = 10,
+    /// Waits for peers that found the map of these full.
+    DependenciesFull = 11,
+    /// Connections that could not be followed: the kernel gave no memory.
+    Unfollowed = 12,
+    /// DNS queries that found the map of those in flight full.
+    QueriesFull = 13,
+    /// DNS queries to resolvers that found the map of these full, and their answers.
+    ResolversFull = 14,
+    /// Packets with more DNS messages than are looked at.
+    MessagesSkipped = 15,
+    /// TLS handshakes that found the map of those in flight full.
+    TlsFull = 16,
+    /// TLS handshakes with servers, or at ports, that found the map of these full.
+    EndpointsFull = 17,
+    /// HTTP requests that found the map of connections full.
+    HttpConnectionsFull = 18,
+    /// HTTP requests to servers that found the map of these full, and their answers.
+    HttpServersFull = 19,
+    /// QUIC handshakes that found the map of those in flight full.
+    QuicFull = 20,
 }
 
 /// Number of [`Health`] slots.
-pub const HEALTH_SLOTS: u32 = 10;
+pub const HEALTH_SLOTS: u32 = 21;
 
 #[cfg(test)]
 mod tests {

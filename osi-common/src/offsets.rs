@@ -61,8 +61,14 @@ offsets! {
     sock_protocol = "sock"."sk_protocol",
     /// Pending error, an errno.
     sock_err = "sock"."sk_err",
+    /// The error that a connection ends with if all attempts are in vain.
+    sock_err_soft = "sock"."sk_err_soft",
+    /// Route that a socket remembers.
+    sock_route = "sock"."sk_dst_cache",
     /// What applications know a socket by.
     sock_socket = "sock"."sk_socket",
+    /// How far a connect of the application has come, `enum socket_state`.
+    socket_state = "socket"."state",
     /// Where that lies in what the kernel allocates for it.
     alloc_socket = "socket_alloc"."socket",
     /// Inode number of a socket, in the same.
@@ -91,9 +97,31 @@ offsets! {
     tcp_snd_nxt = "tcp_sock"."snd_nxt",
     /// Sequence number behind all that it has acknowledged in order.
     tcp_snd_una = "tcp_sock"."snd_una",
+    /// Sequence number behind all that has arrived in order, an end of the stream included.
+    tcp_rcv_nxt = "tcp_sock"."rcv_nxt",
+    /// Sequence number behind all that the application has read.
+    tcp_copied_seq = "tcp_sock"."copied_seq",
+    /// Sequence number behind all that the application has written.
+    tcp_write_seq = "tcp_sock"."write_seq",
     /// How often the time-out has doubled since it acknowledged anything new. Not `icsk_retransmits`, which counts the time-out
     /// at hand from 6.7 on and does not before.
     tcp_backoff = "inet_connection_sock"."icsk_backoff",
+    /// Time-outs without an answer: more than segments sent again where sending failed.
+    tcp_timeouts = "inet_connection_sock"."icsk_retransmits",
+    /// Payload that it has received.
+    tcp_bytes_received = "tcp_sock"."bytes_received",
+    /// Payload that it has sent, what was sent again included.
+    tcp_bytes_sent = "tcp_sock"."bytes_sent",
+    /// When it last sent payload, in the clock's ticks.
+    tcp_lsndtime = "tcp_sock"."lsndtime",
+    /// When it last received payload, in the same.
+    csk_lrcvtime = "inet_connection_sock"."icsk_ack.lrcvtime",
+    /// When the segment at hand arrived, µs.
+    tcp_mstamp = "tcp_sock"."tcp_mstamp",
+    /// When the peer last acknowledged payload, or when it was last sent after a pause, on the same clock.
+    tcp_delivered_mstamp = "tcp_sock"."delivered_mstamp",
+    /// When the application last took payload, on the same clock; not later, and as late as a round trip before.
+    tcp_read_mstamp = "tcp_sock"."rcvq_space.time",
     /// Inode number of a network namespace.
     net_inum = "net"."ns.inum",
     /// The socket a packet belongs to.
@@ -145,5 +173,11 @@ kernel_struct! {
         pub no_socket: u32,
         /// 1 where the namespace whose interfaces carry the packet programs forwards packets, else 0.
         pub forwards: u32,
+        /// 1 where the kernel tells of data that arrives (`sk_data_ready`, since 6.3), else 0: without it no connection is followed.
+        pub exchanges: u32,
+        /// 1 where a program that calls functions may also hand on to another one (on aarch64 since 6.0), else 0.
+        pub hands_on: u32,
+        /// 1 where names in packets may leave the kernel, 0 with `--no-names`.
+        pub names: u32,
     }
 }

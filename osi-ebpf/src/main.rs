@@ -16,9 +16,11 @@
 )]
 
 mod hook {
+    pub(crate) mod get_port;
     pub(crate) mod inet_sock_set_state;
     pub(crate) mod kfree_skb;
     pub(crate) mod neigh;
+    pub(crate) mod socket_data;
     pub(crate) mod tc;
     pub(crate) mod tcp_connect;
     pub(crate) mod tcp_reset;
@@ -42,7 +44,29 @@ mod l4_transport {
     pub(crate) mod handshake;
     pub(crate) mod listener;
     pub(crate) mod opener;
+    pub(crate) mod ports;
     pub(crate) mod round_trip;
+}
+
+mod l5_session {
+    pub(crate) mod broken;
+}
+
+mod l6_presentation {
+    mod endpoints;
+    mod failure;
+    mod handshakes;
+    mod outcome;
+    pub(crate) mod quic;
+    pub(crate) mod tls;
+}
+
+mod l7_application {
+    pub(crate) mod dns;
+    pub(crate) mod exchange;
+    pub(crate) mod http;
+    mod record;
+    pub(crate) mod waits;
 }
 
 mod shared {
@@ -50,9 +74,11 @@ mod shared {
     pub(crate) mod latency;
     pub(crate) mod occurrence;
     pub(crate) mod own;
+    pub(crate) mod pending;
     pub(crate) mod read;
     pub(crate) mod rodata;
     pub(crate) mod sock;
+    pub(crate) mod wire;
 }
 
 #[cfg(target_arch = "bpf")]

@@ -110,7 +110,7 @@ pub struct SharedArgs {
     #[arg(long, value_name = "MODE", value_enum)]
     pub xdp: Option<XdpMode>,
 
-    /// Show no host names of DNS, TLS or HTTP (nothing reads them yet; accepted for scripts)
+    /// Show no names of DNS queries and TLS servers and no paths of HTTP requests; none leaves the kernel
     #[arg(long)]
     pub no_names: bool,
 

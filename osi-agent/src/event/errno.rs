@@ -1,7 +1,7 @@
-//! Names of the errors that a connect can end with.
+//! Names of the errors that connects and connections can end with, and that who makes them meets.
 
-/// `ECONNREFUSED` for 111; `errno#N` for numbers that no connect returns.
-pub(super) fn name(errno: u32) -> String {
+/// `ECONNREFUSED` for 111; `errno#N` for numbers that none of them has.
+pub(crate) fn name(errno: u32) -> String {
     let names = [
         (libc::EACCES, "EACCES"),
         (libc::EADDRINUSE, "EADDRINUSE"),
@@ -15,9 +15,11 @@ pub(super) fn name(errno: u32) -> String {
         (libc::EHOSTDOWN, "EHOSTDOWN"),
         (libc::EHOSTUNREACH, "EHOSTUNREACH"),
         (libc::EINVAL, "EINVAL"),
+        (libc::EMFILE, "EMFILE"),
         (libc::EMSGSIZE, "EMSGSIZE"),
         (libc::ENETDOWN, "ENETDOWN"),
         (libc::ENETUNREACH, "ENETUNREACH"),
+        (libc::ENFILE, "ENFILE"),
         (libc::ENOBUFS, "ENOBUFS"),
         (libc::ENOMEM, "ENOMEM"),
         (libc::ENOPROTOOPT, "ENOPROTOOPT"),

@@ -154,18 +154,7 @@ fn event(
     count: u64,
 ) -> Event {
     Event {
-        kind,
-        layer: layer.id().to_owned(),
-        netns: Some(netns.clone()),
-        flow: None,
-        sender: None,
         iface: Some(iface.clone()),
-        process: None,
-        errno: None,
-        reason: None,
-        class: None,
-        function: None,
-        count,
-        at: names.clock.rfc3339(window.now.boot_ns),
+        ..Event::of(window, names, kind, layer, netns, count)
     }
 }

@@ -5,14 +5,19 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use osi_common::drop::{self, Class};
+use osi_common::failure::{self, Failure};
+use osi_common::http;
 use osi_common::icmp;
 use osi_common::layer::Layer;
 use osi_common::occurrence::{Count, Key, Kind, Phase, Sample};
+use osi_common::{dns, tls};
 
 use super::spread::spread;
-use super::{Actor, Event, EventKind, Flow, Names, errno};
+use super::{Actor, Event, EventKind, Flow, KilledBy, Names, errno, of_sample};
+use crate::host::boot::start_time;
 use crate::host::workload::Workload;
 use crate::layer::Window;
+use crate::layer::l4_transport::failures;
 use crate::output::text::{from_kernel, safe};
 use crate::scope::{Iface, Netns, Proto};
 
@@ -39,11 +44,12 @@ pub(super) fn occurrences(window: &Window, names: &Names) -> Vec<Event> {
     }
     let mut events = Vec::new();
     for (identity, ((kind, layer), total)) in groups {
-        let (raw_kind, code, netns, ifindex) = identity;
+        let (raw_kind, code, netns, ifindex, location) = identity;
         let Some(netns) = namespace(window, names, netns) else {
             continue;
         };
         let (errno, reason) = detail(raw_kind, code, names);
+        let killed_by = killed_by(raw_kind, code, location, names);
         for (sample, count) in spread(total, samples.get(&identity).map_or(&[][..], Vec::as_slice))
         {
             let blank = blank(window, names, sample.copied(), kind, layer, count);
@@ -53,6 +59,7 @@ pub(super) fn occurrences(window: &Window, names: &Names) -> Vec<Event> {
                 iface,
                 errno: errno.clone(),
                 reason: reason.clone(),
+                killed_by: killed_by.clone(),
                 ..blank
             });
         }
@@ -140,22 +147,26 @@ fn growth(now: &Count, before: Option<&Count>) -> Option<u64> {
     (delta > 0).then_some(delta)
 }
 
-/// What is rate-limited together: kind, code, namespace, interface.
-type Identity = (u32, u32, u32, u32);
+/// What is rate-limited together: kind, code, namespace, interface, and the function where one dropped.
+type Identity = (u32, u32, u32, u32, u64);
 
 fn identity(key: &Key) -> Identity {
-    (key.kind, key.code, key.netns, key.ifindex)
+    (key.kind, key.code, key.netns, key.ifindex, key.location)
 }
 
 fn kind_of(key: &Key) -> Option<(EventKind, Layer)> {
     match Kind::from_u32(key.kind)? {
-        Kind::PortExhausted => Some((EventKind::PortExhausted, Layer::L4)),
+        Kind::PortExhausted | Kind::PortRefused => Some((EventKind::PortExhausted, Layer::L4)),
         Kind::ConnectFailed => Some((EventKind::ConnectFailed, Layer::L4)),
         Kind::Retransmit | Kind::RetransmitSynack => Some((EventKind::Retransmit, Layer::L4)),
         Kind::ResetSent => Some((EventKind::ResetSent, Layer::L4)),
         Kind::ResetReceived => Some((EventKind::ResetReceived, Layer::L4)),
         Kind::IcmpErrorReceived => Some((EventKind::IcmpErrorReceived, Layer::L3)),
         Kind::IcmpErrorSent => Some((EventKind::IcmpErrorSent, Layer::L3)),
+        Kind::Closed if is_aborted(key) => Some((EventKind::SessionAborted, Layer::L5)),
+        Kind::DnsFailed => Some((EventKind::DnsFailed, Layer::L7)),
+        Kind::TlsFailed => Some((EventKind::TlsFailed, Layer::L6)),
+        Kind::HttpFailed => Some((EventKind::HttpError, Layer::L7)),
         // Drops have names for keys; the others are normal life, counted in the map's signals.
         Kind::Drop
         | Kind::Connect
@@ -168,6 +179,11 @@ fn kind_of(key: &Key) -> Option<(EventKind, Layer)> {
     }
 }
 
+/// Whether an error ended a session. Those without room for a key of their own are mixed with sessions that ended well.
+const fn is_aborted(key: &Key) -> bool {
+    key.code != 0 && key.code != Key::OTHER && key.location == 0
+}
+
 /// errno and reason of an occurrence.
 fn detail(kind: u32, code: u32, names: &Names) -> (Option<String>, Option<String>) {
     let reason = |text: &str| (None, Some(text.to_owned()));
@@ -175,9 +191,12 @@ fn detail(kind: u32, code: u32, names: &Names) -> (Option<String>, Option<String
         return reason("other");
     }
     match Kind::from_u32(kind) {
-        Some(Kind::PortExhausted) if code == 0 => (Some("EADDRNOTAVAIL".to_owned()), None),
-        Some(Kind::ConnectFailed) if code == 0 => reason("abandoned"),
-        Some(Kind::PortExhausted | Kind::ConnectFailed) => (Some(errno::name(code)), None),
+        Some(Kind::ConnectFailed) if failure::errno(code) == 0 => reason("abandoned"),
+        Some(Kind::PortExhausted | Kind::ConnectFailed) => {
+            (Some(errno::name(failure::errno(code))), None)
+        }
+        Some(Kind::Closed) => (Some(errno::name(code)), None),
+        Some(Kind::PortRefused) => reason(protocol(code).map_or("other", Proto::name)),
         Some(Kind::Retransmit) if code == Phase::Handshake as u32 => reason("handshake"),
         Some(Kind::Retransmit) if code == Phase::Data as u32 => reason("data"),
         Some(Kind::Retransmit) if code == Phase::Close as u32 => reason("close"),
@@ -191,8 +210,35 @@ fn detail(kind: u32, code: u32, names: &Names) -> (Option<String>, Option<String
             None,
             icmp::message(code).map(|message| message.name.replace(' ', "_")),
         ),
+        Some(Kind::DnsFailed) => reason(&outcome(code)),
+        Some(Kind::TlsFailed) => reason(&tls_failure(code)),
+        Some(Kind::HttpFailed) if code == http::NO_ANSWER => reason("no_answer"),
+        Some(Kind::HttpFailed) => reason(&code.to_string()),
         Some(_) | None => (None, None),
     }
+}
+
+/// How a DNS query ended.
+fn outcome(code: u32) -> String {
+    dns::outcome(code).map_or_else(|| format!("rcode#{code}"), str::to_owned)
+}
+
+/// Why a TLS handshake came to no good end; without who said so.
+pub(crate) fn tls_failure(code: u32) -> String {
+    let unnamed = || format!("alert#{}", code & 0xff);
+    tls::failure(code).map_or_else(unnamed, str::to_owned)
+}
+
+/// What ended a connect that failed; nothing for other kinds.
+fn killed_by(kind: u32, code: u32, location: u64, names: &Names) -> Option<KilledBy> {
+    if !failures::is_failure(kind) {
+        return None;
+    }
+    let (layer, what) = failures::killed_by(Failure::of(code), |reason| {
+        let function = (names.function)(location);
+        Some(((names.drop_reason)(reason, &function), function))
+    });
+    Some(KilledBy::of(layer, &what))
 }
 
 /// Names of `include/net/tcp_states.h`; the numbers are kernel ABI.
@@ -271,24 +317,15 @@ fn blank(
     layer: Layer,
     count: u64,
 ) -> Event {
+    let at_ns = sample.map_or(window.now.boot_ns, |sample| sample.at_ns);
     Event {
-        kind,
-        layer: layer.id().to_owned(),
-        netns: None,
         flow: sample.and_then(flow),
         sender: sample.and_then(sender),
-        iface: None,
+        name: sample.and_then(of_sample),
         process: sample
             .filter(|sample| sample.pid != 0)
             .map(|sample| actor(sample, names)),
-        errno: None,
-        reason: None,
-        class: None,
-        function: None,
-        count,
-        at: names
-            .clock
-            .rfc3339(sample.map_or(window.now.boot_ns, |sample| sample.at_ns)),
+        ..Event::bare(kind, layer, count, names.clock.rfc3339(at_ns))
     }
 }
 
@@ -296,6 +333,7 @@ fn actor(sample: &Sample, names: &Names) -> Actor {
     let cgroup = (names.cgroup)(sample.cgroup).map(|path| safe(&path).into_owned());
     Actor {
         pid: sample.pid,
+        start_time: start_time(sample.started_ns),
         comm: from_kernel(&sample.comm),
         workload: cgroup.as_deref().map(Workload::of).unwrap_or_default(),
         cgroup,
@@ -306,21 +344,25 @@ fn flow(sample: &Sample) -> Option<Flow> {
     if sample.family == 0 {
         return None;
     }
-    let address = |bytes| Some(address_of(sample.family, bytes).to_string());
-    let proto = match i32::from(sample.protocol) {
+    let address = |bytes| address_of(sample.family, bytes).to_string();
+    let port = |port: u16| (port != 0).then_some(port);
+    Some(Flow {
+        src: Some(address(&sample.local)),
+        sport: port(sample.local_port),
+        // A socket may have no destination yet.
+        dst: (sample.remote != [0; 16]).then(|| address(&sample.remote)),
+        dport: port(sample.remote_port),
+        proto: protocol(sample.protocol.into()),
+    })
+}
+
+fn protocol(number: u32) -> Option<Proto> {
+    match number.cast_signed() {
         libc::IPPROTO_TCP => Some(Proto::Tcp),
         libc::IPPROTO_UDP => Some(Proto::Udp),
         libc::IPPROTO_ICMP | libc::IPPROTO_ICMPV6 => Some(Proto::Icmp),
         _ => None,
-    };
-    let port = |port: u16| (port != 0).then_some(port);
-    Some(Flow {
-        src: address(&sample.local),
-        sport: port(sample.local_port),
-        dst: address(&sample.remote),
-        dport: port(sample.remote_port),
-        proto,
-    })
+    }
 }
 
 fn sender(sample: &Sample) -> Option<String> {

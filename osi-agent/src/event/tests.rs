@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use osi_common::failure::{Failure, Killer};
 use osi_common::icmp;
 use osi_common::occurrence::{Count, Key, Kind, Phase, Sample};
+use osi_common::wire::NAME_BYTES;
 
 use super::{Clock, Event, EventKind, Names, events};
 use crate::layer::Window;
@@ -11,6 +13,10 @@ use crate::scope::{Iface, Netns};
 use crate::snapshot::{
     DropKey, Link, LinkStats, Neighbour, Neighbours, NetnsState, Snapshot, Table,
 };
+
+mod counted;
+
+mod sessions;
 
 const WEB: u32 = 4_026_532_001;
 
@@ -42,6 +48,7 @@ fn namespace(link: Link, unresolved: Vec<Neighbour>) -> NetnsState {
             inode: WEB,
             cookie: 9,
             name: Some("web".to_owned()),
+            ..Netns::default()
         },
         links: Table {
             read_ns: 1,
@@ -106,6 +113,7 @@ fn sample(key: Key, at_ns: u64) -> Sample {
         at_ns,
         key,
         cgroup: 7,
+        started_ns: 70_000_000_000,
         pid: 4711,
         ethertype: 0,
         family: libc::AF_INET as u16,
@@ -117,6 +125,7 @@ fn sample(key: Key, at_ns: u64) -> Sample {
         protocol: libc::IPPROTO_TCP as u16,
         established: 0,
         comm,
+        name: [0; NAME_BYTES],
     }
 }
 
@@ -141,6 +150,7 @@ fn told(previous: &Snapshot, now: &Snapshot, limited: bool) -> Vec<Event> {
             })
         },
         reset_reason: &|_| None,
+        slow_handshake_ns: 100_000_000,
     };
     events(
         &Window {
@@ -160,7 +170,12 @@ fn quiet() -> (Snapshot, Snapshot) {
 #[test]
 fn counts_add_up_to_what_the_kernel_counted() {
     let (mut previous, mut now) = quiet();
-    let exhausted = key(Kind::PortExhausted, 0, WEB);
+    let failure = Failure {
+        errno: libc::EADDRNOTAVAIL.unsigned_abs(),
+        killer: Killer::NoPort,
+        reason: 0,
+    };
+    let exhausted = key(Kind::PortExhausted, failure.code(), WEB);
     previous.kernel.occurrences.insert(exhausted, counted(5));
     now.kernel.occurrences.insert(exhausted, counted(105));
     now.kernel
@@ -186,6 +201,10 @@ fn counts_add_up_to_what_the_kernel_counted() {
     let first = &events[0];
     let actor = first.process.as_ref().expect("sampled");
     assert_eq!(
+        actor.start_time,
+        Some(70 * rustix::param::clock_ticks_per_second())
+    );
+    assert_eq!(
         (actor.pid, actor.comm.as_str(), actor.cgroup.as_deref()),
         (4711, "cu\\u{a}rl", Some("/system.slice/7"))
     );
@@ -198,6 +217,12 @@ fn counts_add_up_to_what_the_kernel_counted() {
         (first.errno.as_deref(), first.at.as_str()),
         (Some("EADDRNOTAVAIL"), "1970-01-01T00:00:00.000001100Z")
     );
+    let ended = |event: &Event| {
+        let killed_by = event.killed_by.as_ref()?;
+        Some((killed_by.layer.clone()?, killed_by.what.clone()))
+    };
+    assert_eq!(ended(first), Some(("L4".to_owned(), "no_port".to_owned())));
+    assert_eq!(ended(&events[4]), None);
     assert_eq!(
         (events[4].reason.as_deref(), &events[4].flow),
         (Some("data"), &None)
@@ -242,6 +267,34 @@ fn benign_drops_and_fragments_are_no_events() {
     assert_eq!(
         event.iface.as_ref().map(|iface| iface.name.as_str()),
         Some("eth0")
+    );
+}
+
+#[test]
+fn a_connect_that_drops_ended_names_reason_layer_and_function() {
+    let (previous, mut now) = quiet();
+    let failure = Failure {
+        errno: 0,
+        killer: Killer::Dropped,
+        reason: 2,
+    };
+    let dropped = Key {
+        location: 1,
+        ..key(Kind::ConnectFailed, failure.code(), WEB)
+    };
+    now.kernel.occurrences.insert(dropped, counted(3));
+    let events = told(&previous, &now, true);
+    let [event] = events.as_slice() else {
+        panic!("one event, not {events:?}")
+    };
+    let killed_by = event.killed_by.as_ref().expect("a killer");
+    assert_eq!(
+        (killed_by.layer.as_deref(), killed_by.what.as_str()),
+        (Some("L3"), "NETFILTER_DROP")
+    );
+    assert_eq!(
+        (event.reason.as_deref(), event.errno.as_deref(), event.count),
+        (Some("abandoned"), None, 3)
     );
 }
 

@@ -4,17 +4,14 @@
 //! is not what it promises; how much it allocates and how long it takes is for whoever runs it to watch.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use bytes::Bytes;
-use osi_common::occurrence::Count;
 
 use crate::config::file;
-use crate::event::{self, Clock, Names};
-use crate::helper::wire::{self, Reply};
+use crate::helper;
+use crate::helper::wire::Reply;
 use crate::host::text::clean;
 use crate::host::{boot, namespaces, processes};
-use crate::layer::Window;
 use crate::output::text::{from_kernel, safe};
 use crate::probe::btf::Btf;
 use crate::probe::kernel::{Symbols, reasons_of_format};
@@ -24,13 +21,16 @@ use crate::snapshot::host::{
     mibs, neighbour, netlink, ports, procfs, programs, qdisc, queue, route, settings, sockets,
     softnet,
 };
-use crate::snapshot::maps::sample;
-use crate::snapshot::{Mib, Mibs, Snapshot};
+use crate::snapshot::{Mib, Mibs};
 use crate::verdict::causes;
 
 mod owners;
 
+mod records;
+
 mod seeds;
+
+mod wire;
 
 /// A parser of outside bytes.
 pub struct Parser {
@@ -64,12 +64,18 @@ pub static PARSERS: &[Parser] = &[
     Parser { name: "process", run: process, seeds: seeds::process },
     Parser { name: "namespace_link", run: namespace_link, seeds: seeds::namespace_link },
     Parser { name: "socket_link", run: owners::socket_link, seeds: owners::socket_link_seeds },
+    Parser { name: "descriptors", run: owners::descriptors, seeds: owners::descriptors_seeds },
     Parser { name: "workload", run: owners::workload, seeds: owners::workload_seeds },
     Parser { name: "helper_reply", run: helper_reply, seeds: seeds::helper_reply },
     Parser { name: "own_files", run: own_files, seeds: seeds::own_files },
     Parser { name: "kernel_names", run: kernel_names, seeds: seeds::kernel_names },
     Parser { name: "btf", run: btf, seeds: seeds::btf },
-    Parser { name: "ring_record", run: ring_record, seeds: seeds::ring_record },
+    Parser { name: "first_bytes", run: wire::first_bytes, seeds: wire::seeds },
+    Parser { name: "dns", run: wire::dns, seeds: wire::seeds },
+    Parser { name: "tls", run: wire::tls, seeds: wire::tls_seeds },
+    Parser { name: "quic", run: wire::quic, seeds: wire::quic_seeds },
+    Parser { name: "http", run: wire::http, seeds: wire::http_seeds },
+    Parser { name: "ring_record", run: records::ring_record, seeds: seeds::ring_record },
     Parser { name: "name", run: name, seeds: seeds::name },
     Parser { name: "config", run: config, seeds: seeds::config },
 ];
@@ -213,7 +219,7 @@ fn snmp(bytes: &[u8]) {
     for file in ["snmp", "netstat"] {
         mibs::groups(file, &text, &mut mibs);
     }
-    for file in ["snmp6", "xfrm_stat"] {
+    for file in mibs::PAIRS {
         mibs::pairs(file, &text, &mut mibs);
     }
     for (mib, ..) in Mib::TABLE {
@@ -225,7 +231,7 @@ fn snmp(bytes: &[u8]) {
 
 /// What the helper says, should somebody else speak through it.
 fn helper_reply(bytes: &[u8]) {
-    let _ = wire::parse::<Reply>(bytes);
+    let _ = helper::wire::parse::<Reply>(bytes);
 }
 
 fn sockstat(bytes: &[u8]) {
@@ -314,7 +320,7 @@ fn own_files(bytes: &[u8]) {
 
 fn kernel_names(bytes: &[u8]) {
     let text = procfs::text(bytes.to_vec());
-    let symbols = Symbols::parse(&text);
+    let symbols = Symbols::parse(text.as_bytes());
     for address in [0, 1, 0xffff_ffff_8100_0000, u64::MAX] {
         let _ = symbols.find(address);
     }
@@ -331,41 +337,6 @@ fn btf(bytes: &[u8]) {
     let _ = btf.offset("s", "a.b");
     let _ = btf.enum_values("e");
     let _ = btf.tracepoint_arguments("t");
-}
-
-/// A record of any bytes becomes a sample, and a sample an event whose every word is safe to print.
-fn ring_record(bytes: &[u8]) {
-    let Some(sample) = sample(bytes) else { return };
-    let _ = crate::verdict::text::name(&sample.comm);
-    let (previous, mut now) = (Snapshot::default(), Snapshot::default());
-    let count = Count {
-        count: 1,
-        segments: 1,
-        sampled: 1,
-    };
-    now.kernel.occurrences.insert(sample.key, count);
-    now.samples.push(sample);
-    let window = Window {
-        previous: &previous,
-        now: &now,
-        single_netns: false,
-    };
-    let unknown = |_| Arc::from("");
-    let names = Names {
-        clock: Clock {
-            offset_ns: i128::from(u64::MAX),
-        },
-        limited: false,
-        cgroup: &|_| None,
-        drop_reason: &|_, _| Arc::from("OTHERHOST"),
-        function: &unknown,
-        reset_reason: &|_| None,
-    };
-    for event in event::events(&window, &names) {
-        assert_eq!(event.count, 1);
-        let comm = event.process.map(|actor| actor.comm).unwrap_or_default();
-        assert_eq!(safe(&comm), comm);
-    }
 }
 
 /// The first byte says how long the text may be.

@@ -1,8 +1,9 @@
-//! Rows of what says who owns a socket.
+//! Rows of what says who owns sockets, and how many a process may have.
 
 use super::{assert_clean, assert_written};
 use crate::host::workload::{NAME_MAX, Workload};
 use crate::host::{holders, processes};
+use crate::snapshot::host::{descriptors, procfs};
 
 pub(super) fn socket_link(bytes: &[u8]) {
     if let Some(inode) = holders::parse_socket(bytes) {
@@ -38,5 +39,26 @@ pub(super) fn workload_seeds() -> Vec<Vec<u8>> {
         format!("0::/system.slice/containerd.service/{pod}:cri-containerd:{id}\n").into_bytes(),
         format!("4:memory:/docker/{id}\n0::/system.slice/docker.service\n").into_bytes(),
         b"0::/machine.slice/machine-web\\x2d1.scope\n1:cpu:/lxc.payload.a\n".to_vec(),
+    ]
+}
+
+pub(super) fn descriptors(bytes: &[u8]) {
+    let text = procfs::text(bytes.to_vec());
+    if let Some(limit) = descriptors::limit(&text) {
+        assert_written(&text, limit);
+    }
+    if let Some(files) = descriptors::host(&text) {
+        assert_written(&text, files.used);
+        assert_written(&text, files.limit);
+    }
+}
+
+pub(super) fn descriptors_seeds() -> Vec<Vec<u8>> {
+    vec![
+        b"Limit                     Soft Limit           Hard Limit           Units     \n\
+          Max processes             unlimited            unlimited            processes \n\
+          Max open files            1024                 1048576              files     \n"
+            .to_vec(),
+        b"1216\t0\t9223372036854775807\n".to_vec(),
     ]
 }

@@ -248,6 +248,7 @@ pub(super) fn snmp() -> Vec<Vec<u8>> {
         "TcpExt: ListenOverflows ListenDrops\nTcpExt: 18446744073709551615 18446744073709551616\n",
         "Ip6InReceives                   \t42\nIp6OutNoRoutes\t7\n",
         "XfrmInError             \t0\nXfrmInTmplMismatch      \t50\n",
+        "TlsCurrTxSw                     \t1\nTlsDecryptError                 \t50\n",
     ])
 }
 
@@ -362,8 +363,8 @@ pub(super) fn btf() -> Vec<Vec<u8>> {
 
 pub(super) fn ring_record() -> Vec<Vec<u8>> {
     let mut bytes = vec![0xff; size_of::<Sample>()];
-    // The kind: a failed connect, a retransmit, a drop.
-    [4_u32, 8, 1]
+    // The kind: a failed connect, a retransmit, a drop, a DNS query and an HTTP request that failed.
+    [4_u32, 8, 1, 17, 20]
         .map(|kind| {
             bytes[8..12].copy_from_slice(&kind.to_ne_bytes());
             bytes.clone()

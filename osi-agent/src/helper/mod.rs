@@ -18,9 +18,9 @@ use self::wire::{Reply, Request};
 use crate::host::namespaces::NetnsScope;
 use crate::probe::own::Usage;
 use crate::sandbox;
-use crate::snapshot::Blind;
 use crate::snapshot::host::readers::READERS;
 use crate::snapshot::sampler::HostSample;
+use crate::snapshot::{Blind, Wanted};
 
 mod serve;
 
@@ -82,16 +82,16 @@ impl Helper {
     }
 
     /// One pass, which ends after `length` at the latest and reads the rule sets of the namespaces `filtered`, too: their inodes.
-    /// Who holds the sockets `held`, by inode, is told by a later pass: it takes longer.
+    /// Who holds what is `wanted` is told by a later pass: it takes longer.
     /// A helper that does not answer is blindness, not an error.
-    pub fn sample(&mut self, length: Duration, filtered: Vec<u32>, held: Vec<u32>) -> HostSample {
+    pub fn sample(&mut self, length: Duration, filtered: Vec<u32>, wanted: Wanted) -> HostSample {
         self.number += 1;
         let number = self.number;
         let request = Request {
             number,
             length,
             filtered,
-            held,
+            wanted,
         };
         if let Err(error) = wire::send(&mut self.orders, &request) {
             return blind(&format!("the reading process takes no orders: {error}"));

@@ -46,10 +46,10 @@ pub fn serve() -> anyhow::Result<Exit> {
             number,
             length,
             filtered,
-            held,
+            wanted,
         } = request;
         sampler.read_rule_sets(filtered);
-        sampler.find_holders(held);
+        sampler.find_holders(wanted);
         let sample = sampler.sample(length);
         let usage = Usage::own();
         let reply = Reply {

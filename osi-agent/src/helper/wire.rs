@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::probe::own::Usage;
+use crate::snapshot::Wanted;
 use crate::snapshot::sampler::HostSample;
 
 /// Longest line, in bytes: many times what the most namespaces that are read take.
@@ -21,8 +22,8 @@ pub(super) struct Request {
     pub(super) length: Duration,
     /// Inodes of the namespaces whose rule sets are to be read.
     pub(super) filtered: Vec<u32>,
-    /// Inodes of the sockets whose holders are to be found.
-    pub(super) held: Vec<u32>,
+    /// Whose holders are to be found.
+    pub(super) wanted: Wanted,
 }
 
 /// What came of it.

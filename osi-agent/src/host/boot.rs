@@ -20,6 +20,15 @@ pub fn now_ns() -> u64 {
     shown.saturating_sub_signed(*OFFSET_NS)
 }
 
+/// A process's start time as `/proc/PID/stat` shows it to this process, out of the moment that the programs saw; `None` where
+/// they could not read it.
+pub fn start_time(started_ns: u64) -> Option<u64> {
+    let shown = started_ns.saturating_add_signed(*OFFSET_NS);
+    let per_second = rustix::param::clock_ticks_per_second();
+    let ticks = u128::from(shown) * u128::from(per_second) / 1_000_000_000;
+    (started_ns != 0).then_some(ticks as u64)
+}
+
 /// The boot time's offset in nanoseconds out of `/proc/PID/timens_offsets`; 0 where the kernel has no time namespaces.
 pub(crate) fn parse_offset(offsets: &str) -> i64 {
     let read = || {
@@ -36,7 +45,14 @@ pub(crate) fn parse_offset(offsets: &str) -> i64 {
 
 #[cfg(test)]
 mod tests {
-    use super::parse_offset;
+    use super::{parse_offset, start_time};
+
+    #[test]
+    fn start_times_are_told_in_ticks_and_only_where_they_were_read() {
+        let per_second = rustix::param::clock_ticks_per_second();
+        assert_eq!(start_time(3_000_000_001), Some(3 * per_second));
+        assert_eq!(start_time(0), None);
+    }
 
     #[test]
     fn the_offset_has_seconds_and_nanoseconds_forwards() {

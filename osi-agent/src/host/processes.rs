@@ -23,7 +23,7 @@ pub fn describe(pid: u32) -> Option<Process> {
 
 /// The directory of a process in `/proc`. It stays that of this process: when that ends, nothing can be read in it any more,
 /// even if another gets the id.
-pub(super) fn open(pid: u32) -> io::Result<OwnedFd> {
+pub(crate) fn open(pid: u32) -> io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     Ok(rustix::fs::open(
         format!("/proc/{pid}"),
@@ -33,7 +33,7 @@ pub(super) fn open(pid: u32) -> io::Result<OwnedFd> {
 }
 
 /// The process whose directory this is.
-pub(super) fn describe_in(pid: u32, directory: &OwnedFd) -> Option<Process> {
+pub(crate) fn describe_in(pid: u32, directory: &OwnedFd) -> Option<Process> {
     let (comm, start_time) = parse_stat(&read(directory, "stat").ok()?)?;
     let cgroup = read(directory, "cgroup")
         .ok()

@@ -97,6 +97,15 @@ pub(super) fn drops(window: &Window, wanted: impl Fn(&DropKey) -> bool) -> Vec<D
     rows
 }
 
+/// Functions that free a TCP packet for which there is no socket.
+const NO_SOCKET: [&str; 2] = ["tcp_v4_rcv", "tcp_v6_rcv"];
+
+/// Packets that these functions dropped in the window in the namespace with this inode.
+pub(super) fn without_socket(window: &Window, inode: u32) -> u64 {
+    let wanted = |key: &DropKey| key.netns == inode && NO_SOCKET.contains(&&*key.function);
+    drops(window, wanted).iter().map(|row| row.packets).sum()
+}
+
 impl LayerMap {
     /// The rows of drops on all layers.
     pub fn drops(&self) -> impl Iterator<Item = &DropRow> {

@@ -7,6 +7,8 @@ use super::{
     Counter, LatencyReading, LayerMap, LayerReading, Meter, Read, Signal, Use, Window,
     drops::drops,
     l2_data_link::{frames, neighbour},
+    l6_presentation::tls,
+    l7_application::{exchange::waiting, http},
     signals,
 };
 use crate::snapshot::Blind;
@@ -52,7 +54,7 @@ pub fn fold(window: &Window, unavailable: &dyn Fn(&str) -> Option<String>) -> La
         if reading.blind.is_empty() {
             let (what, why) = (
                 "all signals".to_owned(),
-                "this version measures L1 to L4 only".to_owned(),
+                "this version does not measure this layer".to_owned(),
             );
             reading.blind.push(Blind {
                 layer: reading.layer,
@@ -153,10 +155,12 @@ fn latency(signal: &'static Signal, which: Latency, window: &Window) -> Option<L
         .get(which as usize)
         .copied()
         .unwrap_or(LatencyHistogram::EMPTY);
+    let kernel = &window.now.kernel;
+    let of_waiting = |(in_flight, oldest_ns)| (in_flight, oldest_ns, 0);
     let (in_flight, oldest_age_ns, unmeasured) = match which {
         Latency::HandshakeClient => (
-            window.now.kernel.handshakes_in_flight,
-            window.now.kernel.oldest_handshake_ns,
+            kernel.handshakes_in_flight.values().sum(),
+            kernel.oldest_handshake_ns,
             0,
         ),
         Latency::HandshakeServer => (
@@ -172,11 +176,38 @@ fn latency(signal: &'static Signal, which: Latency, window: &Window) -> Option<L
             let oldest = waiting().map(|entry| entry.updated_ns).max();
             (waiting().count() as u64, oldest.unwrap_or(0), 0)
         }
+        Latency::RequestDwell => {
+            let spans = kernel.requests.values().map(|row| &row.dwell);
+            of_waiting(waiting(window, spans))
+        }
+        Latency::Response => {
+            let spans = kernel.requests.values().map(|row| &row.response);
+            of_waiting(waiting(window, spans))
+        }
+        Latency::Dns => {
+            let before = window.previous.kernel.queries_unmeasured;
+            let unmeasured = kernel.queries_unmeasured.saturating_sub(before);
+            (kernel.queries_in_flight, kernel.oldest_query_ns, unmeasured)
+        }
+        Latency::Tls => (
+            kernel.tls_waiting.0,
+            kernel.tls_waiting.1,
+            tls::unmeasured(window),
+        ),
+        Latency::Http => (
+            kernel.requests_in_flight,
+            kernel.oldest_request_ns,
+            http::unmeasured(window),
+        ),
+        // One that the client does not end has failed.
+        Latency::Quic => (kernel.quic_waiting.0, kernel.quic_waiting.1, 0),
+        Latency::Dependency => of_waiting(waiting(window, kernel.dependencies.values())),
         Latency::PortSearch
         | Latency::Forwarding
         | Latency::RoundTrip
         | Latency::LeastRoundTrip
-        | Latency::HandshakeRetried => (0, 0, 0),
+        | Latency::HandshakeRetried
+        | Latency::Session => (0, 0, 0),
     };
     Some(LatencyReading {
         signal,

@@ -23,6 +23,12 @@ pub mod l3_network;
 
 pub mod l4_transport;
 
+pub mod l5_session;
+
+pub mod l6_presentation;
+
+pub mod l7_application;
+
 pub use drops::DropRow;
 pub use fold::fold;
 pub use window::{ListenerDelta, PeerDelta, Row, Window, address};
@@ -83,6 +89,8 @@ pub enum Unit {
     Connections,
     /// Table entries.
     Entries,
+    /// File descriptors.
+    Descriptors,
     /// Memory pages.
     Pages,
     /// Segments.
@@ -103,6 +111,7 @@ impl Unit {
             Self::Ports => "ports",
             Self::Connections => "connections",
             Self::Entries => "entries",
+            Self::Descriptors => "descriptors",
             Self::Pages => "pages",
             Self::Segments => "segments",
             Self::Events => "events",
@@ -285,6 +294,9 @@ pub fn signals() -> impl Iterator<Item = &'static Signal> {
         l2_data_link::TOPICS,
         l3_network::TOPICS,
         l4_transport::TOPICS,
+        l5_session::TOPICS,
+        l6_presentation::TOPICS,
+        l7_application::TOPICS,
     ]
     .into_iter()
     .flatten()

@@ -64,7 +64,15 @@ fn latencies_keep_the_names_of_the_stream() {
             "tcp_handshake_retried",
             "tcp_port_search",
             "tcp_rtt",
-            "tcp_rtt_least"
+            "tcp_rtt_least",
+            "session_lifetime",
+            "tls_handshake",
+            "quic_handshake",
+            "request_dwell",
+            "response_time",
+            "dependency_time",
+            "dns_time",
+            "http_time"
         ]
     );
 }

@@ -9,6 +9,7 @@ use osi_common::listener::{ListenerKey, ListenerRecord};
 use osi_common::occurrence::{Count, Key, Kind};
 
 use super::Amount;
+use super::drops::without_socket;
 use crate::scope::{Netns, Scope};
 use crate::snapshot::{
     Driver, Holder, HostState, InterfaceMaps, Link, Mib, NetnsState, Qdisc, Snapshot, Table,
@@ -73,6 +74,10 @@ pub struct ListenerDelta {
     pub port: u16,
     /// SYNs that found no socket.
     pub refused: u64,
+    /// Accepted connections that their clients reset while something was going on.
+    pub sessions_reset: u64,
+    /// Accepted connections that timed out.
+    pub sessions_timed_out: u64,
     /// How long handshakes took that completed.
     pub times: Coarse,
 }
@@ -320,11 +325,25 @@ impl<'a> Window<'a> {
             Some(ListenerDelta {
                 netns: self.netns(key.netns)?.clone(),
                 port: u16::try_from(key.port).ok()?,
-                refused: delta.refused,
+                refused: self.refused(key.netns, delta.refused),
+                sessions_reset: delta.sessions_reset,
+                sessions_timed_out: delta.sessions_timed_out,
                 times: delta.times,
             })
         };
         moved.into_iter().filter_map(of_scope).collect()
+    }
+
+    /// SYNs that really found no socket. Before 5.17 the programs can not tell them from those that a packet filter dropped:
+    /// there the function that looks for the socket must have dropped some, too. The two counts are read one after the other,
+    /// so that they are not held against one another.
+    fn refused(&self, inode: u32, counted: u64) -> u64 {
+        let told = counted == 0 || !self.now.kernel.nameless;
+        if told || without_socket(self, inode) > 0 {
+            counted
+        } else {
+            0
+        }
     }
 
     /// Whether a reader gave no answer in this window.

@@ -159,11 +159,11 @@ mod tests {
     fn blind_is_never_shown_as_ok() {
         let map = fixture::calm();
         assert_eq!(
-            Glyphs::Ascii.bar(&map.layers[0], 4),
+            Glyphs::Ascii.bar(&map.layers[1], 4),
             (String::new(), "////".to_owned())
         );
         assert_eq!(
-            (value(&map.layers[0]).as_str(), state_words(&map.layers[0])),
+            (value(&map.layers[1]).as_str(), state_words(&map.layers[1])),
             ("-", "blind")
         );
         assert_eq!(state_words(&map.layers[5]), "ok, partly blind");

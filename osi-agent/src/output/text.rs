@@ -71,9 +71,10 @@ fn netns_name(scope: &Scope) -> String {
     scope.netns.as_ref().map_or_else(
         || "?".to_owned(),
         |netns| {
-            netns.name.as_deref().map_or_else(
+            let known = netns.name.clone().or_else(|| netns.workload.words());
+            known.map_or_else(
                 || format!("#{}", netns.inode),
-                |name| safe(name).into_owned(),
+                |name| safe(&name).into_owned(),
             )
         },
     )
@@ -132,6 +133,7 @@ pub fn wrap(text: &str, width: usize) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::{cut, from_kernel, safe, scope, wrap};
+    use crate::host::workload::Workload;
     use crate::scope::{Netns, Scope};
 
     #[test]
@@ -151,20 +153,31 @@ mod tests {
             inode: 1,
             cookie: 1,
             name: Some("host".to_owned()),
+            ..Netns::default()
         };
         let web = Netns {
             inode: 2,
             cookie: 2,
             name: Some("web\x07".to_owned()),
+            ..Netns::default()
         };
         let nameless = Netns {
             inode: 3,
             cookie: 3,
             name: None,
+            ..Netns::default()
         };
         let (a, b) = ([10, 0, 0, 2].into(), [10, 0, 0, 9].into());
         assert_eq!(scope(&Scope::host()), "host");
         assert_eq!(scope(&Scope::netns(&nameless)), "netns #3");
+        let contained = Netns {
+            workload: Workload::of(&format!("/docker/{}", "7".repeat(64))),
+            ..nameless
+        };
+        assert_eq!(
+            scope(&Scope::netns(&contained)),
+            "netns container 777777777777"
+        );
         assert_eq!(scope(&Scope::iface(&own, 2, "eth0")), "eth0");
         assert_eq!(scope(&Scope::iface(&web, 2, "eth0")), "eth0 in web\\u{7}");
         assert_eq!(

@@ -206,7 +206,7 @@ pub fn event(event: &Event) -> String {
     let netns = event
         .netns
         .as_ref()
-        .and_then(|netns| netns.name.clone())
+        .and_then(|netns| netns.name.clone().or_else(|| netns.workload.words()))
         .filter(|name| name != "host");
     add(netns.map(|name| format!("netns {name}")));
     line

@@ -1,12 +1,16 @@
 //! Loads and attaches every probe on its own, so that one refusal blinds only its own signals.
 
 use std::fs::File;
+use std::io;
 use std::os::fd::AsFd as _;
+use std::sync::mpsc::channel;
 use std::time::Instant;
 
 use anyhow::Context as _;
-use aya::programs::{BtfTracePoint, CgroupAttachMode, FEntry, KProbe, ProgramError, SockOps};
-use aya::{Btf, Ebpf, EbpfLoader};
+use aya::programs::{
+    BtfTracePoint, CgroupAttachMode, FEntry, FExit, KProbe, ProgramError, SockOps,
+};
+use aya::{Btf, Ebpf, EbpfLoader, Endianness};
 use osi_common::occurrence::Control;
 use osi_common::offsets::Settings;
 
@@ -16,8 +20,11 @@ use super::table::{Attach, PROBES, Probe, Variant};
 use super::{ProbeRuns, ProbeState, ProbeStatus, own, preflight};
 use crate::config::XdpMode;
 use crate::host::namespaces::Handle;
+use crate::sandbox;
 use crate::snapshot::maps::Maps;
 use crate::snapshot::{Blind, NetnsState};
+
+mod wire;
 
 /// The programs, as built by the build script.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/osi-ebpf"));
@@ -33,6 +40,8 @@ pub struct ProbeOptions {
     pub ifaces: Vec<String>,
     /// XDP.
     pub xdp: XdpMode,
+    /// Names in packets may leave the kernel.
+    pub names: bool,
     /// Print the programs' own diagnostics.
     pub log: bool,
     /// Variants that are forced, as `probe=variant`: the others of that probe are not tried.
@@ -47,6 +56,8 @@ pub struct Probes {
     /// The same with the interfaces, made anew when something on one of them changes.
     statuses: Vec<ProbeStatus>,
     interfaces: Interfaces,
+    /// Whether packets can be handed on to the programs of their protocols.
+    hands_on: bool,
     logger: Option<aya_log::EbpfLogger<&'static dyn log::Log>>,
     /// Time from the start of loading to the last attachment.
     pub attach_time: std::time::Duration,
@@ -60,8 +71,8 @@ impl Probes {
     pub fn load(kernel: &Kernel, options: ProbeOptions) -> anyhow::Result<(Self, Maps)> {
         let started = Instant::now();
         preflight::raise_memlock();
-        let types = kernel
-            .btf
+        let attachable = kernel
+            .attachable
             .as_ref()
             .map_err(|why| anyhow::anyhow!("{why}"))?;
         let settings = Settings {
@@ -71,18 +82,20 @@ impl Probes {
                 0
             },
             home: options.home.netns.inode,
-            kfree_skb_args: types.tracepoint_arguments("kfree_skb").unwrap_or(0),
-            tcp_send_reset_args: types.tracepoint_arguments("tcp_send_reset").unwrap_or(0),
-            tcp_retransmit_args: types
-                .tracepoint_arguments("tcp_retransmit_skb")
-                .unwrap_or(0),
+            kfree_skb_args: attachable.arguments("kfree_skb"),
+            tcp_send_reset_args: attachable.arguments("tcp_send_reset"),
+            tcp_retransmit_args: attachable.arguments("tcp_retransmit_skb"),
             no_socket: kernel.names.drop_reason_number("NO_SOCKET").unwrap_or(0),
             forwards: forwards(&options.home).into(),
+            exchanges: u32::from(attachable.arguments("sk_data_ready") > 0),
+            hands_on: wire::hands_on(&kernel.release).into(),
+            names: options.names.into(),
         };
-        let btf = Btf::from_sys_fs().context("the kernel's types can not be read")?;
+        let btf = Btf::parse(&attachable.blob(), Endianness::default())
+            .context("the kernel's types can not be read")?;
         let log_level = u8::from(options.log) * 5;
-        let mut ebpf = EbpfLoader::new()
-            .btf(Some(&btf))
+        let mut ebpf = loader()
+            .context("the loader can not be made")?
             .override_global("OFFSETS", &kernel.offsets, true)
             .override_global("SETTINGS", &settings, true)
             .override_global(aya_log::LEVEL, &log_level, false)
@@ -101,6 +114,7 @@ impl Probes {
             climbed: Vec::new(),
             statuses: Vec::new(),
             interfaces,
+            hands_on: settings.hands_on != 0,
             logger,
             attach_time: started.elapsed(),
         };
@@ -113,6 +127,7 @@ impl Probes {
         }
         probes.report();
         probes.attach_time = started.elapsed();
+        own::forget(OBJECT);
         Ok((probes, maps))
     }
 
@@ -211,11 +226,8 @@ impl Probes {
 
     fn attach(&mut self, variant: &Variant, btf: &Btf) -> Result<(), String> {
         match variant.attach {
-            Attach::TracepointBtf(name) => {
-                let program: &mut BtfTracePoint = self.program(name)?;
-                program.load(name, btf).map_err(|error| refusal(&error))?;
-                program.attach().map_err(|error| refusal(&error))?;
-            }
+            Attach::TracepointBtf(name) => self.tracepoints(&[name], btf)?,
+            Attach::TracepointsBtf(names) => self.tracepoints(names, btf)?,
             Attach::Fentry(name, function) => {
                 let program: &mut FEntry = self.program(name)?;
                 program
@@ -223,12 +235,18 @@ impl Probes {
                     .map_err(|error| refusal(&error))?;
                 program.attach().map_err(|error| refusal(&error))?;
             }
-            Attach::Kprobe(name, function) => {
-                let program: &mut KProbe = self.program(name)?;
-                program.load().map_err(|error| refusal(&error))?;
+            Attach::Fexit(name, function) => {
+                let program: &mut FExit = self.program(name)?;
                 program
-                    .attach(function, 0)
+                    .load(function, btf)
                     .map_err(|error| refusal(&error))?;
+                program.attach().map_err(|error| refusal(&error))?;
+            }
+            Attach::Kprobe(name, function) => self.break_at(name, function)?,
+            // The end first: what enters before it is watched is never answered.
+            Attach::Kretprobe(entry, end, function) => {
+                self.break_at(end, function)?;
+                self.break_at(entry, function)?;
             }
             Attach::SockOps(name) => {
                 let root = preflight::cgroup2_root().ok_or("no cgroup2 file system is mounted")?;
@@ -251,6 +269,40 @@ impl Probes {
             Attach::Tcx => self.interfaces.load_tc(&mut self.ebpf, TcMode::Tcx)?,
             Attach::Clsact => self.interfaces.load_tc(&mut self.ebpf, TcMode::Clsact)?,
             Attach::Xdp => self.interfaces.load_xdp(&mut self.ebpf)?,
+            Attach::Wire(name, protocol) => self.wire(name, protocol)?,
+        }
+        Ok(())
+    }
+
+    fn break_at(&mut self, name: &str, function: &str) -> Result<(), String> {
+        let program: &mut KProbe = self.program(name)?;
+        program.load().map_err(|error| refusal(&error))?;
+        let attached = program.attach(function, 0);
+        attached.map(drop).map_err(|error| refusal(&error))
+    }
+
+    /// All of these tracepoints, or none.
+    fn tracepoints(&mut self, names: &[&str], btf: &Btf) -> Result<(), String> {
+        let outcome = self.load_and_attach(names, btf);
+        if outcome.is_err() {
+            for name in names {
+                // Not loaded at all is as good.
+                let _unloaded = self
+                    .program(name)
+                    .map(|program: &mut BtfTracePoint| program.unload());
+            }
+        }
+        outcome
+    }
+
+    fn load_and_attach(&mut self, names: &[&str], btf: &Btf) -> Result<(), String> {
+        for name in names {
+            let program: &mut BtfTracePoint = self.program(name)?;
+            program.load(name, btf).map_err(|error| refusal(&error))?;
+        }
+        for name in names {
+            let program: &mut BtfTracePoint = self.program(name)?;
+            program.attach().map_err(|error| refusal(&error))?;
         }
         Ok(())
     }
@@ -267,6 +319,21 @@ impl Probes {
             .try_into()
             .map_err(|error: ProgramError| error.to_string())
     }
+}
+
+/// A loader without the kernel's types: the object relocates nothing by them, as field offsets are its constants.
+///
+/// Making one reads all types unasked, 40 MB for a moment, unless it may open no file: so it is made by a thread that may not.
+fn loader() -> io::Result<EbpfLoader<'static>> {
+    let (made, loader) = channel();
+    sandbox::idle_thread("loader", move || {
+        // Nobody waits any more: the loader goes with its receiver.
+        let _unwanted = made.send(EbpfLoader::new());
+    })?;
+    let mut loader = loader.recv().map_err(io::Error::other)?;
+    // Where the kernel has no Landlock it has read them all the same.
+    loader.btf(None);
+    Ok(loader)
 }
 
 /// Whether a variant is to be tried: any, unless one of its probe is forced.

@@ -17,10 +17,13 @@ const MAX_DEPTH: u32 = 32;
 const MAX_LOOKED_INTO: u32 = 1024;
 /// Longest name, as the kernel has them (`KSYM_NAME_LEN`).
 const MAX_NAME: usize = 512;
+/// Bytes of a type without its members.
+const HEAD: u32 = 12;
 
-/// Parsed type information: an index over the blob, which is read where it lies.
+/// Parsed type information: an index over the blob, which is read where it lies. There are 150,000 types.
 pub struct Btf {
-    types: Vec<Type>,
+    /// Where each type lies in the section, in the order of their ids.
+    starts: Vec<u32>,
     /// The section of types.
     section: Bytes,
     strings: Bytes,
@@ -34,6 +37,7 @@ enum Kind {
     Enum64,
     Prototype,
     Typedef,
+    Function,
     /// Pointer and qualifiers: what they refer to is all that matters here.
     Reference,
     Other,
@@ -50,7 +54,8 @@ impl Kind {
             19 => (Self::Enum64, 0, 12),
             8 => (Self::Typedef, 0, 0),
             13 => (Self::Prototype, 0, 8),
-            7 | 12 | 16 => (Self::Other, 0, 0),
+            12 => (Self::Function, 0, 0),
+            7 | 16 => (Self::Other, 0, 0),
             3 => (Self::Other, 12, 0),
             1 | 14 | 17 => (Self::Other, 4, 0),
             15 => (Self::Other, 0, 12),
@@ -77,6 +82,32 @@ struct Member {
     name: u32,
     target: u32,
     value: u64,
+}
+
+impl Type {
+    /// The three words at a place, and where the next type begins.
+    fn read(section: &Bytes, at: u32) -> anyhow::Result<(Self, u32)> {
+        let mut rest = section.slice(at as usize..);
+        let name = rest.try_get_u32_ne()?;
+        let info = rest.try_get_u32_ne()?;
+        let target = rest.try_get_u32_ne()?;
+        let (kind, fixed, each) = Kind::of(info >> 24 & 0x1f)?;
+        let members = info & 0xffff;
+        let follows = fixed + each * members;
+        if rest.remaining() < follows as usize {
+            bail!("a type ends behind the end of its section");
+        }
+        let members_at = at + HEAD;
+        let found = Self {
+            kind,
+            name,
+            target,
+            bitfields: info >> 31 == 1,
+            members,
+            members_at,
+        };
+        Ok((found, members_at + follows))
+    }
 }
 
 impl Btf {
@@ -107,9 +138,9 @@ impl Btf {
         let (string_offset, string_length) = (header.try_get_u32_ne()?, header.try_get_u32_ne()?);
         let strings = section(string_offset, string_length)?;
         let section = section(type_offset, type_length)?;
-        let types = index(section.clone())?;
+        let starts = index(&section)?;
         Ok(Self {
-            types,
+            starts,
             section,
             strings,
         })
@@ -130,7 +161,7 @@ impl Btf {
     /// Values of an enum with their names.
     pub fn enum_values(&self, name: &str) -> Option<Vec<(u64, String)>> {
         let found = self.at(self.find(&[Kind::Enum, Kind::Enum64], name)?)?;
-        let values = self.members(found);
+        let values = self.members(&found);
         Some(
             values
                 .filter_map(|value| Some((value.value, self.string(value.name)?.to_owned())))
@@ -140,7 +171,7 @@ impl Btf {
 
     /// Number of arguments that a BTF tracepoint program gets.
     pub fn tracepoint_arguments(&self, name: &str) -> Option<u32> {
-        let typedef = self.at(self.find(&[Kind::Typedef], &format!("btf_trace_{name}"))?)?;
+        let typedef = self.at(self.typedef(&typedef_of(name))?)?;
         let pointer = self.at(typedef.target)?;
         let prototype = self
             .at(pointer.target)
@@ -149,12 +180,26 @@ impl Btf {
         prototype.members.checked_sub(1)
     }
 
+    /// Id of a typedef.
+    pub fn typedef(&self, name: &str) -> Option<u32> {
+        self.find(&[Kind::Typedef], name)
+    }
+
+    /// Id of a function.
+    pub fn function(&self, name: &str) -> Option<u32> {
+        self.find(&[Kind::Function], name)
+    }
+
     /// Id of the first type with this name: later ones of the same name belong to single files. A scan for each of a few
     /// dozen look-ups at start costs less than an index of names.
     fn find(&self, kinds: &[Kind], name: &str) -> Option<u32> {
-        let found = self.types.iter().position(|candidate| {
-            kinds.contains(&candidate.kind) && self.is_named(candidate.name, name)
-        })?;
+        let is_it = |at: &u32| {
+            let found = Type::read(&self.section, *at);
+            found.is_ok_and(|(found, _)| {
+                kinds.contains(&found.kind) && self.is_named(found.name, name)
+            })
+        };
+        let found = self.starts.iter().position(is_it)?;
         u32::try_from(found + 1).ok()
     }
 
@@ -165,8 +210,9 @@ impl Btf {
     }
 
     /// Type id 0 is void and stands for no type.
-    fn at(&self, id: u32) -> Option<&Type> {
-        self.types.get(id.checked_sub(1)? as usize)
+    fn at(&self, id: u32) -> Option<Type> {
+        let start = self.starts.get(id.checked_sub(1)? as usize)?;
+        Some(Type::read(&self.section, *start).ok()?.0)
     }
 
     fn members(&self, of: &Type) -> impl Iterator<Item = Member> + use<> {
@@ -199,7 +245,11 @@ impl Btf {
                         value: u64::from(high) << 32 | u64::from(second),
                     }
                 }
-                Kind::Prototype | Kind::Typedef | Kind::Reference | Kind::Other => Member {
+                Kind::Prototype
+                | Kind::Typedef
+                | Kind::Function
+                | Kind::Reference
+                | Kind::Other => Member {
                     name,
                     target: second,
                     value: 0,
@@ -211,7 +261,7 @@ impl Btf {
     fn member(&self, id: u32, name: &str, depth: u32, left: &mut u32) -> Option<(u32, u64)> {
         *left = left.checked_sub(1)?;
         let aggregate = self.aggregate(id, depth)?;
-        for member in self.members(aggregate) {
+        for member in self.members(&aggregate) {
             let bits = if aggregate.bitfields {
                 member.value & 0x00ff_ffff
             } else {
@@ -230,13 +280,13 @@ impl Btf {
     }
 
     /// Looks through typedefs and qualifiers.
-    fn aggregate(&self, id: u32, depth: u32) -> Option<&Type> {
+    fn aggregate(&self, id: u32, depth: u32) -> Option<Type> {
         let mut at = self.at(id)?;
         for _ in depth..MAX_DEPTH {
             match at.kind {
                 Kind::Aggregate => return Some(at),
                 Kind::Typedef | Kind::Reference => at = self.at(at.target)?,
-                Kind::Enum | Kind::Enum64 | Kind::Prototype | Kind::Other => {
+                Kind::Enum | Kind::Enum64 | Kind::Prototype | Kind::Function | Kind::Other => {
                     return None;
                 }
             }
@@ -251,32 +301,20 @@ impl Btf {
     }
 }
 
-/// All types, in the order of their ids.
-fn index(mut section: Bytes) -> anyhow::Result<Vec<Type>> {
-    let length = section.len();
-    let mut types = Vec::new();
-    while section.has_remaining() {
-        let name = section.try_get_u32_ne()?;
-        let info = section.try_get_u32_ne()?;
-        let target = section.try_get_u32_ne()?;
-        let (kind, fixed, each) = Kind::of(info >> 24 & 0x1f)?;
-        let members = info & 0xffff;
-        let members_at = u32::try_from(length - section.remaining())?;
-        let follows = (fixed + each * members) as usize;
-        if section.remaining() < follows {
-            bail!("a type ends behind the end of its section");
-        }
-        section.advance(follows);
-        types.push(Type {
-            kind,
-            name,
-            target,
-            bitfields: info >> 31 == 1,
-            members,
-            members_at,
-        });
+/// Name of the type that stands for a tracepoint.
+pub fn typedef_of(tracepoint: &str) -> String {
+    format!("btf_trace_{tracepoint}")
+}
+
+/// Where all types lie, in the order of their ids.
+fn index(section: &Bytes) -> anyhow::Result<Vec<u32>> {
+    let (mut starts, mut at) = (Vec::new(), 0);
+    while (at as usize) < section.len() {
+        let (_, next) = Type::read(section, at)?;
+        starts.push(at);
+        at = next;
     }
-    Ok(types)
+    Ok(starts)
 }
 
 #[cfg(test)]

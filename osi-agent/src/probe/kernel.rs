@@ -1,6 +1,8 @@
 //! What the running kernel is: its version, types, the names behind its numbers, and its functions.
 
 use std::collections::HashMap;
+use std::fs::File;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -8,6 +10,7 @@ use osi_common::drop::{UNNAMED, caller, short_name};
 use osi_common::occurrence::Key;
 use osi_common::offsets::Offsets;
 
+use super::attachable::Attachable;
 use super::btf::{Btf, VMLINUX};
 
 /// Enums that hold drop reasons: the core one and those of the subsystems, whose values carry the subsystem in the upper half.
@@ -17,6 +20,8 @@ const DROP_REASON_ENUMS: &[&str] = &[
     "mac80211_drop_reason",
     "ovs_drop_reason",
 ];
+/// What names the room in front of a function that nothing runs in: half of the list, where the kernel is built with it.
+const PADDING: &str = "__pfx_";
 /// What every reset reason's name starts with.
 const RESET_REASON_PREFIX: &str = "SK_RST_REASON_";
 
@@ -24,8 +29,8 @@ const RESET_REASON_PREFIX: &str = "SK_RST_REASON_";
 pub struct Kernel {
     /// `uname -r`.
     pub release: String,
-    /// Types, or why there are none. Only needed for loading, see [`Kernel::forget_types`].
-    pub btf: Result<Btf, String>,
+    /// What programs are attached by, or why no types can be read. All other types are forgotten once they are looked at.
+    pub attachable: Result<Attachable, String>,
     /// Offsets of the fields that the programs read.
     pub offsets: Offsets,
     /// The names behind its numbers.
@@ -62,23 +67,17 @@ impl Kernel {
         let names = Names::read(btf.as_ref().ok());
         Self {
             release,
-            btf,
+            attachable: btf.map(|btf| Attachable::find(&btf)),
             offsets,
             names,
         }
-    }
-
-    /// Gives the memory of the types back once everything is loaded.
-    pub fn forget_types(&mut self) {
-        self.btf = Err("read and forgotten at start".to_owned());
     }
 }
 
 impl Names {
     fn read(btf: Option<&Btf>) -> Self {
-        let kallsyms = std::fs::read_to_string("/proc/kallsyms").unwrap_or_default();
         let mut names = Self {
-            symbols: Symbols::parse(&kallsyms),
+            symbols: Symbols::read(),
             ..Self::default()
         };
         let Some(btf) = btf else { return names };
@@ -176,10 +175,18 @@ fn named(btf: &Btf, list: &str, short: fn(&str) -> &str) -> impl Iterator<Item =
 }
 
 impl Symbols {
+    /// Those of the running kernel; none where they can not be read. The text is several times what is kept of it.
+    fn read() -> Self {
+        File::open("/proc/kallsyms").map_or_else(
+            |_| Self::default(),
+            |file| Self::parse(BufReader::new(file)),
+        )
+    }
+
     /// Keeps the functions; addresses are all zero for readers without `CAP_SYSLOG`, and then nothing is kept.
-    pub(crate) fn parse(kallsyms: &str) -> Self {
+    pub(crate) fn parse(kallsyms: impl BufRead) -> Self {
         let mut symbols = Self::default();
-        for line in kallsyms.lines() {
+        for line in kallsyms.lines().map_while(Result::ok) {
             let mut words = line.split_ascii_whitespace();
             let (Some(address), Some(kind), Some(name)) =
                 (words.next(), words.next(), words.next())
@@ -189,7 +196,8 @@ impl Symbols {
             let Ok(address) = u64::from_str_radix(address, 16) else {
                 continue;
             };
-            if address == 0 || !matches!(kind, "t" | "T" | "w" | "W") {
+            let is_function = matches!(kind, "t" | "T" | "w" | "W");
+            if address == 0 || !is_function || name.starts_with(PADDING) {
                 continue;
             }
             symbols.starts.push((address, symbols.text.len() as u32));
@@ -197,6 +205,8 @@ impl Symbols {
             symbols.text.push('\n');
         }
         symbols.starts.sort_unstable();
+        symbols.starts.shrink_to_fit();
+        symbols.text.shrink_to_fit();
         symbols
     }
 
@@ -222,10 +232,11 @@ mod tests {
     #[test]
     fn addresses_become_functions() {
         let symbols = Symbols::parse(
-            "ffffffff81000000 T first\nffffffff81000100 t second.isra.0\nffffffff81000180 d data\nffffffff81000200 T third\t[module]\n0000000000000000 T hidden\n",
+            &b"ffffffff81000000 T first\nffffffff81000100 t second.isra.0\nffffffff81000180 d data\nffffffff810001f0 t __pfx_third\nffffffff81000200 T third\t[module]\n0000000000000000 T hidden\n"[..],
         );
         assert_eq!(symbols.find(0xffff_ffff_8100_0000), Some("first"));
         assert_eq!(symbols.find(0xffff_ffff_8100_01ff), Some("second"));
+        assert_eq!(symbols.starts.len(), 3);
         assert_eq!(symbols.find(0xffff_ffff_8100_0200), Some("third"));
         assert_eq!(symbols.find(0xffff_ffff_8000_0000), None);
     }

@@ -8,7 +8,7 @@ use super::preflight::{mount_of, parse_cgroup2_root};
 
 /// What starting takes for a moment beside the kernel's types: maps, programs, the list of the kernel's functions.
 const BASE: u64 = 16 << 20;
-/// Bytes that reading the types takes per byte of them: both readers' tables at once.
+/// Bytes that reading the types takes per byte of them where the kernel has no Landlock to keep the loader from it.
 const PER_TYPE_BYTE: u64 = 7;
 
 /// A memory limit below what starting takes for a moment.

@@ -5,6 +5,8 @@ use serde::Serialize;
 
 pub mod attach;
 
+pub mod attachable;
+
 pub mod btf;
 
 pub(crate) mod clsact;

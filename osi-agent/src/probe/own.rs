@@ -9,6 +9,10 @@ use crate::snapshot::{Blind, KernelMaps};
 use osi_common::layer::Layer;
 use osi_common::occurrence::Health;
 
+/// A piece of memory from so many bytes on is the system's again when it is freed.
+#[cfg(target_env = "gnu")]
+const LARGE: libc::c_int = 128 << 10;
+
 /// What the agent costs right now; cheap enough for every window.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Cost {
@@ -85,12 +89,12 @@ pub fn stats(
 const FULL: &[(Health, &[Layer], &str)] = &[
     (
         Health::KeysFull,
-        &[Layer::L2, Layer::L3, Layer::L4],
+        &[Layer::L2, Layer::L3, Layer::L4, Layer::L5],
         "occurrences were counted by kind only: the map of reasons and namespaces is full",
     ),
     (
         Health::Uncounted,
-        &[Layer::L2, Layer::L3, Layer::L4],
+        &[Layer::L2, Layer::L3, Layer::L4, Layer::L5],
         "occurrences could not be counted at all",
     ),
     (
@@ -105,13 +109,68 @@ const FULL: &[(Health, &[Layer], &str)] = &[
     ),
     (
         Health::PeersFull,
-        &[Layer::L4],
-        "connects were not counted by peer: too many peers at once",
+        &[Layer::L4, Layer::L5],
+        "connects and sessions were not counted by peer: too many peers at once",
     ),
     (
         Health::ListenersFull,
-        &[Layer::L4],
-        "handshakes were not counted by listener: too many ports are listened on",
+        &[Layer::L4, Layer::L5],
+        "handshakes and sessions were not counted by listener: too many ports are listened on",
+    ),
+    (
+        Health::RequestsFull,
+        &[Layer::L7],
+        "waits of requests were not counted by listener: too many ports are listened on",
+    ),
+    (
+        Health::DependenciesFull,
+        &[Layer::L7],
+        "waits for peers were not counted by peer: too many at once",
+    ),
+    (
+        Health::Unfollowed,
+        &[Layer::L7],
+        "connections were not followed: the kernel gave no memory for them",
+    ),
+    (
+        Health::QueriesFull,
+        &[Layer::L7],
+        "DNS queries were not followed: too many are in flight",
+    ),
+    (
+        Health::ResolversFull,
+        &[Layer::L7],
+        "DNS queries and answers were not counted by resolver: too many at once",
+    ),
+    (
+        Health::MessagesSkipped,
+        &[Layer::L7],
+        "packets had more DNS messages than are looked at",
+    ),
+    (
+        Health::TlsFull,
+        &[Layer::L6],
+        "TLS handshakes were not followed: too many are in flight",
+    ),
+    (
+        Health::EndpointsFull,
+        &[Layer::L6],
+        "TLS handshakes were not counted by server and port: too many at once",
+    ),
+    (
+        Health::QuicFull,
+        &[Layer::L6],
+        "QUIC handshakes were not followed: too many are in flight",
+    ),
+    (
+        Health::HttpConnectionsFull,
+        &[Layer::L7],
+        "HTTP requests were not followed: too many are in flight",
+    ),
+    (
+        Health::HttpServersFull,
+        &[Layer::L7],
+        "HTTP requests and answers were not counted by server: too many at once",
     ),
 ];
 
@@ -135,6 +194,16 @@ fn health(maps: &KernelMaps, row: Health) -> u64 {
     maps.health.get(row as usize).copied().unwrap_or(0)
 }
 
+/// Lets large pieces of memory go back to the system as soon as they are freed: the C library would learn from the first one
+/// to keep the next ones in its heap, where what comes after holds them.
+pub fn return_large_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: the function changes a setting of the allocator, from the only thread.
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE);
+    }
+}
+
 /// Hands memory that start-up used and freed back to the system: the C library would keep it for later.
 pub fn return_memory() {
     #[cfg(target_env = "gnu")]
@@ -142,6 +211,22 @@ pub fn return_memory() {
     unsafe {
         libc::malloc_trim(0);
     }
+}
+
+/// Takes what was read of a part of this program out of memory. Whoever reads it again finds it in the file.
+pub fn forget(part: &'static [u8]) {
+    let page = rustix::param::page_size();
+    let whole = part.as_ptr_range();
+    let (start, end) = (whole.start.addr().next_multiple_of(page), whole.end.addr());
+    let length = (end / page * page).saturating_sub(start);
+    // SAFETY: the pages lie within a static that is never written, so that they are the file's, and nothing is lost with them.
+    let _kept = unsafe {
+        libc::madvise(
+            whole.start.with_addr(start) as *mut _,
+            length,
+            libc::MADV_DONTNEED,
+        )
+    };
 }
 
 /// CPU time of all threads, user and system.

@@ -132,7 +132,7 @@ pub(crate) fn parse_cgroup2_root(mountinfo: &str) -> Option<PathBuf> {
 }
 
 /// Where the first file system is mounted whose type and own options are the wanted ones.
-pub(super) fn mount_of(mountinfo: &str, wanted: impl Fn(&str, &str) -> bool) -> Option<PathBuf> {
+pub(crate) fn mount_of(mountinfo: &str, wanted: impl Fn(&str, &str) -> bool) -> Option<PathBuf> {
     mountinfo.lines().find_map(|line| {
         let (head, tail) = line.split_once(" - ")?;
         let mut tail = tail.split(' ');

@@ -1,5 +1,7 @@
 //! The table of probes: what is to be learned, and the ways to learn it, best first.
 
+use osi_common::wire::Protocol;
+
 use super::{ProbeState, ProbeStatus};
 
 /// A thing to be learned from the kernel.
@@ -45,10 +47,16 @@ pub struct Variant {
 pub enum Attach {
     /// BTF tracepoint: program and tracepoint of this name.
     TracepointBtf(&'static str),
+    /// Several of these that only tell something together: all of them, or none.
+    TracepointsBtf(&'static [&'static str]),
     /// Function entry by trampoline: (program, function).
     Fentry(&'static str, &'static str),
     /// Function entry by breakpoint: (program, function).
     Kprobe(&'static str, &'static str),
+    /// Function exit by trampoline: (program, function).
+    Fexit(&'static str, &'static str),
+    /// Function exit by breakpoints at entry and end: (program at entry, program at the end, function).
+    Kretprobe(&'static str, &'static str, &'static str),
     /// Socket callbacks of the root cgroup: program.
     SockOps(&'static str),
     /// No program of its own: another probe, named here, stands in.
@@ -59,6 +67,8 @@ pub enum Attach {
     Clsact,
     /// XDP on each chosen interface.
     Xdp,
+    /// What the tc programs hand the packets of a protocol to: program, protocol.
+    Wire(&'static str, Protocol),
 }
 
 const fn tracepoint(name: &'static str) -> Variant {
@@ -69,13 +79,45 @@ const fn tracepoint(name: &'static str) -> Variant {
     }
 }
 
+const fn wire(program: &'static str, protocol: Protocol) -> Variant {
+    Variant {
+        name: "tail_call",
+        attach: Attach::Wire(program, protocol),
+        measures: None,
+    }
+}
+
+/// Whoever wants any port of a protocol and gets none: its ladder, for one function.
+const fn port_refusals(
+    fexit: &'static str,
+    kprobe: (&'static str, &'static str),
+    function: &'static str,
+) -> [Variant; 2] {
+    [
+        Variant {
+            name: "fexit",
+            attach: Attach::Fexit(fexit, function),
+            measures: None,
+        },
+        Variant {
+            name: "kretprobe",
+            attach: Attach::Kretprobe(kprobe.0, kprobe.1, function),
+            measures: None,
+        },
+    ]
+}
+
 /// The probe that a program serves.
 pub fn probe_of(program: &str) -> Option<&'static Probe> {
     let is_it = |variant: &Variant| match variant.attach {
         Attach::TracepointBtf(name)
         | Attach::SockOps(name)
         | Attach::Fentry(name, _)
-        | Attach::Kprobe(name, _) => name == program,
+        | Attach::Fexit(name, _)
+        | Attach::Kprobe(name, _)
+        | Attach::Wire(name, _) => name == program,
+        Attach::Kretprobe(entry, end, _) => [entry, end].contains(&program),
+        Attach::TracepointsBtf(names) => names.contains(&program),
         Attach::Tcx | Attach::Clsact => program.starts_with("osi_tc"),
         Attach::Xdp => program.starts_with("osi_xdp"),
         Attach::StandIn(_) => false,
@@ -134,6 +176,11 @@ pub static PROBES: &[Probe] = &[
             "connects",
             "port_exhausted",
             "connect_failed",
+            "session_lifetime",
+            "session_aborted",
+            "request_dwell",
+            "response_time",
+            "dependency_time",
         ],
     },
     Probe {
@@ -176,6 +223,26 @@ pub static PROBES: &[Probe] = &[
         feeds: &["reset_received"],
     },
     Probe {
+        name: "tcp_get_port",
+        variants: &port_refusals(
+            "tcp_get_port_fexit",
+            ("tcp_get_port_kprobe", "tcp_get_port_kretprobe"),
+            "inet_csk_get_port",
+        ),
+        fields: &["sock_net", "sock_protocol", "net_inum"],
+        feeds: &["tcp_binds_refused"],
+    },
+    Probe {
+        name: "udp_get_port",
+        variants: &port_refusals(
+            "udp_get_port_fexit",
+            ("udp_get_port_kprobe", "udp_get_port_kretprobe"),
+            "udp_lib_get_port",
+        ),
+        fields: &["sock_net", "sock_protocol", "net_inum"],
+        feeds: &["udp_ports_refused"],
+    },
+    Probe {
         name: "neighbours_created",
         variants: &[tracepoint("neigh_create")],
         fields: &["dev_net", "net_inum"],
@@ -186,6 +253,38 @@ pub static PROBES: &[Probe] = &[
         variants: &[tracepoint("neigh_update")],
         fields: &["neigh_nud_state"],
         feeds: &["neighbour_resolution"],
+    },
+    Probe {
+        name: "exchanges",
+        variants: &[Variant {
+            name: "tp_btf",
+            // The youngest first: without it nothing is loaded.
+            attach: Attach::TracepointsBtf(&[
+                "sk_data_ready",
+                "sock_send_length",
+                "tcp_rcv_space_adjust",
+            ]),
+            measures: None,
+        }],
+        fields: &[
+            "sock_family",
+            "sock_state",
+            "sock_net",
+            "sock_daddr",
+            "sock_dport",
+            "inet_sport",
+            "sock_protocol",
+            "net_inum",
+            "tcp_rcv_nxt",
+            "tcp_copied_seq",
+            "tcp_write_seq",
+        ],
+        feeds: &[
+            "session_lifetime",
+            "request_dwell",
+            "response_time",
+            "dependency_time",
+        ],
     },
     Probe {
         name: "tc",
@@ -211,6 +310,30 @@ pub static PROBES: &[Probe] = &[
             "icmp_error_sent",
             "forwarding",
         ],
+    },
+    Probe {
+        name: "dns",
+        variants: &[wire("osi_wire_dns", Protocol::Dns)],
+        fields: &[],
+        feeds: &["dns_time", "dns_failed"],
+    },
+    Probe {
+        name: "tls",
+        variants: &[wire("osi_wire_tls", Protocol::Tls)],
+        fields: &[],
+        feeds: &["tls_handshake", "tls_failed"],
+    },
+    Probe {
+        name: "quic",
+        variants: &[wire("osi_wire_quic", Protocol::Quic)],
+        fields: &[],
+        feeds: &["quic_handshake"],
+    },
+    Probe {
+        name: "http",
+        variants: &[wire("osi_wire_http", Protocol::Http)],
+        fields: &[],
+        feeds: &["http_time", "http_error"],
     },
     Probe {
         name: "xdp",

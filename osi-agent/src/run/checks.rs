@@ -43,7 +43,7 @@ pub(super) fn memory() -> Result<(), Failure> {
 
 /// The kernel's types, by which every field is found.
 pub(super) fn types(kernel: &Kernel) -> Result<(), Failure> {
-    match &kernel.btf {
+    match &kernel.attachable {
         Ok(_) => Ok(()),
         Err(why) => Err(Failure::new(
             Exit::Kernel,

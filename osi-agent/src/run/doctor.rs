@@ -69,12 +69,12 @@ fn of_session(session: &Session) -> DoctorReport {
 fn without_session() -> anyhow::Result<DoctorReport> {
     let missing = preflight::missing_capabilities(preflight::effective_capabilities());
     let kernel = Kernel::read();
-    let (btf, why) = match &kernel.btf {
+    let (btf, why) = match &kernel.attachable {
         Ok(_) => (VMLINUX.to_owned(), String::new()),
         Err(why) => (why.clone(), format!("the kernel shows no types: {why}")),
     };
     let btf = Check {
-        ok: kernel.btf.is_ok(),
+        ok: kernel.attachable.is_ok(),
         detail: btf,
     };
     let reason = if missing.is_empty() {

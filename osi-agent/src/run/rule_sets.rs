@@ -101,6 +101,7 @@ mod tests {
             inode: 7,
             cookie: 7,
             name: None,
+            ..Netns::default()
         };
         let mut now = Snapshot::default();
         now.namespaces.push(NetnsState::unread(&netns));

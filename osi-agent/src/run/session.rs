@@ -22,8 +22,8 @@ use crate::probe::{
 use crate::sandbox;
 use crate::scope::Netns;
 use crate::snapshot::maps::Maps;
-use crate::snapshot::{Blind, Link, NetnsState, Snapshot};
-use crate::verdict::{Circumstances, FaultMap, History, judge};
+use crate::snapshot::{Blind, Link, NetnsState, Snapshot, Wanted};
+use crate::verdict::{Circumstances, FaultMap, History, handshake_budget_ns, judge};
 
 /// Readers may take this part of a window, and never longer than [`READERS_AT_MOST`].
 const READERS_SHARE: f64 = 0.5;
@@ -81,10 +81,10 @@ impl Session {
             .map_err(|error| Failure::usage(format!("--netns: {error:#}")))?;
         checks::privileges(command)?;
         checks::memory()?;
-        let mut kernel = Kernel::read();
+        let kernel = Kernel::read();
         checks::types(&kernel)?;
         let mut helper = Helper::start(&scope)?;
-        let mut first = helper.sample(FIRST_PASS, Vec::new(), Vec::new());
+        let mut first = helper.sample(FIRST_PASS, Vec::new(), Wanted::default());
         let own = namespaces::own()?;
         let home = match scope {
             NetnsScope::All => own.clone(),
@@ -95,6 +95,7 @@ impl Session {
         known_speeds(&settings.link_speeds, &mut first.namespaces, &home.netns);
         let home_netns = home.netns.clone();
         let options = ProbeOptions {
+            names: settings.names,
             limited: matches!(scope, NetnsScope::One(_)),
             home,
             ifaces: settings.ifaces.clone(),
@@ -103,7 +104,6 @@ impl Session {
             variants: settings.probe_variants.clone(),
         };
         let (mut probes, mut maps) = Probes::load(&kernel, options)?;
-        kernel.forget_types();
         own::return_memory();
         probes.follow(&first.namespaces, &mut maps);
         maps.next_epoch();
@@ -133,9 +133,8 @@ impl Session {
             runs: Vec::new(),
         };
         // Who holds what listens already is looked for while the baseline is read.
-        let listeners = first.namespaces.iter().flat_map(|state| &state.listeners);
         let _none_yet = session.owners.follow(
-            listeners,
+            &first.namespaces,
             &HashMap::new(),
             None,
             boot::now_ns(),
@@ -234,6 +233,7 @@ impl Session {
         };
         let map = judge(&window, &layers, &mut self.history, &circumstances);
         let filtered = self.asked.next(&now, &layers, &map);
+        self.owners.note_findings(&map);
         let events = self.events(&window, clock);
         let cost = own::cost(&now.kernel, self.helper.usage());
         self.probes.flush_log();
@@ -264,6 +264,8 @@ impl Session {
 
     fn snapshot(&mut self) -> Snapshot {
         let length = readers_deadline(self.settings.interval);
+        // Before it is read who listens: else the first SYNs that nobody listened to would fall into a window with a listener.
+        let listeners = self.maps.listeners();
         let mut host = self.helper.sample(
             length,
             std::mem::take(&mut self.filtered),
@@ -276,7 +278,7 @@ impl Session {
         let boot_ns = boot::now_ns();
         let kernel = self
             .maps
-            .read(&self.kernel.names, self.probes.slots(), boot_ns);
+            .read(&self.kernel.names, self.probes.slots(), boot_ns, listeners);
         // Samples that arrived while the maps were read belong to the next window, as their counts may.
         let mut samples = std::mem::take(&mut self.held_back);
         self.maps.drain(&mut samples);
@@ -286,10 +288,13 @@ impl Session {
         self.maps.next_epoch();
         let cgroups = self.cgroups.get_mut();
         cgroups.next_window();
-        let listeners = host.namespaces.iter().flat_map(|state| &state.listeners);
-        let owners = self
-            .owners
-            .follow(listeners, &kernel.openers, host.holders, boot_ns, cgroups);
+        let owners = self.owners.follow(
+            &host.namespaces,
+            &kernel.openers,
+            host.holders,
+            boot_ns,
+            cgroups,
+        );
         let mut blind = host.blind;
         blind.append(&mut own::blindness(&kernel, &self.previous.kernel));
         blind.append(&mut self.probes.blind());
@@ -318,6 +323,9 @@ impl Session {
                 drop_reason: &|code, function| names.drop_reason(code, function),
                 function: &|address| names.function(address),
                 reset_reason: &|code| names.reset_reason(code),
+                slow_handshake_ns: handshake_budget_ns(&|cause, name| {
+                    self.settings.limits.get(cause, name)
+                }),
             },
         )
     }

@@ -26,6 +26,8 @@ pub struct CpuTime {
     pub softirq_ticks: u64,
     /// In everything, idling among it; what a hypervisor took is not.
     pub ticks: u64,
+    /// What a hypervisor took while there was something to do (steal).
+    pub stolen_ticks: u64,
 }
 
 impl CpuTime {
@@ -33,4 +35,19 @@ impl CpuTime {
     pub fn share(self) -> f64 {
         self.softirq_ticks as f64 / self.ticks.max(1) as f64
     }
+}
+
+/// A cgroup with a quota of CPU time (`cpu.max`, `cpu.cfs_quota_us`), and what it had of it since it was made.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Quota {
+    /// Its path in the file system, escaped.
+    pub group: String,
+    /// Periods, a tenth of a second each as a rule, in which it ran (`nr_periods`).
+    pub periods: u64,
+    /// Of these, periods in which the quota was used up (`nr_throttled`).
+    pub throttled: u64,
+    /// Time that its tasks were kept from running then, of all CPUs together (`throttled_usec`, `throttled_time`).
+    pub withheld_ns: u64,
+    /// Its processes, as they were when it was throttled last; empty where it never was.
+    pub members: Vec<u32>,
 }

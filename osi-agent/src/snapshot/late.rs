@@ -49,6 +49,7 @@ mod tests {
             inode: 7,
             cookie: 7,
             name: None,
+            ..Netns::default()
         });
         state.mibs.set(Mib::IpReasmFails, value);
         state.qdiscs = Table {

@@ -1,6 +1,6 @@
 //! Reads the eBPF maps, merged over CPUs.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::hash::Hash;
 
 use anyhow::Context as _;
@@ -16,11 +16,23 @@ use osi_common::listener::{ListenerKey, ListenerRecord, MAX_LISTENERS};
 use osi_common::occurrence::{Control, Count, HEALTH_SLOTS, Key, Kind, MAX_KEYS, Sample};
 use osi_common::opener::{MAX_OPENERS, Opener};
 
-use super::{DropKey, InterfaceMaps, KernelMaps};
+use super::{InterfaceMaps, KernelMaps};
 use crate::probe::Names;
 use crate::probe::interfaces::Slot;
 
+mod dns;
+
+mod exchanges;
+
+mod http;
+
 mod listeners;
+
+mod occurrences;
+
+mod tls;
+
+mod unanswered;
 
 /// No TCP handshake takes this long: its end was missed (a nested run of the program on the same CPU), and the record is stale.
 const FORGOTTEN_NS: u64 = 600_000_000_000;
@@ -32,6 +44,10 @@ pub struct Maps {
     listeners: BpfHashMap<MapData, ListenerKey, ListenerRecord>,
     handshakes: BpfHashMap<MapData, u64, Handshake>,
     openers: BpfHashMap<MapData, u64, Opener>,
+    exchanges: exchanges::Exchanges,
+    dns: dns::Dns,
+    tls: tls::Tls,
+    http: http::Http,
     latency: PerCpuArray<MapData, LatencyHistogram>,
     traffic: PerCpuArray<MapData, Traffic>,
     bursts: Array<MapData, Bursts>,
@@ -69,6 +85,10 @@ impl Maps {
             listeners: map("LISTENERS")?.try_into()?,
             handshakes: map("HANDSHAKES")?.try_into()?,
             openers: map("OPENERS")?.try_into()?,
+            exchanges: exchanges::Exchanges::take(&mut map)?,
+            dns: dns::Dns::take(&mut map)?,
+            tls: tls::Tls::take(&mut map)?,
+            http: http::Http::take(&mut map)?,
             latency: map("LATENCY")?.try_into()?,
             traffic: map("TRAFFIC")?.try_into()?,
             bursts: map("BURSTS")?.try_into()?,
@@ -102,6 +122,10 @@ impl Maps {
         while let Some(record) = self.samples.next() {
             into.extend(sample(&record));
         }
+        into.append(&mut self.dns.unanswered.examples);
+        into.append(&mut self.tls.unanswered.examples);
+        into.append(&mut self.tls.unfinished.examples);
+        into.append(&mut self.http.unanswered.examples);
     }
 
     /// Gives an interface its rows, emptied.
@@ -130,15 +154,21 @@ impl Maps {
         }
     }
 
-    /// Reads everything, as of `now_ns` (boot time).
-    pub fn read(&mut self, names: &Names, slots: &[Slot], now_ns: u64) -> KernelMaps {
+    /// Reads everything else than [`listeners`](Self::listeners), as of `now_ns` (boot time).
+    pub fn read(
+        &mut self,
+        names: &Names,
+        slots: &[Slot],
+        now_ns: u64,
+        listeners: HashMap<ListenerKey, ListenerRecord>,
+    ) -> KernelMaps {
         let mut maps = KernelMaps {
             nameless: names.is_nameless(),
+            listeners,
             ..KernelMaps::default()
         };
         self.read_occurrences(names, &mut maps);
         self.read_peers(&mut maps);
-        maps.listeners = self.listeners.iter().flatten().collect();
         self.read_handshakes(now_ns, &mut maps);
         // As with handshakes, the kernel may begin the list anew while it is read.
         let listed = self.openers.iter().flatten();
@@ -174,60 +204,16 @@ impl Maps {
             ),
             (
                 "handshakes",
-                maps.handshakes_in_flight,
+                maps.handshakes_in_flight.values().sum(),
                 MAX_HANDSHAKES.into(),
             ),
             ("openers", maps.openers.len() as u64, MAX_OPENERS.into()),
         ];
+        self.exchanges.read(&mut maps);
+        self.dns.read(now_ns, &mut maps);
+        self.tls.read(now_ns, &mut maps);
+        self.http.read(now_ns, &mut maps);
         maps
-    }
-
-    fn read_occurrences(&mut self, names: &Names, maps: &mut KernelMaps) {
-        let mut keys: HashMap<Key, Count> = HashMap::new();
-        for (key, shares) in self.occurrences.iter().flatten() {
-            let mut total = Count::default();
-            shares.iter().for_each(|share| total.merge(share));
-            keys.insert(key, total);
-        }
-        let name = |key: &Key| {
-            let function = names.function(key.location);
-            DropKey {
-                reason: names.drop_reason(key.code, &function),
-                function,
-                netns: key.netns,
-            }
-        };
-        let mut quiet = quiet(&keys, &self.last_keys, MAX_KEYS);
-        // Several keys may be one row by name: a row goes as a whole, or its total would go backwards.
-        let moving: HashSet<DropKey> = if quiet.is_empty() {
-            HashSet::new()
-        } else {
-            let going: HashSet<Key> = quiet.iter().copied().collect();
-            keys.keys()
-                .filter(|key| is_drop(key) && !going.contains(*key))
-                .map(name)
-                .collect()
-        };
-        quiet
-            .retain(|key| key.code != Key::OTHER && !(is_drop(key) && moving.contains(&name(key))));
-        for key in &quiet {
-            // Already gone is as good.
-            let _gone = self.occurrences.remove(key);
-            keys.remove(key);
-        }
-        for (key, total) in &keys {
-            if is_drop(key) {
-                let row = name(key);
-                maps.reasons.insert(
-                    (key.code, key.location),
-                    (row.reason.clone(), row.function.clone()),
-                );
-                maps.drops.entry(row).or_default().merge(total);
-            } else {
-                maps.occurrences.insert(*key, *total);
-            }
-        }
-        self.last_keys = keys;
     }
 
     fn read_peers(&mut self, maps: &mut KernelMaps) {
@@ -248,17 +234,17 @@ impl Maps {
             .iter()
             .flatten()
             .take(2 * MAX_HANDSHAKES as usize);
-        let begun: HashMap<u64, u64> = listed
-            .map(|(sock, handshake)| (sock, handshake.begun_ns))
+        let begun: HashMap<u64, (u32, u64)> = listed
+            .map(|(sock, handshake)| (sock, (handshake.netns, handshake.begun_ns)))
             .collect();
-        for (sock, begun_ns) in begun {
+        for (sock, (netns, begun_ns)) in begun {
             let age_ns = now_ns.saturating_sub(begun_ns);
             if age_ns > FORGOTTEN_NS {
                 // Already gone is as good.
                 let _gone = self.handshakes.remove(&sock);
                 continue;
             }
-            maps.handshakes_in_flight += 1;
+            *maps.handshakes_in_flight.entry(netns).or_default() += 1;
             maps.oldest_handshake_ns = maps.oldest_handshake_ns.max(age_ns);
         }
     }
@@ -327,10 +313,6 @@ pub(crate) fn sample(record: &[u8]) -> Option<Sample> {
     }
     // SAFETY: the record is at least as long as a sample, and a sample is plain integers without padding.
     Some(unsafe { record.as_ptr().cast::<Sample>().read_unaligned() })
-}
-
-fn is_drop(key: &Key) -> bool {
-    key.kind == Kind::Drop as u32
 }
 
 /// What has not moved since the last reading, once the map is three quarters full: it makes room for what moves.

@@ -6,12 +6,12 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// Declares [`Mib`] and where each counter stands in `/proc/net`.
 macro_rules! mibs {
     ($( $(#[$meta:meta])* $name:ident = $file:literal $group:literal $key:literal ),* $(,)?) => {
-        /// A counter of `/proc/net/{snmp,snmp6,netstat,xfrm_stat}`.
+        /// A counter of `/proc/net/{snmp,snmp6,netstat,xfrm_stat,tls_stat}`.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub enum Mib { $( $(#[$meta])* $name ),* }
 
         impl Mib {
-            /// Every counter with (file, group, key); snmp6 and xfrm_stat have no groups.
+            /// Every counter with (file, group, key); snmp6, xfrm_stat and tls_stat have no groups.
             pub const TABLE: &'static [(Mib, &'static str, &'static str, &'static str)] =
                 &[$( (Mib::$name, $file, $group, $key) ),*];
         }
@@ -207,6 +207,10 @@ mibs! {
     TcpWantZeroWindowAdv = "netstat" "TcpExt" "TCPWantZeroWindowAdv",
     /// Probes of closed windows sent.
     TcpWinProbe = "netstat" "TcpExt" "TCPWinProbe",
+    /// Acknowledgements of handshakes that a listener with TCP_DEFER_ACCEPT ignored, as no data came with them.
+    TcpDeferAcceptDrop = "netstat" "TcpExt" "TCPDeferAcceptDrop",
+    /// Probes of idle connections (SO_KEEPALIVE).
+    TcpKeepAlive = "netstat" "TcpExt" "TCPKeepAlive",
     /// Connections reset because data came that nobody can read any more, or `SO_LINGER` asked for it.
     TcpAbortOnData = "netstat" "TcpExt" "TCPAbortOnData",
     /// Connections reset because they were closed over unread data.
@@ -245,6 +249,12 @@ mibs! {
     XfrmInTmplMismatch = "xfrm_stat" "" "XfrmInTmplMismatch",
     /// IPsec, received: no policy allows what came in.
     XfrmInNoPols = "xfrm_stat" "" "XfrmInNoPols",
+    /// TLS in the kernel (`tls_sw_recvmsg`): records that did not authenticate.
+    TlsDecryptError = "tls_stat" "" "TlsDecryptError",
+    /// TLS in the kernel: new keys for what is received that were not taken.
+    TlsRxRekeyError = "tls_stat" "" "TlsRxRekeyError",
+    /// TLS in the kernel: new keys for what is sent that were not taken.
+    TlsTxRekeyError = "tls_stat" "" "TlsTxRekeyError",
     /// IPsec, received: a policy forbids them.
     XfrmInPolBlock = "xfrm_stat" "" "XfrmInPolBlock",
     /// IPsec, received: their policy could not be applied.

@@ -7,13 +7,17 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use osi_common::dns::Resolver;
+use osi_common::exchange::{Requests, Span};
 use osi_common::handshake::{PeerKey, PeerRecord};
 use osi_common::histogram::LatencyHistogram;
+use osi_common::http::{Server, ServerKey};
 use osi_common::interface::{Frames, Traffic};
 use osi_common::layer::Layer;
 use osi_common::listener::{ListenerKey, ListenerRecord};
 use osi_common::occurrence::{Count, Key, Sample};
 use osi_common::opener::Opener;
+use osi_common::tls::{Endpoint, Handshakes};
 
 use serde::{Deserialize, Serialize};
 
@@ -31,6 +35,8 @@ pub mod host;
 
 mod late;
 
+pub mod link;
+
 pub mod maps;
 
 pub mod mib;
@@ -39,25 +45,30 @@ pub mod neighbour;
 
 pub mod owner;
 
+pub mod process;
+
 pub mod program;
 
 pub mod sampler;
+
+pub mod session;
 
 pub mod socket;
 
 pub mod table;
 
 pub use conntrack::Conntrack;
-pub use cpu::{CpuTime, Softnet};
+pub use cpu::{CpuTime, Quota, Softnet};
 pub use driver::{Driver, DriverCounter};
 pub use filter::{DropPlace, Filters};
+pub use link::{Fdb, Link, LinkMode, LinkStats};
 pub use mib::{Mib, Mibs};
-pub use neighbour::{Holder, LinkAddress, Neighbour, Neighbours, OwnAddress};
-pub use owner::{Owner, Owners};
+pub use neighbour::{Holder, LinkAddress, Neighbour, NeighbourTable, Neighbours, OwnAddress};
+pub use owner::{Holders, Owner, Owners, Wanted};
+pub use process::OpenFiles;
 pub use program::{Hook, Program};
-pub use socket::{
-    DatagramSocket, Listener, PortPool, SocketHolder, SocketHolders, Stalled, SynQueue, UdpPorts,
-};
+pub use session::{End, Sessions};
+pub use socket::{DatagramSocket, Listener, PortPool, SocketHolders, Stalled, SynQueue, UdpPorts};
 pub use table::Table;
 
 /// Something that could not be seen, and why. Blind is never shown as healthy.
@@ -97,7 +108,7 @@ pub struct KernelMaps {
     pub occurrences: HashMap<Key, Count>,
     /// Drops, with reason and function by name.
     pub drops: HashMap<DropKey, Count>,
-    /// Reason and function that samples of drops carry as their code and location, by the same names as in `drops`.
+    /// Reason and function by code and location of drops that have samples or ended connects, by the same names as in `drops`.
     pub reasons: HashMap<(u32, u64), (Arc<str>, Arc<str>)>,
     /// The kernel names no reason of any drop (before 5.17).
     pub nameless: bool,
@@ -105,12 +116,39 @@ pub struct KernelMaps {
     pub peers: HashMap<PeerKey, PeerRecord>,
     /// What happened at ports that are or were listened on.
     pub listeners: HashMap<ListenerKey, ListenerRecord>,
+    /// Waits of requests, by listening port.
+    pub requests: HashMap<ListenerKey, Requests>,
+    /// Waits for peers, by peer.
+    pub dependencies: HashMap<PeerKey, Span>,
+    /// DNS queries and how they ended, by resolver.
+    pub resolvers: HashMap<PeerKey, Resolver>,
+    /// DNS queries in flight.
+    pub queries_in_flight: u64,
+    /// Age of the oldest of them; 0 when there is none.
+    pub oldest_query_ns: u64,
+    /// DNS queries whose answers may have been missed.
+    pub queries_unmeasured: u64,
+    /// TLS handshakes and how they ended, by server and by listening port.
+    pub endpoints: HashMap<Endpoint, Handshakes>,
+    /// TLS handshakes in flight to which the server has not said anything yet, by server and by listening port: how many, and
+    /// the age of the oldest.
+    pub tls_silent: HashMap<Endpoint, (u64, u64)>,
+    /// TLS handshakes in flight, and the age of the oldest; 0 when there is none.
+    pub tls_waiting: (u64, u64),
+    /// The same of QUIC.
+    pub quic_waiting: (u64, u64),
+    /// HTTP requests and how they ended, by server.
+    pub http_servers: HashMap<ServerKey, Server>,
+    /// HTTP requests in flight.
+    pub requests_in_flight: u64,
+    /// Age of the oldest of them; 0 when there is none.
+    pub oldest_request_ns: u64,
     /// Latency histograms, indexed by `osi_common::latency::Latency`.
     pub latencies: Vec<LatencyHistogram>,
     /// Who opened the sockets that listen, by their inodes.
     pub openers: HashMap<u32, Opener>,
-    /// Client handshakes in flight, and the age of the oldest.
-    pub handshakes_in_flight: u64,
+    /// Client handshakes in flight, by inode of their namespace.
+    pub handshakes_in_flight: HashMap<u32, u64>,
     /// Age of the oldest client handshake in flight; 0 when there is none.
     pub oldest_handshake_ns: u64,
     /// Per interface that carries programs.
@@ -178,8 +216,8 @@ pub struct NetnsState {
     pub addresses: Table<OwnAddress>,
     /// SNMP counters.
     pub mibs: Mibs,
-    /// Listening TCP sockets.
-    pub listeners: Vec<Listener>,
+    /// Listening TCP sockets; read at 0 where they could not be read in this pass.
+    pub listeners: Table<Listener>,
     /// Unfinished handshakes by listener, where there are any and something made the reader look.
     pub syn_queues: Vec<SynQueue>,
     /// `net.ipv4.tcp_syncookies`, where it was looked at.
@@ -190,10 +228,10 @@ pub struct NetnsState {
     pub udp_ports: Option<UdpPorts>,
     /// Local port range as (first, last, reserved ports within), `net.ipv4.ip_local_port_range`.
     pub port_range: Option<(u16, u16, u16)>,
-    /// TCP sockets in SYN_SENT.
-    pub syn_sent: Option<u64>,
     /// Connections of this host whose peers do not read, worst peer first.
     pub stalled: Vec<Stalled>,
+    /// Established connections by listener and by peer, worst first.
+    pub sessions: Table<Sessions>,
     /// Entries and maximum of the connection tracking table; `None` where it is not in use or not readable.
     pub conntrack: Option<Gauge>,
     /// What connection tracking dropped; `None` where nothing is tracked or the kernel does not tell.
@@ -233,90 +271,6 @@ pub struct Gauge {
     pub used: u64,
     /// At this value the next unit is refused.
     pub limit: u64,
-}
-
-/// An interface (`RTM_GETLINK`, `SIOCETHTOOL`).
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Link {
-    /// Identity.
-    pub iface: Iface,
-    /// Kind of a software device (`veth`, `bridge`, `bond`, …), `None` for hardware.
-    pub kind: Option<String>,
-    /// Administratively up (`IFF_UP`).
-    pub admin_up: bool,
-    /// Carrier (`IFLA_CARRIER`).
-    pub carrier: bool,
-    /// Loopback device.
-    pub loopback: bool,
-    /// How many want frames that are not for it, too, such as captures and bridges (`IFLA_PROMISCUITY`).
-    pub promiscuity: u32,
-    /// Index of the bond, bridge or team it belongs to.
-    pub master: Option<u32>,
-    /// Times the carrier came or went (`IFLA_CARRIER_CHANGES`).
-    pub carrier_changes: u64,
-    /// Speed in bit/s where the device really has one; `None` for software devices, whose claims mean nothing.
-    pub speed_bits_per_s: Option<u64>,
-    /// Full duplex, or half; `None` where it is not told.
-    pub full_duplex: Option<bool>,
-    /// The best mode that this device supports and the other end advertises, where the device sees that.
-    pub best: Option<LinkMode>,
-    /// Id of the XDP program on it, whoever's (`IFLA_XDP_PROG_ID`); the kernel tells none where several modes are in use.
-    pub xdp_program: Option<u32>,
-    /// Of a bridge: what it has learned; `None` before 6.7.
-    pub fdb: Option<Fdb>,
-    /// Kernel counters (`rtnl_link_stats64`).
-    pub stats: LinkStats,
-}
-
-/// The forwarding database of a bridge.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Fdb {
-    /// Link addresses that it has learned (`IFLA_BR_FDB_N_LEARNED`); those that were set by hand do not count.
-    pub learned: u64,
-    /// As many it learns (`IFLA_BR_FDB_MAX_LEARNED`); `None` is no limit.
-    pub limit: Option<u64>,
-}
-
-/// A mode that a link could run in (`ETHTOOL_GLINKSETTINGS`). The order is from worse to better.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct LinkMode {
-    /// Speed.
-    pub bits_per_s: u64,
-    /// Full duplex, or half.
-    pub full_duplex: bool,
-    /// This end offers it to the other.
-    pub advertised: bool,
-}
-
-/// The counters of `rtnl_link_stats64` that are used.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LinkStats {
-    /// Received packets.
-    pub rx_packets: u64,
-    /// Sent packets.
-    pub tx_packets: u64,
-    /// Received bytes.
-    pub rx_bytes: u64,
-    /// Sent bytes.
-    pub tx_bytes: u64,
-    /// Receive errors, all kinds.
-    pub rx_errors: u64,
-    /// Send errors, all kinds.
-    pub tx_errors: u64,
-    /// Received and dropped by the host.
-    pub rx_dropped: u64,
-    /// Dropped on the way out.
-    pub tx_dropped: u64,
-    /// Missed by the device for lack of buffers.
-    pub rx_missed: u64,
-    /// CRC errors.
-    pub rx_crc: u64,
-    /// Frame alignment errors.
-    pub rx_frame: u64,
-    /// Fifo overruns, both directions.
-    pub fifo: u64,
-    /// Received where nobody is to take them, as on the members of a bond that stand by (`rx_nohandler`).
-    pub rx_nohandler: u64,
 }
 
 /// A queueing discipline (`RTM_GETQDISC`).
@@ -384,17 +338,26 @@ pub struct HostState {
     pub udp_memory: Option<Gauge>,
     /// Orphaned TCP sockets and `tcp_max_orphans`.
     pub orphans: Option<Gauge>,
+    /// Open files and `fs.file-max`.
+    pub files: Option<Gauge>,
+    /// Processes that have most of their descriptors in use, worst first.
+    pub open_files: Vec<OpenFiles>,
+    /// Time in which at least one runnable task waited for a CPU, since boot (PSI `some`).
+    pub waited_for_cpu_ns: Option<u64>,
+    /// cgroups with a quota of CPU time.
+    pub quotas: Table<Quota>,
     /// The neighbour table of IPv4.
     pub neighbour_table_v4: NeighbourTable,
     /// The neighbour table of IPv6.
     pub neighbour_table_v6: NeighbourTable,
 }
 
-/// The neighbour table of a family: one for all namespaces. Only the initial one shows both.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NeighbourTable {
-    /// `neigh.default.gc_thresh3`.
-    pub limit: Option<u64>,
-    /// Entries that could not be made because the table was full (`table_fulls` of `/proc/net/stat`).
-    pub overflows: Option<u64>,
+impl HostState {
+    /// Takes over what was known of open files where nothing was read of them: else who was full before would be told as full
+    /// anew.
+    pub(in crate::snapshot) fn keep_files(&mut self, before: &Self) {
+        if self.files.is_none() {
+            (self.files, self.open_files) = (before.files, before.open_files.clone());
+        }
+    }
 }

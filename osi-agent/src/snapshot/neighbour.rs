@@ -69,3 +69,12 @@ pub struct OwnAddress {
     /// addresses the kernel asks nobody whether they are taken.
     pub refused: bool,
 }
+
+/// The neighbour table of a family: one for all namespaces. Only the initial one shows both.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NeighbourTable {
+    /// `neigh.default.gc_thresh3`.
+    pub limit: Option<u64>,
+    /// Entries that could not be made because the table was full (`table_fulls` of `/proc/net/stat`).
+    pub overflows: Option<u64>,
+}

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::scope::Process;
+use crate::host::holders::SocketHolder;
 
 /// A listening TCP socket (`SOCK_DIAG`, state LISTEN).
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -83,17 +83,8 @@ pub struct SocketHolders {
     pub nobody: u64,
     /// Sockets whose holder was not found.
     pub unknown: u64,
-    /// Processes that were not searched, or not to the end, because it took too long.
+    /// Processes that were not searched, or not to the end: it took too long, or is not permitted.
     pub unsearched: u64,
-}
-
-/// A process, and how many of the sockets it holds. Those that it shares with others count for each of them.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct SocketHolder {
-    /// Which.
-    pub process: Process,
-    /// How many.
-    pub sockets: u64,
 }
 
 /// A UDP socket that dropped datagrams (`SOCK_DIAG`, `INET_DIAG_SKMEMINFO`).
@@ -101,6 +92,8 @@ pub struct SocketHolder {
 pub struct DatagramSocket {
     /// Cookie of the socket, never reused.
     pub cookie: u64,
+    /// Inode of the socket.
+    pub inode: u32,
     /// Local address.
     pub address: IpAddr,
     /// Local port.

@@ -16,10 +16,17 @@ pub struct Table<T> {
     pub rows: Vec<T>,
 }
 
+impl<T> Table<T> {
+    /// Whether it was read at all: what is not there may be missing only here.
+    pub fn is_read(&self) -> bool {
+        self.read_ns > 0
+    }
+}
+
 impl<T: Clone> Table<T> {
     /// Takes over what was known `before`, where this pass brought nothing.
     pub(super) fn or_keep(&mut self, before: &Self) {
-        if self.read_ns == 0 {
+        if !self.is_read() {
             self.clone_from(before);
         }
     }
@@ -46,5 +53,14 @@ impl<T> Deref for Table<T> {
 impl<T> DerefMut for Table<T> {
     fn deref_mut(&mut self) -> &mut Self::Target {
         &mut self.rows
+    }
+}
+
+impl<'a, T> IntoIterator for &'a Table<T> {
+    type Item = &'a T;
+    type IntoIter = std::slice::Iter<'a, T>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.rows.iter()
     }
 }

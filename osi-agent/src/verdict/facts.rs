@@ -8,6 +8,7 @@ use osi_common::icmp::{self, Meaning};
 use osi_common::occurrence::{Kind, Sample};
 
 use super::{Confidence, Evidence, History, Impact, Onset, Severity, text};
+use crate::event::of_sample;
 use crate::layer::l3_network::icmp::is_own;
 use crate::layer::{LayerMap, Meter, Signal, Window, address};
 use crate::scope::{Iface, Netns, Scope};
@@ -64,7 +65,7 @@ pub struct Seen {
     pub established: bool,
     /// `ETH_P_*` of a dropped packet; 0 for what is no drop.
     pub ethertype: u16,
-    /// Who sent the ICMP error that answers this packet.
+    /// Who sent the ICMP error that answers this packet, or ended the TLS handshake.
     pub sender: Option<IpAddr>,
     /// Interface that the packet was on; 0 where it was told from a socket, its sender's or its receiver's.
     pub ifindex: u32,
@@ -72,6 +73,8 @@ pub struct Seen {
     pub process: Option<String>,
     /// Why a dropped packet was; empty for what is no drop.
     pub reason: Arc<str>,
+    /// Name that was asked for, where that failed and names are wanted.
+    pub name: Option<String>,
     /// The kernel function that dropped it; empty for what is no drop, and where symbols can not be read.
     pub function: Arc<str>,
 }
@@ -226,6 +229,7 @@ fn seen(sample: &Sample) -> Seen {
         sender: (sample.sender != [0; 16]).then(|| address(sample.family, &sample.sender)),
         ifindex: sample.key.ifindex,
         process,
+        name: of_sample(sample),
         reason: Arc::default(),
         function: Arc::default(),
     }

@@ -31,8 +31,7 @@ pub(super) fn explain(ledger: &mut Ledger, reach: &Reach, window: u64) {
                 let is_policy = fault.cause.class == CauseClass::Policy;
                 !is_policy || fault.finding.confidence > Confidence::Possible
             });
-        let covering =
-            faults.filter(|fault| reach.covers(&fault.finding.scope, &felt.finding.scope));
+        let covering = faults.filter(|fault| reach.explains(fault, felt));
         answers.push(
             covering
                 .map(|fault| fault.finding.id.clone())

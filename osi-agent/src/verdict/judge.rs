@@ -89,14 +89,7 @@ fn is_blind(map: &LayerMap, cause: &Cause) -> bool {
 fn sightings(window: &Window, map: &LayerMap, history: &History, now: &Circumstances) -> Seen {
     let mut seen = Seen::new();
     for cause in causes() {
-        let limits = |name: &str| {
-            let row = cause.thresholds.iter().find(|limit| limit.name == name);
-            debug_assert!(row.is_some(), "{} has no limit {name}", cause.id);
-            let default = || row.map(|limit| limit.default);
-            (now.limits)(cause.id, name)
-                .or_else(default)
-                .unwrap_or(f64::INFINITY)
-        };
+        let limits = |name: &str| cause.limit(name, now.limits);
         let mut found = Vec::new();
         (cause.detect)(
             &Facts {

@@ -8,12 +8,16 @@ use osi_common::interface::{Direction, upper_bytes};
 use osi_common::layer::Layer;
 
 use super::{
-    BlindRow, CounterKind, CounterRow, Coverage, DropReason, Finding, History, LatencySummary,
-    LayerFault, LayerState, MeterKind, MeterRow, PacketSizes, ScopedLatency, Severity,
-    history::{handshakes_of, times},
+    BlindRow, CounterKind, CounterRow, Coverage, DropReason, FailedConnects, Finding, History,
+    LatencySummary, LayerFault, LayerState, MeterKind, MeterRow, PacketSizes, ScopedLatency,
+    Severity, history::times_of,
 };
+use crate::event::{KilledBy, errno};
 use crate::layer::l2_data_link::sizes::{Sizes, sizes};
-use crate::layer::{Counter, DropRow, LatencyReading, LayerMap, LayerReading, Meter, Read, Window};
+use crate::layer::l4_transport::failures::{Failed, failed, failed_by_peer};
+use crate::layer::{
+    Counter, DropRow, LatencyReading, LayerMap, LayerReading, Meter, Read, Signal, Window,
+};
 use crate::scope::{Scope, ScopeKind};
 
 /// Rows of one signal that are shown; the others are counted.
@@ -45,6 +49,9 @@ fn fault(
     let (meters, meters_omitted) = first_rows(&reading.meters, |meter| meter.signal.id);
     let (counters, counters_omitted) = counters(reading);
     let (latency_by_scope, latency_by_scope_omitted) = scoped(window, reading.layer, history);
+    let (failed_connects, failed_connects_omitted) = ledger(reading, || failed(window));
+    let (failed_connects_by_peer, failed_connects_by_peer_omitted) =
+        ledger(reading, || failed_by_peer(window));
     let (benign, harmful): (Vec<_>, Vec<_>) = reading
         .drops
         .iter()
@@ -89,30 +96,50 @@ fn fault(
             .collect(),
         latency_by_scope,
         latency_by_scope_omitted,
+        failed_connects,
+        failed_connects_omitted,
+        failed_connects_by_peer,
+        failed_connects_by_peer_omitted,
     }
 }
 
-/// Handshakes by peer and by listening port.
+/// Latencies by peer and by listening port.
 fn scoped(window: &Window, layer: Layer, history: &History) -> (Vec<ScopedLatency>, u64) {
-    if layer != Layer::L4 {
-        return (Vec::new(), 0);
-    }
-    let mut rows: Vec<(&'static str, Scope, Coarse)> = times(window)
-        .map(|(scope, times)| (handshakes_of(&scope).id, scope, times))
-        .collect();
+    let mut rows: Vec<(&'static Signal, Scope, Coarse)> =
+        times_of(window, |signal| signal.layer == layer).collect();
     let p99 = |times: &Coarse| times.quantile_ns(9_900);
     rows.sort_by_key(|(_, _, times)| std::cmp::Reverse((p99(times), times.count())));
-    let (first, omitted) = first_rows(&rows, |row| row.0);
-    let row = |(id, scope, times): &(&str, Scope, Coarse)| ScopedLatency {
-        id: (*id).to_owned(),
+    let (first, omitted) = first_rows(&rows, |row| row.0.id);
+    let row = |(signal, scope, times): &(&'static Signal, Scope, Coarse)| ScopedLatency {
+        id: signal.id.to_owned(),
         scope: scope.clone(),
         count: times.count(),
         p50_ns: times.quantile_ns(5_000),
         p90_ns: times.quantile_ns(9_000),
         p99_ns: p99(times),
-        usual_p99_ns: history.paces.usual_ns(scope),
+        usual_p99_ns: history.paces.usual_ns(signal, scope),
     };
     (first.into_iter().map(row).collect(), omitted)
+}
+
+/// The first rows of the ledger, and how many failed connects are in the others.
+fn ledger(
+    reading: &LayerReading,
+    rows: impl FnOnce() -> Vec<Failed>,
+) -> (Vec<FailedConnects>, u64) {
+    if reading.layer != Layer::L4 {
+        return (Vec::new(), 0);
+    }
+    let mut rows = rows();
+    let rest = rows.split_off(rows.len().min(ROWS_PER_SIGNAL));
+    let row = |row: Failed| FailedConnects {
+        killed_by: KilledBy::of(row.layer, &row.what),
+        errno: (row.errno != 0).then(|| errno::name(row.errno)),
+        count: row.count,
+        scope: row.scope,
+    };
+    let omitted = rest.iter().map(|row| row.count).sum();
+    (rows.into_iter().map(row).collect(), omitted)
 }
 
 fn packet_sizes(window: &Window, layer: Layer) -> Vec<PacketSizes> {

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{Finding, Verdict};
+use crate::event::KilledBy;
 use crate::scope::Scope;
 
 /// One window's result: what every output draws.
@@ -99,18 +100,44 @@ pub struct LayerFault {
     pub packet_sizes: Vec<PacketSizes>,
     /// Latency signals by id.
     pub latency: BTreeMap<String, LatencySummary>,
-    /// Latencies completed in the window by whom they were with: peers and listening ports; on L4 only, absent elsewhere. At
+    /// Latencies completed in the window by whom they were with: peers and listening ports; on L4 and L7 only, absent elsewhere. At
     /// most 16 rows per signal, slowest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub latency_by_scope: Vec<ScopedLatency>,
     /// Such rows left out.
     #[serde(default, skip_serializing_if = "is_none")]
     pub latency_by_scope_omitted: u64,
+    /// TCP connects that failed in the window by what ended them; on L4 only, whatever layer ended them, absent elsewhere. At
+    /// most 16 rows, most connects first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failed_connects: Vec<FailedConnects>,
+    /// Failed connects in rows left out.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub failed_connects_omitted: u64,
+    /// The same connects by peer, without their errors, as far as peers are counted apart.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failed_connects_by_peer: Vec<FailedConnects>,
+    /// Failed connects in rows left out of these.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub failed_connects_by_peer_omitted: u64,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
 fn is_none(count: &u64) -> bool {
     *count == 0
+}
+
+/// TCP connects that the same thing ended.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct FailedConnects {
+    /// Which layer, and what on it, as in events.
+    pub killed_by: KilledBy,
+    /// Error as the application sees it, by name; null where it gave up, where nobody knows, and in rows of peers.
+    pub errno: Option<String>,
+    /// How many.
+    pub count: u64,
+    /// The namespace that they were made in, or the peer that they went to.
+    pub scope: Scope,
 }
 
 /// Latencies of one scope. Bounds are those of buckets that are 41 % wide.

@@ -37,6 +37,8 @@ mod reach;
 
 mod rule;
 
+mod slow;
+
 mod stuck;
 
 pub(crate) mod text;
@@ -49,6 +51,12 @@ mod l3_network;
 
 mod l4_transport;
 
+mod l5_session;
+
+mod l6_presentation;
+
+mod l7_application;
+
 #[cfg(test)]
 mod tests;
 
@@ -56,9 +64,10 @@ pub use causes::{cause, causes};
 pub use facts::{Facts, Sighting};
 pub use history::History;
 pub use judge::{Circumstances, judge};
+pub use l4_transport::handshake_slow::handshake_budget_ns;
 pub use map::{
-    BlindRow, CounterKind, CounterRow, Coverage, DropReason, FaultMap, LatencySummary, LayerFault,
-    LayerState, MeterKind, MeterRow, PacketSizes, ScopedLatency,
+    BlindRow, CounterKind, CounterRow, Coverage, DropReason, FailedConnects, FaultMap,
+    LatencySummary, LayerFault, LayerState, MeterKind, MeterRow, PacketSizes, ScopedLatency,
 };
 pub use rule::CLEAR_WINDOWS;
 
@@ -79,7 +88,7 @@ pub struct Cause {
     pub help: &'static str,
     /// Causes that may explain this one away, when their scope covers this one's: lists, of which some are shared.
     pub explained_by: &'static [&'static [&'static Cause]],
-    /// Layers above that may press back on this one and that this version does not measure.
+    /// Layers above that may press back on this one: where they are blind, they can not be ruled out.
     pub suspects: &'static [Layer],
     /// Signals of its condition; when all of them are blind, so is the cause.
     pub reads: &'static [&'static Signal],
@@ -95,6 +104,16 @@ impl Cause {
     /// Causes that may explain this one away.
     pub fn explanations(&self) -> impl Iterator<Item = &'static Self> {
         self.explained_by.iter().copied().flatten().copied()
+    }
+
+    /// A limit as it is configured, by cause and name, else its default.
+    fn limit(&self, name: &str, configured: &dyn Fn(&str, &str) -> Option<f64>) -> f64 {
+        let row = self.thresholds.iter().find(|limit| limit.name == name);
+        debug_assert!(row.is_some(), "{} has no limit {name}", self.id);
+        let default = || row.map(|limit| limit.default);
+        configured(self.id, name)
+            .or_else(default)
+            .unwrap_or(f64::INFINITY)
     }
 }
 

@@ -4,7 +4,8 @@ use core::net::IpAddr;
 use std::collections::BTreeSet;
 
 use super::facts::{Seen, interface_of};
-use super::{Evidence, Facts};
+use super::text::{percent, place};
+use super::{Confidence, Evidence, Facts, Impact, Onset, Severity, Sighting};
 use crate::scope::{Iface, Netns, Scope};
 use crate::snapshot::NetnsState;
 
@@ -36,6 +37,35 @@ impl<'a> Origin<'a> {
             iface: interface_of(state, &samples),
             ethertype: samples.first().map(|seen| seen.ethertype),
             senders: samples.iter().filter_map(|seen| seen.local).collect(),
+        }
+    }
+
+    /// What came in and was dropped, a share of `lost` of all: `12 packets`, `with a wrong checksum and were dropped`.
+    pub(super) fn sighting(
+        &self,
+        came: &str,
+        how: &str,
+        lost: f64,
+        evidence: Vec<Evidence>,
+    ) -> Sighting {
+        let scope = self.scope();
+        Sighting {
+            onset: Onset::Statistical,
+            confidence: Confidence::Certain,
+            severity: Severity::Warn,
+            evidence,
+            impact: Impact {
+                connections: 0,
+                share_ratio: lost,
+                peers: self.senders.len() as u64,
+            },
+            summary: format!(
+                "{came} came in{}{} {how}: {} of those received.",
+                self.on(),
+                place(&scope),
+                percent(lost)
+            ),
+            scope,
         }
     }
 

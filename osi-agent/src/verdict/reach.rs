@@ -2,9 +2,16 @@
 
 use core::net::{IpAddr, SocketAddr};
 
+use osi_common::layer::Layer;
+
 use super::history::{Routes, Stopped};
+use super::l7_application::http_errors::{HTTP_ERRORS, is_of_a_gateway};
+use super::owner;
+use super::rule::Entry;
+use super::{CauseClass, Onset, Severity};
 use crate::layer::Window;
-use crate::scope::{Netns, Scope, ScopeKind};
+use crate::layer::l7_application::exchange::{depended, served};
+use crate::scope::{Netns, Proto, Scope, ScopeKind};
 use crate::snapshot::{Link, NetnsState};
 
 /// What is known of who reaches whom over what.
@@ -24,20 +31,65 @@ impl<'a> Reach<'a> {
         }
     }
 
+    /// Whether one finding can be felt as the other.
+    ///
+    /// A table or queue of L4 that is nearly full and refused nobody is felt by nobody. What a remote peer does is not this
+    /// host's doing: the host's own memory, which is TCP's, is felt at peers that are this host.
+    pub(super) fn explains(&self, fault: &Entry, felt: &Entry) -> bool {
+        let is_capacity =
+            fault.cause.layer == Layer::L4 && fault.cause.class == CauseClass::Capacity;
+        if is_capacity && fault.cause.onset == Onset::Hard && fault.finding.impact.connections == 0
+        {
+            return false;
+        }
+        // Descriptors that are nearly used up refuse nobody, either; that none was left is what makes it critical.
+        let is_nearly_full = fault.cause.layer == Layer::L5
+            && fault.cause.class == CauseClass::Capacity
+            && fault.finding.severity < Severity::Critical;
+        if is_nearly_full {
+            return false;
+        }
+        let (at, felt_at) = (&fault.finding.scope, &felt.finding.scope);
+        let is_hosts = is_capacity && at.kind == ScopeKind::Host;
+        if is_hosts && felt_at.proto == Some(Proto::Udp) {
+            return false;
+        }
+        if is_hosts
+            && felt.cause.class == CauseClass::Peer
+            && !felt_at.remote.is_some_and(|peer| self.is_own(peer))
+        {
+            return false;
+        }
+        // Errors come soon where the one that is asked is not there at all: times tell nothing of who asks whom. An application's
+        // own errors are its own.
+        let is_of_a_proxy = felt.cause.id == HTTP_ERRORS.id && felt_at.kind == ScopeKind::Listener;
+        if is_of_a_proxy && at.kind == ScopeKind::Peer {
+            return at.netns == felt_at.netns && is_of_a_gateway(&felt.finding);
+        }
+        self.covers(at, felt_at)
+    }
+
     /// Whether a fault in `fault` can be felt in `felt`.
-    pub(super) fn covers(&self, fault: &Scope, felt: &Scope) -> bool {
+    fn covers(&self, fault: &Scope, felt: &Scope) -> bool {
         match fault.kind {
             ScopeKind::Iface if fault.local.is_none() => self.link_covers(fault, felt),
             ScopeKind::Peer if fault.iface.is_some() => {
                 fault.covers(felt) || self.gateway_covers(fault, felt)
             }
+            ScopeKind::Process => fault.covers(felt) || self.process_covers(fault, felt),
+            ScopeKind::Peer if felt.kind == ScopeKind::Listener => {
+                self.dependency_covers(fault, felt)
+            }
             ScopeKind::Listener => fault.covers(felt) || self.listener_covers(fault, felt),
             ScopeKind::Netns => fault.covers(felt) || self.filter_covers(fault, felt),
+            // Which of its applications asks there is not known.
+            ScopeKind::Pool | ScopeKind::Resolver if felt.kind == ScopeKind::Listener => {
+                fault.netns == felt.netns
+            }
             ScopeKind::Host
             | ScopeKind::Iface
             | ScopeKind::Peer
             | ScopeKind::Pool
-            | ScopeKind::Process
             | ScopeKind::Resolver => fault.covers(felt),
         }
     }
@@ -97,6 +149,26 @@ impl<'a> Reach<'a> {
         self.stopped.has(netns, end)
     }
 
+    /// A process is felt at the listeners that it opened or holds, and where nobody knows which listener of a namespace it is.
+    fn process_covers(&self, fault: &Scope, felt: &Scope) -> bool {
+        let Some(process) = &fault.process else {
+            return false;
+        };
+        let owns = |scope: &Scope| {
+            owner::of(self.window, scope).is_some_and(|owner| {
+                owner.held_by.contains(process) || owner.opened_by.as_ref() == Some(process)
+            })
+        };
+        if felt.kind != ScopeKind::Netns {
+            return owns(felt);
+        }
+        let state = self.state(felt);
+        state.is_some_and(|state| {
+            let mut listeners = state.listeners.iter();
+            listeners.any(|one| owns(&Scope::listener(&state.netns, one.address, one.port)))
+        })
+    }
+
     /// An overflowing listener is felt by those who connect to it, also from other namespaces of this host.
     fn listener_covers(&self, fault: &Scope, felt: &Scope) -> bool {
         let (Some(local), Some(peer)) = (fault.local, felt.remote) else {
@@ -105,8 +177,42 @@ impl<'a> Reach<'a> {
         if fault.port != felt.port {
             return false;
         }
-        let here = |state| peer.is_loopback() || self.same_network(state, peer, peer);
-        local == peer || local.is_unspecified() && self.state(fault).is_some_and(here)
+        // The loopback addresses are each namespace's own.
+        if peer.is_loopback() {
+            return fault.netns == felt.netns && (local == peer || local.is_unspecified());
+        }
+        local == peer
+            || local.is_unspecified() && self.state(fault).is_some_and(|state| owns(state, peer))
+    }
+
+    /// Whether an address is one of this host's, in whatever namespace.
+    fn is_own(&self, address: IpAddr) -> bool {
+        let mut states = self.window.now.namespaces.iter();
+        address.is_loopback() || states.any(|state| owns(state, address))
+    }
+
+    /// A peer is felt by the clients of an application that waits for it. Which application asks whom is not known: it is one of
+    /// the same namespace whose answers take about as long as the peer's do, or any while the peer is silent.
+    fn dependency_covers(&self, fault: &Scope, felt: &Scope) -> bool {
+        if fault.netns != felt.netns {
+            return false;
+        }
+        let asked = depended(self.window)
+            .into_iter()
+            .find(|row| row.0 == *fault);
+        let answering = served(self.window)
+            .into_iter()
+            .find(|row| row.scope == *felt);
+        let asked_ns = asked.and_then(|(_, waits)| waits.mean_ns());
+        let answer_ns = answering.and_then(|row| row.response.mean_ns());
+        match (asked_ns, answer_ns) {
+            // Who answers much faster than the peer did not wait for it.
+            (Some(asked_ns), Some(answer_ns)) => {
+                asked_ns.saturating_mul(2) >= answer_ns && answer_ns.saturating_mul(2) >= asked_ns
+            }
+            (None, _) => true,
+            (Some(_), None) => false,
+        }
     }
 
     /// Whether one network of the namespace, the default route excepted, has both addresses.
@@ -126,4 +232,8 @@ impl<'a> Reach<'a> {
             .iter()
             .find(|state| state.netns == *netns)
     }
+}
+
+fn owns(state: &NetnsState, address: IpAddr) -> bool {
+    state.addresses.iter().any(|own| own.address == address)
 }

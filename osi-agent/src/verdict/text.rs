@@ -36,8 +36,14 @@ pub(super) fn place(scope: &Scope) -> String {
             name: Some(name), ..
         }) => format!(" in namespace {name}"),
         Some(Netns {
-            name: None, inode, ..
-        }) => format!(" in namespace {inode}"),
+            name: None,
+            inode,
+            workload,
+            ..
+        }) => workload.words().map_or_else(
+            || format!(" in namespace {inode}"),
+            |words| format!(" in the namespace of {words}"),
+        ),
     }
 }
 

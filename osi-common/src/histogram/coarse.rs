@@ -79,6 +79,11 @@ impl Coarse {
             .fold(0, |sum, count| sum.saturating_add(*count))
     }
 
+    /// Whether any duration was above the upper end.
+    pub fn is_beyond(&self) -> bool {
+        self.slots[COARSE_SLOTS - 1] > 0
+    }
+
     /// Durations in buckets that lie above `ns` as a whole: never more than were longer.
     pub fn longer_than(&self, ns: u64) -> u64 {
         let first = Self::slot(ns) + 1;

@@ -9,16 +9,19 @@ use aya_ebpf::{
 };
 
 use crate::l4_transport::handshake;
+use crate::shared::sock::Sock;
 
 #[fentry(function = "tcp_connect")]
 pub(crate) fn tcp_connect_fentry(ctx: FEntryContext) -> i32 {
-    handshake::sent(ctx.arg::<u64>(0));
+    if let Some(sock) = Sock::new(ctx.arg(0)) {
+        handshake::sent(sock);
+    }
     0
 }
 
 #[kprobe(function = "tcp_connect")]
 pub(crate) fn tcp_connect_kprobe(ctx: ProbeContext) -> u32 {
-    if let Some(sock) = ctx.arg::<u64>(0) {
+    if let Some(sock) = ctx.arg(0).and_then(Sock::nullable) {
         handshake::sent(sock);
     }
     0
@@ -30,8 +33,8 @@ pub(crate) fn tcp_connect_sock_ops(ctx: SockOpsContext) -> u32 {
     if ctx.op() == BPF_SOCK_OPS_TCP_CONNECT_CB {
         // SAFETY: the context is the kernel's; the verifier rewrites the access to the socket pointer.
         let sock = unsafe { (*ctx.ops).__bindgen_anon_2.sk };
-        if !sock.is_null() {
-            handshake::sent(sock as u64);
+        if let Some(sock) = Sock::of_context(sock.cast()) {
+            handshake::sent(sock);
         }
     }
     1

@@ -1,10 +1,11 @@
 //! tp_btf `tcp_send_reset` (since 6.9 with a reason) and `tcp_receive_reset`.
 
 use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
-use osi_common::occurrence::{Key, Kind};
+use osi_common::occurrence::{Key, Kind, TCP_SYN_SENT};
 
 use crate::l3_network::drops;
 use crate::l4_transport::handshake;
+use crate::l5_session::broken;
 use crate::shared::{
     occurrence::{count, send},
     read::Object,
@@ -59,9 +60,13 @@ pub(crate) fn tcp_receive_reset(ctx: BtfTracePointContext) -> i32 {
     if !in_scope(netns) {
         return 0;
     }
+    let state = sock.state();
+    if state == TCP_SYN_SENT {
+        handshake::reset(sock.0.address());
+    }
     let key = Key {
         kind: Kind::ResetReceived as u32,
-        code: u32::from(sock.state()),
+        code: u32::from(state),
         netns,
         ifindex: 0,
         location: 0,
@@ -69,5 +74,6 @@ pub(crate) fn tcp_receive_reset(ctx: BtfTracePointContext) -> i32 {
     if count(&ctx, &key, 1) {
         send(&ctx, &key, |sample| handshake::place(sample, &sock.flow()));
     }
+    broken::reset(&ctx, sock, netns);
     0
 }

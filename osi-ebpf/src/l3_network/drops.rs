@@ -1,9 +1,9 @@
 //! Dropped packets: which reason, by whom, in which namespace. The reason decides the layer later; most are L3's and L4's.
 
 use aya_ebpf::EbpfContext;
-use osi_common::occurrence::{Key, Kind, Sample, TCP_CLOSE_WAIT, TCP_ESTABLISHED};
+use osi_common::occurrence::{Key, Kind, Sample, TCP_CLOSE_WAIT, TCP_ESTABLISHED, TCP_SYN_SENT};
 
-use crate::l4_transport::listener;
+use crate::l4_transport::{handshake, listener};
 use crate::shared::{
     ip::{self, ETH_P_IP, ETH_P_IPV6},
     occurrence::{count, send},
@@ -24,6 +24,12 @@ pub(crate) fn dropped<C: EbpfContext>(
     reason: u32,
     receiver: Option<Sock>,
 ) {
+    // Before the scope is looked at: a packet of a watched socket may be dropped at the other end of its veth pair.
+    if let Some(sock) = skb.pointer(offset!(skb_sk)).map(Sock)
+        && sock.state() == TCP_SYN_SENT
+    {
+        handshake::dropped(sock.0.address(), reason, location);
+    }
     let (netns, ifindex) = owner(skb, receiver);
     if !in_scope(netns) {
         return;

@@ -13,7 +13,7 @@ use osi_common::interface::Direction;
 use osi_common::occurrence::{Key, Kind, Sample};
 
 use crate::shared::{
-    ip::{ETH_P_IP, ETH_P_IPV6, describe, header_bytes, is_first, source_v4},
+    ip::{ETH_P_IP, ETH_P_IPV6, describe, header_bytes, is_first, is_of_others, source_v4},
     occurrence::{count, send},
     read::{Bytes as _, NetworkHeader},
     rodata::home_netns,
@@ -33,11 +33,6 @@ const V6_HEADER: u32 = 40;
 const LONGEST: u32 = 576 + FRAME;
 const LONGEST_V6: u32 = 1280 + FRAME;
 const FRAME: u32 = 14 + 8;
-/// `PACKET_OTHERHOST`: the frame is for another host, and the interface shows it all the same.
-const OTHERHOST: u32 = 3;
-/// The part of a tag that names a VLAN; 0 is a priority only.
-const VLAN: u32 = 0x0fff;
-
 /// An ICMP error in a packet.
 struct Error {
     ethertype: u16,
@@ -116,26 +111,17 @@ fn v6(ctx: &TcContext) -> Option<Error> {
 
 #[inline(always)]
 fn told(ctx: &TcContext, direction: Direction, error: &Error) {
+    if is_of_others(ctx, direction) {
+        return;
+    }
     // SAFETY: as above.
-    let (ifindex, came_by, of_a_vlan, to_whom) = unsafe {
-        (
-            (*ctx.skb.skb).ifindex,
-            (*ctx.skb.skb).ingress_ifindex,
-            // Until 6.1 a tag that was taken off leaves its number behind.
-            (*ctx.skb.skb).vlan_present != 0 && (*ctx.skb.skb).vlan_tci & VLAN != 0,
-            (*ctx.skb.skb).pkt_type,
-        )
-    };
+    let (ifindex, came_by) = unsafe { ((*ctx.skb.skb).ifindex, (*ctx.skb.skb).ingress_ifindex) };
     let kind = match direction {
-        Direction::Rx if to_whom == OTHERHOST => return,
         Direction::Rx => Kind::IcmpErrorReceived,
         // The interface that a packet came by stays with it until it leaves (`skb_iif`); what is made here has none.
         Direction::Tx if came_by != 0 => Kind::IcmpErrorForwarded,
         Direction::Tx => Kind::IcmpErrorSent,
     };
-    if of_a_vlan {
-        return;
-    }
     let key = Key {
         kind: kind as u32,
         code: error.number,

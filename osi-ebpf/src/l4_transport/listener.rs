@@ -52,6 +52,22 @@ pub(crate) fn accepted<C: EbpfContext>(ctx: &C, netns: u32, port: u16, handshake
     );
 }
 
+/// A port's counters, where it has any.
+#[inline(always)]
+pub(crate) fn known(netns: u32, port: u16) -> Option<*mut ListenerRecord> {
+    let key = ListenerKey {
+        netns,
+        port: u32::from(port),
+    };
+    LISTENERS.get_ptr_mut(key)
+}
+
+/// Whether somebody listens on a port, or did of late.
+#[inline(always)]
+pub(crate) fn is_known(netns: u32, port: u16) -> bool {
+    known(netns, port).is_some()
+}
+
 /// A packet found no socket: a SYN for a port that was listened on is counted. Nothing else makes a key.
 #[inline(always)]
 pub(crate) fn refused(network: Object, transport_at: u32, protocol: u8, netns: u32) {
@@ -64,11 +80,8 @@ pub(crate) fn refused(network: Object, transport_at: u32, protocol: u8, netns: u
     if header[13] & (SYN | ACK | RST) != SYN {
         return;
     }
-    let key = ListenerKey {
-        netns,
-        port: u32::from(u16::from_be_bytes([header[2], header[3]])),
-    };
-    if let Some(listener) = LISTENERS.get_ptr_mut(key) {
+    let port = u16::from_be_bytes([header[2], header[3]]);
+    if let Some(listener) = known(netns, port) {
         bump!(listener, refused, 1);
     }
 }

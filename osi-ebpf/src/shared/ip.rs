@@ -1,6 +1,9 @@
 //! What a packet's own headers say: addresses, protocol and ports, source as local side.
 
+use aya_ebpf::programs::TcContext;
+use osi_common::interface::Direction;
 use osi_common::occurrence::Sample;
+use osi_common::wire::{TCP, UDP};
 
 use super::read::Bytes;
 use super::sock::put_v4;
@@ -9,10 +12,26 @@ use super::sock::put_v4;
 pub(crate) const ETH_HEADER: usize = 14;
 pub(crate) const ETH_P_IP: u16 = 0x0800;
 pub(crate) const ETH_P_IPV6: u16 = 0x86dd;
-const AF_INET: u16 = 2;
-const AF_INET6: u16 = 10;
-const IPPROTO_TCP: u8 = 6;
-const IPPROTO_UDP: u8 = 17;
+pub(crate) const AF_INET: u16 = 2;
+pub(crate) const AF_INET6: u16 = 10;
+/// `PACKET_OTHERHOST`: the frame is for another host, and the interface shows it all the same.
+const OTHERHOST: u32 = 3;
+/// The part of a tag that names a VLAN; 0 is a priority only.
+const VLAN: u32 = 0x0fff;
+
+/// Whether a packet is somebody else's: for another host, or of a VLAN, whose own interface it passes, too.
+#[inline(always)]
+pub(crate) fn is_of_others(ctx: &TcContext, direction: Direction) -> bool {
+    // SAFETY: the context is the kernel's; the verifier rewrites the field accesses.
+    let (of_a_vlan, to_whom) = unsafe {
+        (
+            // Until 6.1 a tag that was taken off leaves its number behind.
+            (*ctx.skb.skb).vlan_present != 0 && (*ctx.skb.skb).vlan_tci & VLAN != 0,
+            (*ctx.skb.skb).pkt_type,
+        )
+    };
+    of_a_vlan || matches!(direction, Direction::Rx) && to_whom == OTHERHOST
+}
 
 /// Fills in what the IP header at the beginning of `packet` tells, and the ports behind it.
 #[inline(always)]
@@ -75,7 +94,7 @@ pub(crate) fn header_bytes(first: u8) -> u32 {
 
 #[inline(always)]
 fn ports(packet: impl Bytes, offset: u32, protocol: u8, sample: &mut Sample) {
-    if protocol != IPPROTO_TCP && protocol != IPPROTO_UDP {
+    if protocol != TCP && protocol != UDP {
         return;
     }
     let [a, b, c, d] = packet.bytes::<[u8; 4]>(offset).unwrap_or_default();

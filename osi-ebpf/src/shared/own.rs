@@ -26,6 +26,18 @@ pub(crate) fn add(counter: *mut u64, value: u64) {
     }
 }
 
+/// Puts a value where several may write, and answers what was there. One instruction that kernels know from 5.12 on: only for
+/// programs that older ones do not load.
+#[inline(always)]
+pub(crate) fn swap(place: *mut u64, value: u64) -> u64 {
+    // SAFETY: as above, or the pointer comes from a socket's storage.
+    unsafe {
+        core::intrinsics::atomic_xchg::<u64, { core::intrinsics::AtomicOrdering::Relaxed }>(
+            place, value,
+        )
+    }
+}
+
 /// Adds to one field of a map value.
 macro_rules! bump {
     ($value:expr, $($field:ident).+, $amount:expr) => {

@@ -5,6 +5,7 @@
 //! scratch space while a datagram is queued), and on kernels before "bpf: Ensure main program has an extable" (6.5) a
 //! dereference that faults in a program with subprograms is a panic, not a zero.
 
+use core::hint::black_box;
 use core::mem::MaybeUninit;
 
 use aya_ebpf::{
@@ -12,13 +13,13 @@ use aya_ebpf::{
     bindings::bpf_hdr_start_off::BPF_HDR_START_NET,
     helpers::{
         bpf_probe_read_kernel, bpf_probe_read_kernel_buf, bpf_skb_load_bytes,
-        bpf_skb_load_bytes_relative,
+        bpf_skb_load_bytes_relative, bpf_skc_to_tcp_sock,
     },
     programs::TcContext,
 };
 use osi_common::offsets::ABSENT;
 
-use super::ip::{ETH_HEADER, ETH_P_IP};
+use super::ip::{ETH_HEADER, ETH_P_IP, ETH_P_IPV6};
 
 /// Bytes that can be asked for by their place.
 pub(crate) trait Bytes: Copy {
@@ -46,13 +47,14 @@ pub(crate) fn within<T: Copy>(data: usize, data_end: usize, offset: usize) -> Op
 
 /// A place in a packet at tc, counted from its network header.
 ///
-/// Behind an Ethernet header everything is seen. Elsewhere the stack says where the header is, with or without a frame around
-/// it, and only what lies in the packet's first buffer is seen.
+/// Behind an Ethernet header, or none at all as on a tunnel, everything is seen. Elsewhere the stack says where the header is, with
+/// or without a frame around it, and only what lies in the packet's first buffer is seen.
 #[derive(Clone, Copy)]
 pub(crate) struct NetworkHeader<'a> {
     packet: &'a TcContext,
     offset: u32,
     is_ethernet: bool,
+    is_bare: bool,
 }
 
 impl<'a> NetworkHeader<'a> {
@@ -61,15 +63,19 @@ impl<'a> NetworkHeader<'a> {
     pub(crate) fn of(packet: &'a TcContext, ethertype: u16) -> Self {
         let version = if ethertype == ETH_P_IP { 4 } else { 6 };
         let frame = within::<[u8; ETH_HEADER + 1]>(packet.data(), packet.data_end(), 0);
-        let is_ethernet = frame.is_some_and(|frame| {
-            frame[0] >> 4 != version
-                && u16::from_be_bytes([frame[12], frame[13]]) == ethertype
+        // SAFETY: the context is the kernel's; the verifier rewrites the field access.
+        let whole = unsafe { (*packet.skb.skb).len };
+        let seems_ethernet = frame.is_some_and(|frame| {
+            u16::from_be_bytes([frame[12], frame[13]]) == ethertype
                 && frame[ETH_HEADER] >> 4 == version
         });
+        let seems_bare = frame.is_some_and(|frame| is_bare(&frame, version, whole));
+        // Where both fit, the stack knows.
         Self {
             packet,
             offset: 0,
-            is_ethernet,
+            is_ethernet: seems_ethernet && !seems_bare,
+            is_bare: seems_bare && !seems_ethernet,
         }
     }
 
@@ -81,12 +87,91 @@ impl<'a> NetworkHeader<'a> {
         self.is_ethernet.then(found).flatten()
     }
 
-    /// A place behind it.
+    /// Protocol of what follows the IP header in an Ethernet frame, and where it begins; `None` where that is not plain to see:
+    /// an option, a fragment, no such frame.
+    #[inline(always)]
+    pub(crate) fn transport_of_a_frame(self, ethertype: u16) -> Option<(u8, u32)> {
+        if ethertype == ETH_P_IPV6 {
+            return Some((self.byte_of_a_frame(NEXT_HEADER)?, V6_HEADER));
+        }
+        let is_plain = self.byte_of_a_frame(0)? == PLAIN_V4
+            && self.byte_of_a_frame(FRAGMENT)? & !KEEPS_WHOLE == 0
+            && self.byte_of_a_frame(FRAGMENT + 1)? == 0;
+        let protocol = self.byte_of_a_frame(PROTOCOL)?;
+        is_plain.then_some((protocol, V4_HEADER))
+    }
+
+    /// A byte behind the IP header, which ends at `header`.
+    #[inline(always)]
+    pub(crate) fn near(self, header: u32, offset: u32) -> Option<u8> {
+        let found = match header {
+            V4_HEADER => self.byte_of_a_frame((V4_HEADER + offset) as usize),
+            V6_HEADER => self.byte_of_a_frame((V6_HEADER + offset) as usize),
+            _ => None,
+        };
+        found.or_else(|| self.bytes(header + offset))
+    }
+
+    /// Bytes of the packet before its network header.
+    #[inline(always)]
+    pub(crate) fn before(self) -> u32 {
+        if self.is_ethernet {
+            ETH_HEADER as u32
+        } else {
+            0
+        }
+    }
+
+    /// A place behind this one.
     #[inline(always)]
     pub(crate) fn at(self, offset: u32) -> Self {
+        let offset = self.offset + offset;
         Self { offset, ..self }
     }
+
+    /// Fills an array, whose length is a power of two, with what lies here: of `length` bytes, at least one, as many as fit.
+    /// False where they are not there.
+    #[inline(always)]
+    pub(crate) fn fill<const N: usize>(self, length: u32, into: &mut [u8; N]) -> bool {
+        const { assert!(N.is_power_of_two()) };
+        // The compiler must not prove the bound away: the verifier can not follow its proof and wants to see the mask.
+        let size = (black_box(length.min(N as u32) - 1) & (N as u32 - 1)) + 1;
+        let (packet, into) = (self.packet.as_ptr(), into.as_mut_ptr().cast());
+        // SAFETY: the helpers write at most the array's bytes and check the place themselves.
+        let refused = unsafe {
+            if self.is_ethernet || self.is_bare {
+                bpf_skb_load_bytes(packet, self.before() + self.offset, into, size)
+            } else {
+                bpf_skb_load_bytes_relative(packet, self.offset, into, size, BPF_HDR_START_NET)
+            }
+        };
+        refused == 0
+    }
 }
+
+/// Whether a packet of this length begins with the IP header itself, by the length that this tells: a frame's first byte may be
+/// any, as it is the address of its receiver.
+#[inline(always)]
+fn is_bare(first: &[u8; ETH_HEADER + 1], version: u8, whole: u32) -> bool {
+    let told = if version == 4 {
+        u32::from(u16::from_be_bytes([first[2], first[3]]))
+    } else {
+        u32::from(u16::from_be_bytes([first[4], first[5]])) + V6_HEADER
+    };
+    first[0] >> 4 == version && told == whole
+}
+
+/// First byte of an IPv4 header without options, and its length.
+const PLAIN_V4: u8 = 0x45;
+const V4_HEADER: u32 = 20;
+/// Where it tells which fragment of a packet it begins; 0 but for this flag (DF) where it is a whole one.
+const FRAGMENT: usize = 6;
+const KEEPS_WHOLE: u8 = 0x40;
+/// Where it says what follows.
+const PROTOCOL: usize = 9;
+/// Where the IPv6 header does, and its length.
+const NEXT_HEADER: usize = 6;
+const V6_HEADER: u32 = 40;
 
 impl Bytes for NetworkHeader<'_> {
     #[inline(always)]
@@ -96,8 +181,8 @@ impl Bytes for NetworkHeader<'_> {
         let (into, size) = (value.as_mut_ptr().cast(), size_of::<T>() as u32);
         // SAFETY: the helpers write exactly the bytes of the value, zeros where there are none, and check the place themselves.
         let refused = unsafe {
-            if self.is_ethernet {
-                bpf_skb_load_bytes(packet, ETH_HEADER as u32 + offset, into, size)
+            if self.is_ethernet || self.is_bare {
+                bpf_skb_load_bytes(packet, self.before() + offset, into, size)
             } else {
                 bpf_skb_load_bytes_relative(packet, offset, into, size, BPF_HDR_START_NET)
             }
@@ -145,10 +230,32 @@ impl Object {
         }
     }
 
+    /// Wraps a pointer of a context of which the verifier forbids all arithmetic: by way of the helper it is a number.
+    #[inline(always)]
+    pub(crate) fn of_context(pointer: *const u8) -> Option<Self> {
+        // SAFETY: the helper copies a pointer from where it lies alive.
+        let number = unsafe { bpf_probe_read_kernel((&raw const pointer).cast::<u64>()) };
+        Self::untyped(number.ok()? as *const u8)
+    }
+
     /// The address, as a key.
     #[inline(always)]
     pub(crate) fn address(self) -> u64 {
         self.pointer as u64
+    }
+
+    /// The address, for helpers that take such an object.
+    #[inline(always)]
+    pub(crate) fn as_ptr(self) -> *const u8 {
+        self.pointer
+    }
+
+    /// A `struct sock` as the `struct tcp_sock` that it is; `None` for any other.
+    #[inline(always)]
+    pub(crate) fn tcp(self) -> Option<Self> {
+        // SAFETY: the helper looks at the socket itself and answers null for what is no whole TCP socket.
+        let tcp = unsafe { bpf_skc_to_tcp_sock(self.pointer.cast_mut().cast()) };
+        Self::typed(tcp.cast_const().cast())
     }
 
     /// Reads a field: by direct dereference of an argument, else by helper.

@@ -16,6 +16,9 @@ static SETTINGS: Settings = Settings {
     tcp_retransmit_args: 0,
     no_socket: 0,
     forwards: 0,
+    exchanges: 0,
+    hands_on: 0,
+    names: 0,
 };
 
 /// One field's offset.
@@ -56,6 +59,24 @@ pub(crate) fn in_scope(netns: u32) -> bool {
 #[inline(always)]
 pub(crate) fn forwards() -> bool {
     load(&raw const SETTINGS.forwards) != 0
+}
+
+/// Whether connections are followed from their first to their last byte.
+#[inline(always)]
+pub(crate) fn follows_exchanges() -> bool {
+    load(&raw const SETTINGS.exchanges) != 0
+}
+
+/// Whether packets are handed to the programs of their protocols.
+#[inline(always)]
+pub(crate) fn hands_on() -> bool {
+    load(&raw const SETTINGS.hands_on) != 0
+}
+
+/// Whether names may leave the kernel.
+#[inline(always)]
+pub(crate) fn names() -> bool {
+    load(&raw const SETTINGS.names) != 0
 }
 
 /// Arguments of the `kfree_skb` tracepoint.

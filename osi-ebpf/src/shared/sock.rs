@@ -1,5 +1,6 @@
 //! A socket's identity: namespace, addresses, ports, state.
 
+use osi_common::occurrence::TCP_CLOSE_WAIT;
 use osi_common::offsets::ABSENT;
 
 use super::read::Object;
@@ -7,12 +8,20 @@ use super::rodata::offset;
 
 const AF_INET: u16 = 2;
 const AF_INET6: u16 = 10;
+/// Of `enum socket_state`.
+const SS_CONNECTING: u32 = 2;
+const IPPROTO_TCP: u16 = 6;
 /// Inode numbers of namespaces begin here: those of the initial ones are fixed (`PROC_*_INIT_INO`, `init_net` has one since 6.18),
 /// the others follow from `PROC_DYNAMIC_FIRST`. Smaller ones come from misread memory.
 const FIRST_NETNS: u32 = 0xefff_fff0;
 /// Numbers are given out from below, so that 16 million of them are more than any host has; the upper halves of kernel pointers
 /// lie above.
 const LAST_NETNS: u32 = 0xf100_0000;
+
+/// Payload that moved less than a second ago is part of what is going on.
+const RECENT_US: u64 = 1_000_000;
+/// More than a closing alert of TLS takes: 24 bytes in 1.3, up to 85 in 1.2.
+const FAREWELL_BYTES: u32 = 96;
 
 /// A `struct sock`.
 #[derive(Clone, Copy)]
@@ -41,6 +50,25 @@ impl Sock {
         Object::untyped(pointer).map(Self)
     }
 
+    /// Wraps the socket of a callback's context, see [`Object::of_context`].
+    #[inline(always)]
+    pub(crate) fn of_context(pointer: *const u8) -> Option<Self> {
+        Object::of_context(pointer).map(Self)
+    }
+
+    /// The same socket with the fields of TCP, of which the verifier then knows the types; `None` for any other.
+    #[inline(always)]
+    pub(crate) fn tcp(self) -> Option<Object> {
+        self.0.tcp()
+    }
+
+    /// Whether it is one of TCP, over IPv4 or IPv6: other families have protocols of the same number.
+    #[inline(always)]
+    pub(crate) fn is_tcp(self) -> bool {
+        let family: u16 = self.0.field(offset!(sock_family)).unwrap_or(0);
+        (family == AF_INET || family == AF_INET6) && self.protocol() == IPPROTO_TCP
+    }
+
     /// Inode number of the socket's namespace, 0 when it can not be read.
     #[inline(always)]
     pub(crate) fn netns(self) -> u32 {
@@ -67,6 +95,23 @@ impl Sock {
             .map_or(0, i32::unsigned_abs)
     }
 
+    /// The error that it ends with if all attempts are in vain, a positive errno.
+    #[inline(always)]
+    pub(crate) fn soft_error(self) -> u32 {
+        self.0
+            .field::<i32>(offset!(sock_err_soft))
+            .map_or(0, i32::unsigned_abs)
+    }
+
+    /// Whether it has lost its route: it remembers none, and after some time-outs nothing could be sent. IPv6 forgets the route
+    /// at each time-out, so that the first alone tells nothing. Only for TCP sockets.
+    #[inline(always)]
+    pub(crate) fn has_lost_route(self) -> bool {
+        let timeouts: u8 = self.0.probe(offset!(tcp_timeouts)).unwrap_or(u8::MAX);
+        let route: u64 = self.0.probe(offset!(sock_route)).unwrap_or(u64::MAX);
+        route == 0 && u32::from(timeouts) > self.sent_again()
+    }
+
     /// Inode number, as applications see it; 0 when it can not be read.
     #[inline(always)]
     pub(crate) fn inode(self) -> u64 {
@@ -81,6 +126,14 @@ impl Sock {
             return 0;
         }
         socket.probe(inode.wrapping_sub(at)).unwrap_or(0)
+    }
+
+    /// Whether `connect()` has returned, and nothing is connected yet (`__inet_stream_connect`).
+    #[inline(always)]
+    pub(crate) fn is_connecting(self) -> bool {
+        let socket = self.0.pointer(offset!(sock_socket));
+        let state = socket.and_then(|socket| socket.probe::<u32>(offset!(socket_state)));
+        state == Some(SS_CONNECTING)
     }
 
     /// Local port, 0 when none was ever assigned.
@@ -145,6 +198,46 @@ impl Sock {
     #[inline(always)]
     pub(crate) fn backoff(self) -> u8 {
         self.0.probe(offset!(tcp_backoff)).unwrap_or(0)
+    }
+
+    /// Whether the other end said that it sends no more and this side answered with a few bytes at most: the farewells of TLS cross,
+    /// and whoever has closed resets the one that comes late. Only for TCP sockets.
+    #[inline(always)]
+    pub(crate) fn says_farewell(self) -> bool {
+        self.state() == TCP_CLOSE_WAIT && self.in_flight().1 <= FAREWELL_BYTES
+    }
+
+    /// Whether something was going on between this side, which connected, and the other one when the segment at hand arrived:
+    /// payload was exchanged, and either none has come since this side last sent some, or some moved within the last second.
+    /// Only for TCP sockets.
+    #[inline(always)]
+    pub(crate) fn is_busy(self) -> bool {
+        let figure = |offset| self.0.probe::<u64>(offset).unwrap_or(0);
+        if figure(offset!(tcp_bytes_received)) | figure(offset!(tcp_bytes_sent)) == 0 {
+            return false;
+        }
+        let tick = |offset| self.0.probe::<u32>(offset).unwrap_or(0);
+        let awaited = tick(offset!(tcp_lsndtime)).wrapping_sub(tick(offset!(csk_lrcvtime)));
+        // Ticks wrap: what is not behind the other one is at most half a turn before it.
+        if awaited.wrapping_sub(1) < u32::MAX / 2 {
+            return true;
+        }
+        let now = figure(offset!(tcp_mstamp));
+        let since = |offset| now.saturating_sub(figure(offset));
+        since(offset!(tcp_delivered_mstamp)) < RECENT_US
+            || since(offset!(tcp_read_mstamp)) < RECENT_US
+    }
+
+    /// Whether this side, which was connected to, owes the other one something: a request came after it last sent anything, or
+    /// what it sent is not acknowledged. Only for TCP sockets.
+    #[inline(always)]
+    pub(crate) fn owes(self) -> bool {
+        let tick = |offset| self.0.probe::<u32>(offset).unwrap_or(0);
+        let unanswered = tick(offset!(csk_lrcvtime)).wrapping_sub(tick(offset!(tcp_lsndtime)));
+        let received: u64 = self.0.probe(offset!(tcp_bytes_received)).unwrap_or(0);
+        // Ticks wrap, as above.
+        let asks = received > 0 && unanswered.wrapping_sub(1) < u32::MAX / 2;
+        asks || self.in_flight().1 > 0
     }
 
     /// Addresses and ports.

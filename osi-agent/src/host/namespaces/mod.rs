@@ -3,7 +3,7 @@
 //! Identity is inode and cookie: the kernel gives the inode of a deleted namespace to the next one at once. A namespace is
 //! opened only while something is read in it, so that the agent keeps none alive.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::OsString;
 use std::fs;
 use std::io;
@@ -15,11 +15,15 @@ use serde::{Deserialize, Serialize};
 
 use super::processes::pids;
 use super::text::clean;
+use super::workload::Workload;
 use crate::scope::Netns;
 use crate::snapshot::host::enter::{Home, Visit, cookie};
 
+mod inhabitants;
+
 mod resolve;
 
+use inhabitants::{Inhabitants, LOOKED_AT};
 pub use resolve::resolve;
 
 /// Where `ip netns` mounts namespaces.
@@ -75,6 +79,7 @@ pub fn own() -> io::Result<Handle> {
             inode,
             cookie,
             name: Some(HOST.to_owned()),
+            ..Netns::default()
         },
         path: OWN.into(),
     })
@@ -154,8 +159,11 @@ pub struct Registry {
     /// Device number of the filesystem that namespaces live in.
     device: u64,
     handles: Vec<Handle>,
-    /// Namespaces without a name, as the last search of `/proc` found them: inode and process.
-    unnamed: BTreeMap<u32, u32>,
+    /// Namespaces of processes, as the last search of `/proc` found them: inode and lowest process ids.
+    peopled: BTreeMap<u32, BTreeSet<u32>>,
+    /// What runs in those that have no name.
+    workloads: HashMap<u32, Workload>,
+    inhabitants: Inhabitants,
     until_search: u32,
     omitted: usize,
     unreadable: usize,
@@ -166,13 +174,14 @@ impl Registry {
     pub fn new(scope: NetnsScope) -> io::Result<Self> {
         let own = own()?;
         let device = fs::metadata(OWN)?.dev();
-        let unnamed = BTreeMap::new();
         Ok(Self {
             scope,
             own,
             device,
             handles: Vec::new(),
-            unnamed,
+            peopled: BTreeMap::new(),
+            workloads: HashMap::new(),
+            inhabitants: Inhabitants::default(),
             until_search: 0,
             omitted: 0,
             unreadable: 0,
@@ -267,6 +276,7 @@ impl Registry {
                 inode,
                 cookie: 0,
                 name,
+                ..Netns::default()
             },
             path,
         };
@@ -276,13 +286,13 @@ impl Registry {
                 found.push(handle(inode, Some(shown), Path::new(NAMED).join(name)));
             }
         }
-        for (inode, pid) in &self.unnamed {
-            if seen.insert(*inode) {
-                found.push(handle(
-                    *inode,
-                    None,
-                    PathBuf::from(format!("/proc/{pid}/ns/net")),
-                ));
+        for (inode, pids) in &self.peopled {
+            if let Some(pid) = pids.first().filter(|_| seen.insert(*inode)) {
+                let path = PathBuf::from(format!("/proc/{pid}/ns/net"));
+                let mut nameless = handle(*inode, None, path);
+                let workload = self.workloads.get(inode).cloned();
+                nameless.netns.workload = workload.unwrap_or_default();
+                found.push(nameless);
             }
         }
         self.omitted = found.len().saturating_sub(BOUND);
@@ -292,7 +302,7 @@ impl Registry {
 
     /// Reads the namespace link of every process; the lowest process of each namespace stands for it.
     fn search(&mut self) {
-        self.unnamed.clear();
+        self.peopled.clear();
         self.unreadable = 0;
         for pid in pids() {
             match rustix::fs::readlinkat(rustix::fs::CWD, format!("/proc/{pid}/ns/net"), Vec::new())
@@ -300,10 +310,11 @@ impl Registry {
                 Ok(target) => {
                     let target = OsString::from_vec(target.into_bytes());
                     if let Some(inode) = parse_link(target.as_bytes()) {
-                        self.unnamed
-                            .entry(inode)
-                            .and_modify(|lowest| *lowest = pid.min(*lowest))
-                            .or_insert(pid);
+                        let lowest = self.peopled.entry(inode).or_default();
+                        lowest.insert(pid);
+                        if lowest.len() > LOOKED_AT {
+                            lowest.pop_last();
+                        }
                     }
                 }
                 Err(rustix::io::Errno::ACCESS | rustix::io::Errno::PERM) => {
@@ -312,6 +323,15 @@ impl Registry {
                 Err(_) => {}
             }
         }
+        let mut with_name: BTreeSet<u32> = named(Some(self.device)).map(|row| row.1).collect();
+        with_name.insert(self.own.netns.inode);
+        self.inhabitants.begin();
+        self.workloads = self
+            .peopled
+            .iter()
+            .filter(|(inode, _)| !with_name.contains(inode))
+            .map(|(inode, pids)| (*inode, self.inhabitants.of(*inode, pids)))
+            .collect();
     }
 }
 

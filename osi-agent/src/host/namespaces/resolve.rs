@@ -38,6 +38,7 @@ pub fn resolve(spec: &str) -> anyhow::Result<NetnsScope> {
             inode,
             cookie: 0,
             name,
+            ..Netns::default()
         },
         path,
     };

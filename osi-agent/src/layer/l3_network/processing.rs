@@ -19,7 +19,7 @@ rows! { Layer::L3;
 }
 
 /// A tick of `USER_HZ` in nanoseconds.
-const TICK_NS: u64 = 10_000_000;
+pub const TICK_NS: u64 = 10_000_000;
 
 fn busiest(window: &Window, rows: &mut Vec<Use>) {
     let most = by_cpu(window).max_by(|(_, a), (_, b)| a.share().total_cmp(&b.share()));
@@ -42,6 +42,7 @@ pub fn by_cpu<'a>(window: &Window<'a>) -> impl Iterator<Item = (u32, CpuTime)> +
         let spent = CpuTime {
             softirq_ticks: now.time.softirq_ticks.saturating_sub(old.softirq_ticks),
             ticks: now.time.ticks.saturating_sub(old.ticks),
+            stolen_ticks: now.time.stolen_ticks.saturating_sub(old.stolen_ticks),
         };
         (spent.ticks >= ENOUGH).then_some((now.cpu, spent))
     })

@@ -23,16 +23,31 @@ rows! { Layer::L4;
         scope: ScopeKind::Netns,
         fed_by: &["conntrack_counts"],
         since: "2.6",
-        read: Read::Errors(|window, rows| grown(window, rows, without_room)),
+        read: Read::Errors(|window, rows| grown(window, rows, |counts| {
+            // What could not be entered and has a chain is counted among the drops, too (`nf_ct_resolve_clash()`); what is left
+            // had no room (`nf_conntrack_in()`).
+            counts.dropped.saturating_sub(counts.insert_failed.saturating_sub(counts.chain_too_long))
+        })),
     }
-    CONNTRACK_INSERT_FAILURES: "Packets dropped because their connection could not be entered, as where another one has its addresses and ports after NAT." {
+    CONNTRACK_CHAINS_FULL: "Packets dropped because too many connections share their place in the hash table of connection tracking." {
+        id: "conntrack_chains_full",
+        unit: Unit::Packets,
+        source: Source::Proc,
+        scope: ScopeKind::Netns,
+        fed_by: &["conntrack_counts"],
+        since: "5.15",
+        read: Read::Errors(|window, rows| grown(window, rows, |counts| counts.chain_too_long)),
+    }
+    CONNTRACK_INSERT_FAILURES: "Packets dropped because another connection has the addresses and ports of theirs, as after NAT." {
         id: "conntrack_insert_failures",
         unit: Unit::Packets,
         source: Source::Proc,
         scope: ScopeKind::Netns,
         fed_by: &["conntrack_counts"],
         since: "2.6",
-        read: Read::Errors(|window, rows| grown(window, rows, |counts| counts.insert_failed)),
+        read: Read::Errors(|window, rows| grown(window, rows, |counts| {
+            counts.insert_failed.saturating_sub(counts.chain_too_long)
+        })),
     }
     CONNTRACK_EVICTIONS: "Connections that the kernel forgot before their time to make room in a full table." {
         id: "conntrack_evictions",
@@ -58,24 +73,25 @@ fn entries(window: &Window, rows: &mut Vec<Use>) {
     }));
 }
 
+/// Works with what the counters grew by: their sums since the host was started hold other times' failures.
 fn grown(window: &Window, rows: &mut Vec<Amount>, of: fn(&Conntrack) -> u64) {
     rows.extend(window.namespaces().filter_map(|(now, old)| {
         let (now_counts, old_counts) = (now.conntrack_counts?, old?.conntrack_counts?);
         Some(Amount {
             scope: Scope::netns(&now.netns),
-            delta: of(&now_counts).saturating_sub(of(&old_counts)),
+            delta: of(&now_counts.since(&old_counts)),
         })
     }));
 }
 
-/// `nf_ct_resolve_clash()` counts a failed insertion among the drops, too; what is left had no room (`nf_conntrack_in()`).
-fn without_room(counts: &Conntrack) -> u64 {
-    counts.dropped.saturating_sub(counts.insert_failed)
-}
-
 /// Packets that connection tracking dropped in a namespace in the window, for whatever reason.
 pub fn dropped(map: &LayerMap, scope: &Scope) -> u64 {
-    map.count(&CONNTRACK_DROPS, scope) + map.count(&CONNTRACK_INSERT_FAILURES, scope)
+    let all = [
+        &CONNTRACK_DROPS,
+        &CONNTRACK_CHAINS_FULL,
+        &CONNTRACK_INSERT_FAILURES,
+    ];
+    all.into_iter().map(|signal| map.count(signal, scope)).sum()
 }
 
 /// Whether the table of a namespace is full, or nearly.

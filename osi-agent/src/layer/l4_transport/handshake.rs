@@ -1,5 +1,6 @@
 //! Connections being made, on both sides, and how long it takes.
 
+use osi_common::failure::errno;
 use osi_common::latency::Latency;
 use osi_common::layer::Layer;
 use osi_common::occurrence::Kind;
@@ -34,7 +35,7 @@ rows! { Layer::L4;
         scope: ScopeKind::Netns,
         fed_by: &["tcp_state"],
         since: "4.16",
-        read: Read::Errors(|window, rows| rows.extend(window.occurrence_rows(Kind::ConnectFailed, |errno| errno != 0))),
+        read: Read::Errors(|window, rows| rows.extend(window.occurrence_rows(Kind::ConnectFailed, |code| errno(code) != 0))),
     }
     CONNECTS_ABANDONED: "TCP connects that the application gave up before an answer." {
         id: "connects_abandoned",
@@ -43,7 +44,7 @@ rows! { Layer::L4;
         scope: ScopeKind::Netns,
         fed_by: &["tcp_state"],
         since: "4.16",
-        read: Read::Traffic(|window, rows| rows.extend(window.occurrence_rows(Kind::ConnectFailed, |errno| errno == 0))),
+        read: Read::Traffic(|window, rows| rows.extend(window.occurrence_rows(Kind::ConnectFailed, |code| errno(code) == 0))),
     }
     ACCEPTED: "TCP connections that peers opened to this host." {
         id: "accepted",
@@ -66,10 +67,10 @@ rows! { Layer::L4;
     SYN_SENT: "TCP connects waiting for an answer now." {
         id: "syn_sent",
         unit: Unit::Connections,
-        source: Source::Netlink,
+        source: Source::Map,
         scope: ScopeKind::Netns,
-        fed_by: &["ports"],
-        since: "4.9",
+        fed_by: &["tcp_state"],
+        since: "4.16",
         read: Read::Indicator(syn_sent),
     }
     TCP_HANDSHAKE_CLIENT: "Time from the first SYN to the established connection, on the connecting side." {
@@ -111,13 +112,11 @@ rows! { Layer::L4;
 }
 
 fn syn_sent(window: &Window, rows: &mut Vec<Use>) {
-    rows.extend(window.now.namespaces.iter().filter_map(|state| {
-        let used = state.syn_sent? as f64;
-        Some(Use {
-            scope: Scope::netns(&state.netns),
-            used,
-            capacity: None,
-            lower_bound: false,
-        })
+    let waiting = &window.now.kernel.handshakes_in_flight;
+    rows.extend(window.now.namespaces.iter().map(|state| Use {
+        scope: Scope::netns(&state.netns),
+        used: waiting.get(&state.netns.inode).copied().unwrap_or(0) as f64,
+        capacity: None,
+        lower_bound: false,
     }));
 }

@@ -10,6 +10,8 @@ pub mod checksums;
 
 pub mod conntrack;
 
+pub mod failures;
+
 pub mod fast_open;
 
 pub mod handshake;

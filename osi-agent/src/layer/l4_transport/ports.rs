@@ -6,6 +6,9 @@ use osi_common::occurrence::Kind;
 use crate::layer::{Read, Source, Unit, Use, Window, rows};
 use crate::scope::{Scope, ScopeKind};
 
+/// The code of refusals to sockets of TCP: their IP protocol.
+pub(crate) const IPPROTO_TCP: u32 = 6;
+
 rows! { Layer::L4;
     EPHEMERAL_PORTS: "Local ports in use from one address to one destination; when all are, no further connection can be made to it." {
         id: "ephemeral_ports",
@@ -25,7 +28,7 @@ rows! { Layer::L4;
         since: "3.3",
         read: Read::Capacity(udp),
     }
-    PORTS_EXHAUSTED: "TCP connects that found no free local port; refusals of bind and of UDP are not seen one by one." {
+    PORTS_EXHAUSTED: "TCP connects that found no free local port." {
         id: "ports_exhausted",
         unit: Unit::Connections,
         source: Source::Map,
@@ -33,6 +36,24 @@ rows! { Layer::L4;
         fed_by: &["tcp_state"],
         since: "4.16",
         read: Read::Errors(|window, rows| rows.extend(window.occurrence_rows(Kind::PortExhausted, |_| true))),
+    }
+    TCP_BINDS_REFUSED: "TCP sockets that wanted any local port, by bind or listen, and got none." {
+        id: "tcp_binds_refused",
+        unit: Unit::Events,
+        source: Source::Map,
+        scope: ScopeKind::Netns,
+        fed_by: &["tcp_get_port"],
+        since: "5.10",
+        read: Read::Errors(|window, rows| rows.extend(window.occurrence_rows(Kind::PortRefused, |protocol| protocol == IPPROTO_TCP))),
+    }
+    UDP_PORTS_REFUSED: "UDP sockets that wanted any local port, by bind, connect or their first send, and got none." {
+        id: "udp_ports_refused",
+        unit: Unit::Events,
+        source: Source::Map,
+        scope: ScopeKind::Netns,
+        fed_by: &["udp_get_port"],
+        since: "5.10",
+        read: Read::Errors(|window, rows| rows.extend(window.occurrence_rows(Kind::PortRefused, |protocol| protocol != IPPROTO_TCP))),
     }
 }
 

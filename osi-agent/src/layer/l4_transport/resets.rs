@@ -5,6 +5,7 @@ use osi_common::occurrence::Kind;
 
 use crate::layer::{Amount, ListenerDelta, Read, Source, Unit, Window, rows};
 use crate::scope::{Scope, ScopeKind};
+use crate::snapshot::NetnsState;
 
 rows! { Layer::L4;
     RESETS_SENT: "Resets that this host sent." {
@@ -36,12 +37,18 @@ rows! { Layer::L4;
     }
 }
 
-/// Before 5.17 what is dropped for other reasons is counted, too: there only of ports that nobody listens on now.
+/// Before 5.17 what is dropped for other reasons is counted, too: there not of ports that are listened on at both ends of the
+/// window.
 fn syns_refused(window: &Window, rows: &mut Vec<Amount>) {
+    let listens = |states: &[NetnsState], row: &ListenerDelta| {
+        let state = states.iter().find(|state| state.netns == row.netns);
+        state.is_none_or(|state| {
+            let mut ports = state.listeners.iter().map(|other| other.port);
+            !state.listeners.is_read() || ports.any(|port| port == row.port)
+        })
+    };
     let served = |row: &ListenerDelta| {
-        let mut states = window.now.namespaces.iter();
-        let state = states.find(|state| state.netns == row.netns);
-        state.is_none_or(|state| state.listeners.iter().any(|other| other.port == row.port))
+        listens(&window.previous.namespaces, row) && listens(&window.now.namespaces, row)
     };
     let refused = window
         .listeners()

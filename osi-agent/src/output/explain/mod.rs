@@ -141,7 +141,7 @@ const fn meaning(layer: Layer) -> &'static str {
             "Connections: ports, handshakes, retransmits, listen queues, connection tracking, socket memory."
         }
         Layer::L5 => "Sessions: established connections and the descriptors that hold them.",
-        Layer::L6 => "Presentation: TLS and QUIC handshakes.",
+        Layer::L6 => "Presentation: TLS handshakes.",
         Layer::L7 => {
             "Applications: whether processes accept, read and answer, and whether names resolve. Felt first."
         }
@@ -230,6 +230,7 @@ fn example(cause: &Cause) -> Finding {
         inode: 0,
         cookie: 0,
         name: Some("host".to_owned()),
+        ..Netns::default()
     };
     let iface = Some(Iface {
         ifindex: 2,

@@ -66,6 +66,7 @@ fn content(theme: Theme, layer: &LayerFault, width: u16) -> Vec<Line<'static>> {
     };
     section("Meters", meters(theme, layer, width));
     section("Drops by reason", drops(theme, layer, width));
+    section("Failed connects", failed_connects(theme, layer, width));
     section(
         "Latency",
         layer
@@ -175,6 +176,27 @@ fn drops(theme: Theme, layer: &LayerFault, width: u16) -> Vec<Line<'static>> {
         ))
     };
     layer.drops_by_reason.iter().map(row).collect()
+}
+
+/// Failed connects by what ended them.
+fn failed_connects(theme: Theme, layer: &LayerFault, width: u16) -> Vec<Line<'static>> {
+    let row = |row: &crate::verdict::FailedConnects| {
+        let text = format!(
+            " {:>8} {} {} · {} · {}",
+            count(row.count as f64),
+            row.killed_by.layer.as_deref().unwrap_or("?"),
+            row.killed_by.what,
+            row.errno.as_deref().unwrap_or("given up"),
+            scope(&row.scope),
+        );
+        Line::from(theme.plain(&theme.fit(&text, usize::from(width))))
+    };
+    let mut lines: Vec<_> = layer.failed_connects.iter().map(row).collect();
+    if layer.failed_connects_omitted > 0 {
+        let more = format!(" {} more in other rows", layer.failed_connects_omitted);
+        lines.push(Line::from(theme.span(&more, theme.faint())));
+    }
+    lines
 }
 
 fn quantiles(theme: Theme, id: &str, latency: &LatencySummary, width: u16) -> Vec<Line<'static>> {

@@ -20,6 +20,7 @@ const HEADER: usize = 4;
 const CTA_STATS_INSERT_FAILED: u16 = 9;
 const CTA_STATS_DROP: u16 = 10;
 const CTA_STATS_EARLY_DROP: u16 = 11;
+const CTA_STATS_CHAIN_TOOLONG: u16 = 15;
 
 /// The module that answers by netlink; asking would load it.
 const MODULE: &str = "nf_conntrack_netlink";
@@ -59,6 +60,7 @@ pub(super) fn read(scratch: &mut Scratch) -> io::Result<Option<Conntrack>> {
                 *sum = Some(Conntrack {
                     dropped: so_far.dropped + cpu.dropped,
                     insert_failed: so_far.insert_failed + cpu.insert_failed,
+                    chain_too_long: so_far.chain_too_long + cpu.chain_too_long,
                     evicted: so_far.evicted + cpu.evicted,
                 });
             }
@@ -73,6 +75,8 @@ pub(crate) fn table(text: &str) -> Option<Conntrack> {
     Some(Conntrack {
         dropped: gauges::column(text, "drop")?,
         insert_failed: gauges::column(text, "insert_failed")?,
+        // Older kernels have another column in its place.
+        chain_too_long: gauges::column(text, "chainlength").unwrap_or(0),
         evicted: gauges::column(text, "early_drop")?,
     })
 }
@@ -84,6 +88,7 @@ pub(crate) fn parse(payload: &[u8]) -> Option<Conntrack> {
     Some(Conntrack {
         dropped: counter(CTA_STATS_DROP)?,
         insert_failed: counter(CTA_STATS_INSERT_FAILED)?,
+        chain_too_long: counter(CTA_STATS_CHAIN_TOOLONG).unwrap_or(0),
         evicted: counter(CTA_STATS_EARLY_DROP)?,
     })
 }
@@ -96,11 +101,12 @@ mod tests {
     fn columns_stand_under_their_names() {
         // From a 6.18 host after 37 failed insertions; in 5.10 the second column is `searched`.
         let text = "entries  clashres found new invalid ignore delete chainlength insert insert_failed drop early_drop icmp_error  expect_new expect_create expect_delete search_restart\n\
-                    00000014  00000000 000000d9 00000000 00000000 00000000 00000000 00000000 00000000 00000025 00000026 00000001 00000000  00000000 00000000 00000000 00000000\n\
+                    00000014  00000000 000000d9 00000000 00000000 00000000 00000000 00000004 00000000 00000025 00000026 00000001 00000000  00000000 00000000 00000000 00000000\n\
                     00000014  00000000 00000000 00000000 00000000 00000000 00000000 00000000 00000000 00000010 00000010 00000002 00000000  00000000 00000000 00000000 00000000\n";
         let sum = Conntrack {
             dropped: 0x36,
             insert_failed: 0x35,
+            chain_too_long: 4,
             evicted: 3,
         };
         assert_eq!(table(text), Some(sum));
@@ -110,7 +116,7 @@ mod tests {
     #[test]
     fn attributes_are_in_network_order() {
         let mut payload = vec![0; HEADER];
-        for (kind, value) in [(9_u16, 1_u32), (10, 2), (11, 3)] {
+        for (kind, value) in [(9_u16, 1_u32), (10, 2), (11, 3), (15, 5)] {
             payload.extend(8_u16.to_ne_bytes());
             payload.extend(kind.to_ne_bytes());
             payload.extend(value.to_be_bytes());
@@ -118,6 +124,7 @@ mod tests {
         let cpu = Conntrack {
             dropped: 2,
             insert_failed: 1,
+            chain_too_long: 5,
             evicted: 3,
         };
         assert_eq!(parse(&payload), Some(cpu));

@@ -81,11 +81,13 @@ fn sockets(family: i32, buffer: &mut Vec<u8>) -> io::Result<Kept<DatagramSocket>
 
 /// A socket with its memory.
 pub(crate) fn parse(payload: &[u8]) -> Option<DatagramSocket> {
-    let (address, port) = diag::parse(payload)?.local;
+    let socket = diag::parse(payload)?;
+    let (address, port) = socket.local;
     let memory = attribute(payload.get(MESSAGE..)?, INET_DIAG_SKMEMINFO)?;
     let figure = |offset| u32_at(memory, offset).map(u64::from);
     Some(DatagramSocket {
         cookie: u64_at(payload, COOKIE)?,
+        inode: socket.inode,
         address,
         port,
         queued_bytes: figure(RMEM_ALLOC)?,
@@ -99,6 +101,7 @@ mod tests {
     use std::net::UdpSocket;
 
     use super::*;
+    use crate::host::holders::tests::inode;
 
     #[test]
     fn a_socket_that_nobody_reads_counts_what_it_drops() {
@@ -115,6 +118,7 @@ mod tests {
             .find(|socket| socket.port == target.port());
         let socket = socket.expect("a socket with drops");
         assert_eq!(socket.address, target.ip());
+        assert_eq!(socket.inode, inode(&receiver));
         assert!(socket.cookie != 0 && socket.buffer_bytes > 0, "{socket:?}");
         assert!(
             (1..2000).contains(&socket.drops) && socket.queued_bytes > 100_000,

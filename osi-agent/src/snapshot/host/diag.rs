@@ -5,7 +5,8 @@ use std::net::IpAddr;
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use super::decode::{address, attribute, be16_at, u8_at, u32_at};
+pub(super) use super::bytecode::{active_side, any_of, between};
+use super::decode::{address, attribute, be16_at, u8_at, u32_at, u64_at};
 use super::netlink::{Family, Request, dump};
 
 /// `SOCK_DIAG_BY_FAMILY`.
@@ -25,6 +26,8 @@ pub(super) const PERSIST: u8 = 4;
 
 /// States of include/net/tcp_states.h.
 pub(super) mod state {
+    /// `TCP_ESTABLISHED`.
+    pub(in crate::snapshot) const ESTABLISHED: u8 = 1;
     /// `TCP_SYN_SENT`.
     pub(in crate::snapshot) const SYN_SENT: u8 = 2;
     /// `TCP_SYN_RECV`.
@@ -35,6 +38,8 @@ pub(super) mod state {
     pub(in crate::snapshot) const TIME_WAIT: u8 = 6;
     /// `TCP_CLOSE`: what a bound socket that neither listens nor connects is shown as.
     pub(in crate::snapshot) const CLOSE: u8 = 7;
+    /// `TCP_CLOSE_WAIT`: the other end has closed, this one has not.
+    pub(in crate::snapshot) const CLOSE_WAIT: u8 = 8;
     /// `TCP_LISTEN`.
     pub(in crate::snapshot) const LISTEN: u8 = 10;
     /// `TCP_BOUND_INACTIVE`, a filter bit since 6.8 that older kernels ignore.
@@ -74,6 +79,8 @@ pub(crate) struct Socket {
     pub(super) uid: u32,
     /// Inode of the socket, 0 when no process holds it.
     pub(super) inode: u32,
+    /// `idiag_cookie`: the socket's number, of which none is given twice.
+    pub(super) cookie: u64,
 }
 
 /// Folds the sockets of a family (`AF_INET`, `AF_INET6`) that are in one of these states and pass the filter; an
@@ -159,61 +166,6 @@ pub(super) fn ask<S>(
     })
 }
 
-/// The filter that leaves out accepted connections before they are copied: it passes sockets whose local port is one of
-/// `first..=last`, and those to a port below, whose own one somebody chose by hand.
-///
-/// An `INET_DIAG_REQ_BYTECODE` attribute: a list of `struct inet_diag_bc_op` (code, length to go on success, length to go
-/// on failure), where a port stands in the `no` field of an operation of its own, the end accepts and beyond it rejects.
-pub(super) fn active_side(first: u16, last: u16) -> Vec<u8> {
-    bytecode(&[
-        operation(LOCAL_FROM, 8, 20),
-        port(first),
-        operation(LOCAL_TO, 8, 12),
-        port(last),
-        operation(JUMP, 4, 12),
-        operation(REMOTE_TO, 8, 12),
-        port(first.saturating_sub(1)),
-    ])
-}
-
-/// The filter that passes sockets whose local and remote ports lie in these ranges.
-pub(super) fn between(local: (u16, u16), remote: (u16, u16)) -> Vec<u8> {
-    bytecode(&[
-        operation(LOCAL_FROM, 8, 36),
-        port(local.0),
-        operation(LOCAL_TO, 8, 28),
-        port(local.1),
-        operation(REMOTE_FROM, 8, 20),
-        port(remote.0),
-        operation(REMOTE_TO, 8, 12),
-        port(remote.1),
-    ])
-}
-
-const JUMP: u8 = 1;
-const LOCAL_FROM: u8 = 2;
-const LOCAL_TO: u8 = 3;
-const REMOTE_FROM: u8 = 4;
-const REMOTE_TO: u8 = 5;
-
-fn operation(code: u8, yes: u8, no: u16) -> [u8; 4] {
-    let [low, high] = no.to_ne_bytes();
-    [code, yes, low, high]
-}
-
-fn port(port: u16) -> [u8; 4] {
-    operation(0, 0, port)
-}
-
-fn bytecode(program: &[[u8; 4]]) -> Vec<u8> {
-    const BYTECODE: u16 = 1;
-    let program = program.concat();
-    let mut attribute = (program.len() as u16 + 4).to_ne_bytes().to_vec();
-    attribute.extend(BYTECODE.to_ne_bytes());
-    attribute.extend(program);
-    attribute
-}
-
 /// Whether asking is free of side effects: where a module such as `tcp_diag` is not loaded, the kernel would load it for
 /// whoever asks, and the agent loads no module.
 pub(super) fn is_loaded(module: &str) -> bool {
@@ -252,10 +204,11 @@ pub(crate) fn parse(payload: &[u8]) -> Option<Socket> {
         wqueue: u32_at(payload, 60)?,
         uid: u32_at(payload, 64)?,
         inode: u32_at(payload, 68)?,
+        cookie: u64_at(payload, 44)?,
     })
 }
 
-/// What `struct tcp_info` says of a socket that sends.
+/// What `struct tcp_info` says of a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TcpInfo {
     /// `tcpi_probes`: probes since the peer last acknowledged anything.
@@ -264,6 +217,8 @@ pub(crate) struct TcpInfo {
     pub(super) mss: u32,
     /// `tcpi_last_data_sent`: milliseconds since it last sent data.
     pub(super) since_data_ms: u32,
+    /// `tcpi_last_data_recv`: milliseconds since data last came in.
+    pub(super) since_received_ms: u32,
     /// `tcpi_snd_wnd`: bytes that the peer takes.
     pub(super) window: Option<u32>,
 }
@@ -274,6 +229,7 @@ pub(crate) fn tcp_info(payload: &[u8]) -> Option<TcpInfo> {
         probes: u8_at(info, 3)?,
         mss: u32_at(info, 16)?,
         since_data_ms: u32_at(info, 44)?,
+        since_received_ms: u32_at(info, 52)?,
         window: u32_at(info, 228),
     })
 }

@@ -277,6 +277,7 @@ mod tests {
             inode,
             cookie: 0,
             name: None,
+            ..Netns::default()
         };
         drivers
             .of(&netns(0))

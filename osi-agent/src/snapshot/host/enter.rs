@@ -145,6 +145,7 @@ mod tests {
             inode: home.inode(),
             cookie: cookie().expect("cookie"),
             name: None,
+            ..crate::scope::Netns::default()
         };
         let handle = Handle {
             netns,
@@ -160,6 +161,7 @@ mod tests {
             inode: home.inode(),
             cookie: u64::MAX,
             name: None,
+            ..crate::scope::Netns::default()
         };
         let handle = Handle {
             netns,

@@ -1,17 +1,14 @@
-//! Which processes hold sockets, by inode: a search through `/proc/*/fd`, for the few pools that are nearly used up.
+//! Which processes hold the ports of the few pools that are nearly used up.
 //!
-//! It is the one costly thing that is asked of `/proc`: a link is read for every descriptor of the host. So it is made once in
-//! some windows at most, for one pool, and ends at a bound; what was not looked at is counted.
+//! A walk through the descriptors of all processes is made once in some windows at most, for one pool.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::fs;
+use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::net::IpAddr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crate::host::holders::parse_socket;
-use crate::host::processes;
-use crate::snapshot::{SocketHolder, SocketHolders};
+use crate::host::holders::{Bounds, Held, walk};
+use crate::snapshot::SocketHolders;
 
 /// A search is made once in so many passes.
 const PASSES: u64 = 5;
@@ -19,17 +16,15 @@ const PASSES: u64 = 5;
 /// A pool is worth one from this share of its ports on, in percent.
 const SHARE: u64 = 80;
 
-/// Descriptors that one search looks at.
-const DESCRIPTORS: u64 = 262_144;
-
-/// How long one search may take: it is part of a pass that others wait for.
-const LONGEST: Duration = Duration::from_millis(150);
+/// What one search may take: it is part of a pass that others wait for. A proxy may hold all ports by itself.
+const BOUNDS: Bounds = Bounds {
+    longest: Duration::from_millis(150),
+    of_process: usize::MAX,
+    of_all: 262_144,
+};
 
 /// Sockets whose holders are looked for.
 const SOCKETS: usize = 65_536;
-
-/// Processes that are named, those with most sockets first.
-const NAMED: usize = 4;
 
 /// Pools whose holders are remembered.
 const POOLS: usize = 64;
@@ -107,7 +102,7 @@ impl Lookups {
             return Ok(found);
         }
         self.next = pass + PASSES;
-        let found = search(&sockets()?);
+        let found = search(sockets()?);
         if let Some(row) = self.known.get_mut(&pool) {
             row.found = Some(found.clone());
         }
@@ -116,79 +111,38 @@ impl Lookups {
 }
 
 /// Looks through the descriptors of all processes.
-fn search(sockets: &Sockets) -> SocketHolders {
-    let started = Instant::now();
-    let mut counts: HashMap<u32, u64> = HashMap::new();
-    let mut seen = HashSet::new();
-    let (mut left, mut unsearched) = (DESCRIPTORS, 0);
-    for pid in processes::pids() {
-        if left == 0 || started.elapsed() > LONGEST {
-            unsearched += 1;
-            continue;
-        }
-        // Gone meanwhile, or not to be looked into.
-        let Ok(descriptors) = fs::read_dir(format!("/proc/{pid}/fd")) else {
-            continue;
-        };
-        for descriptor in descriptors.flatten() {
-            if left == 0 || left.is_multiple_of(256) && started.elapsed() > LONGEST {
-                unsearched += 1;
-                break;
-            }
-            left -= 1;
-            let Ok(target) = fs::read_link(descriptor.path()) else {
-                continue;
-            };
-            let inode = parse_socket(target.as_os_str().as_encoded_bytes());
-            if let Some(inode) = inode.filter(|inode| sockets.inodes.contains(inode)) {
-                seen.insert(inode);
-                *counts.entry(pid).or_default() += 1;
-            }
-        }
-    }
-    let mut counts: Vec<_> = counts.into_iter().collect();
-    counts.sort_by_key(|(pid, count)| (std::cmp::Reverse(*count), *pid));
-    let described = counts.into_iter().filter_map(|(pid, sockets)| {
-        let process = processes::describe(pid)?;
-        Some(SocketHolder { process, sockets })
-    });
+fn search(sockets: Sockets) -> SocketHolders {
+    let Sockets {
+        inodes,
+        nobody,
+        omitted,
+    } = sockets;
+    let asked = inodes.len() as u64;
+    let found = walk(&[inodes], &BOUNDS);
+    let held: Held = found.held.into_iter().next().unwrap_or_default();
     SocketHolders {
-        processes: described.take(NAMED).collect(),
-        nobody: sockets.nobody,
-        unknown: (sockets.inodes.len() - seen.len()) as u64 + sockets.omitted,
-        unsearched,
+        processes: held.holders,
+        nobody,
+        unknown: asked.saturating_sub(held.sockets) + omitted,
+        unsearched: found.unread.into(),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::net::TcpListener;
-    use std::os::fd::AsRawFd as _;
-
     use super::*;
-
-    fn own(sockets: &[TcpListener]) -> Sockets {
-        let mut all = Sockets::default();
-        for socket in sockets {
-            let link = fs::read_link(format!("/proc/self/fd/{}", socket.as_raw_fd()));
-            let link = link.expect("link");
-            all.add(parse_socket(link.as_os_str().as_encoded_bytes()).expect("inode"));
-        }
-        all
-    }
-
-    fn listen(count: usize) -> Vec<TcpListener> {
-        let one = |_| TcpListener::bind("127.0.0.1:0").expect("listener");
-        (0..count).map(one).collect()
-    }
+    use crate::host::holders::tests::{inode, listener};
 
     #[test]
     fn this_process_holds_its_sockets() {
-        let listeners = listen(3);
-        let mut sockets = own(&listeners);
+        let listeners = [(); 3].map(|()| listener());
+        let mut sockets = Sockets::default();
+        for inode in listeners.each_ref().map(inode) {
+            sockets.add(inode);
+        }
         sockets.add(0);
         sockets.add(u32::MAX);
-        let found = search(&sockets);
+        let found = search(sockets);
         let this = std::process::id();
         assert!(
             found

@@ -248,6 +248,7 @@ mod tests {
             inode: 0,
             cookie: 0,
             name: None,
+            ..Netns::default()
         };
         let links = read(&netns, &mut Scratch::default()).expect("links").rows;
         let loopback = links.iter().find(|link| link.loopback).expect("loopback");

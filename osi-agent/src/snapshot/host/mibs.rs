@@ -1,18 +1,22 @@
-//! SNMP counters: `/proc/net/{snmp,netstat,snmp6}`, and those of IPsec in `/proc/net/xfrm_stat`.
+//! SNMP counters: `/proc/net/{snmp,netstat,snmp6}`, those of IPsec in `/proc/net/xfrm_stat`, and of TLS in the kernel in
+//! `/proc/net/tls_stat`.
 
 use std::io;
 
-use super::{Scratch, procfs, syn_queues::Moves};
+use super::{Scratch, procfs, stalled, syn_queues};
 use crate::snapshot::{Mib, Mibs};
 
-/// Reads every counter that this kernel keeps. A host without IPv6 has no `snmp6` and a kernel without
-/// `CONFIG_XFRM_STATISTICS` no `xfrm_stat`, which is no error.
+/// Files of pairs. A host without IPv6 has no `snmp6`, a kernel without `CONFIG_XFRM_STATISTICS` no `xfrm_stat`, and one where nobody
+/// has used TLS in the kernel yet no `tls_stat`, which is no error.
+pub(crate) const PAIRS: [&str; 3] = ["snmp6", "xfrm_stat", "tls_stat"];
+
+/// Reads every counter that this kernel keeps.
 pub(super) fn read(scratch: &mut Scratch) -> io::Result<Mibs> {
     let mut mibs = Mibs::default();
     for file in ["snmp", "netstat"] {
         groups(file, procfs::net(file, &mut scratch.text)?, &mut mibs);
     }
-    for file in ["snmp6", "xfrm_stat"] {
+    for file in PAIRS {
         match procfs::net(file, &mut scratch.text) {
             Ok(text) => pairs(file, text, &mut mibs),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -21,7 +25,8 @@ pub(super) fn read(scratch: &mut Scratch) -> io::Result<Mibs> {
     }
     let lost = [Mib::UdpRcvbufErrors, Mib::Udp6RcvbufErrors].map(|mib| mibs.get(mib));
     scratch.datagrams_lost = Some(lost.into_iter().flatten().sum());
-    scratch.moves.sum = Moves::sum_of(&mibs);
+    scratch.syns_lost.note(&mibs, syn_queues::MOVES);
+    scratch.windows_closed.note(&mibs, stalled::MOVES);
     Ok(mibs)
 }
 

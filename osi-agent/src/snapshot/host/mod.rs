@@ -6,13 +6,19 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use self::accepted::Accepted;
 use self::drivers::Drivers;
 use self::holders::Lookups;
 use self::link::Device;
+use self::moved::Moved;
 use self::programs::Programs;
 use self::sockets::Listening;
 
+pub(crate) mod bytecode;
+
 pub(crate) mod decode;
+
+pub(crate) mod descriptors;
 
 pub(crate) mod netlink;
 
@@ -36,11 +42,19 @@ pub(crate) mod programs;
 
 pub(crate) mod filters;
 
+pub(crate) mod filling;
+
 pub(crate) mod route;
 
 pub(crate) mod neighbour;
 
+pub(crate) mod accepted;
+
+pub(crate) mod closest;
+
 pub(crate) mod address;
+
+pub(crate) mod moved;
 
 pub(crate) mod load;
 
@@ -62,6 +76,8 @@ pub(crate) mod udp;
 
 pub(crate) mod sockets;
 
+pub(crate) mod sessions;
+
 pub(crate) mod stalled;
 
 pub(crate) mod syn_queues;
@@ -69,6 +85,10 @@ pub(crate) mod syn_queues;
 pub(crate) mod gauges;
 
 pub(crate) mod softnet;
+
+pub(crate) mod pressure;
+
+pub(crate) mod quotas;
 
 pub(crate) mod readers;
 
@@ -108,6 +128,14 @@ pub const CONNTRACK_COUNTS: &str = "conntrack_counts";
 pub const DATAGRAM_SOCKETS: &str = "datagram_sockets";
 /// TIME_WAIT, fragments, TCP and UDP memory, orphans.
 pub const SOCKSTAT: &str = "sockstat";
+/// Established connections by listener and by peer.
+pub const SESSIONS: &str = "sessions";
+/// Descriptors in use, of processes and of the host.
+pub const DESCRIPTORS: &str = "descriptors";
+/// Time that runnable processes waited for a CPU.
+pub const PRESSURE: &str = "cpu_pressure";
+/// CPU time that cgroups were denied.
+pub const QUOTAS: &str = "cpu_quotas";
 /// The receive backlog of each CPU.
 pub const SOFTNET: &str = "softnet";
 
@@ -175,7 +203,9 @@ pub(super) struct Scratch {
     /// Ports of the namespace at hand, from the listeners reader.
     listening: Listening,
     /// What tells whether SYN queues are worth a look.
-    moves: syn_queues::Moves,
+    syns_lost: Moved,
+    /// What tells whether connections in front of closed windows are worth one.
+    windows_closed: Moved,
     /// Speed and duplex of the links of all namespaces.
     settings: settings::Known,
     /// Drivers of all namespaces.
@@ -188,15 +218,34 @@ pub(super) struct Scratch {
     datagrams_lost: Option<u64>,
     /// The same of all namespaces, when their sockets were asked.
     datagrams: datagrams::Known,
+    /// Connections of all namespaces that are followed from pass to pass.
+    followed: sessions::Followed,
+    /// The walk through the processes of the host.
+    descriptors: descriptors::Round,
+    /// The groups with a quota of CPU time.
+    quotas: quotas::Search,
     /// Inodes of the namespaces whose rule sets are asked for in this pass.
     rule_sets: Arc<[u32]>,
+    /// Inode of the namespace that the last pass had no time for.
+    pub(super) broke_off: Option<u32>,
+    /// Inodes of the listeners whose connections are asked for in this pass.
+    served: Arc<[u32]>,
+    /// Those of the namespace at hand.
+    accepted: Vec<Accepted>,
 }
 
 impl Scratch {
     /// Notes what is asked for in this pass only.
-    pub(super) fn begin(&mut self, rule_sets: Arc<[u32]>) {
+    pub(super) fn begin(&mut self, rule_sets: Arc<[u32]>, served: Arc<[u32]>) {
         self.rule_sets = rule_sets;
+        self.served = served;
         self.holders.begin();
+        self.followed.begin();
+    }
+
+    /// What was accepted in the namespace at hand, where that was asked for.
+    pub(super) fn take_accepted(&mut self) -> Vec<Accepted> {
+        std::mem::take(&mut self.accepted)
     }
 
     /// Forgets what the previous namespace left.
@@ -205,6 +254,8 @@ impl Scratch {
         self.filtered.clear();
         self.listening.reset();
         self.datagrams_lost = None;
-        self.moves.reset();
+        self.syns_lost.reset();
+        self.windows_closed.reset();
+        self.accepted.clear();
     }
 }

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use super::diag::{Socket, state};
 use super::ports::{Ports, Range, Reuse};
 use super::stalled::Probing;
-use crate::snapshot::PortPool;
+use crate::snapshot::{PortPool, Stalled};
 
 /// Destinations that are counted per namespace while its sockets are read.
 const TUPLES: usize = 65_536;
@@ -24,8 +24,6 @@ pub(super) type Tuple = (IpAddr, IpAddr, u16);
 #[derive(Debug, Default)]
 pub(super) struct Tuples {
     counts: HashMap<Tuple, Count>,
-    /// Sockets in SYN_SENT.
-    pub(super) syn_sent: u64,
     /// Sockets of destinations beyond the bound.
     pub(super) omitted: u64,
     /// Connections whose peer's window is being probed.
@@ -42,7 +40,6 @@ struct Count {
 impl Tuples {
     /// Counts a socket, unless its port is none that `connect()` may choose.
     pub(super) fn add(&mut self, socket: &Socket, range: &Range, listening: &Ports, reuse: Reuse) {
-        self.syn_sent += u64::from(socket.state == state::SYN_SENT);
         if listening.contains(socket.local.1) {
             return;
         }
@@ -68,7 +65,6 @@ impl Tuples {
     pub(super) fn append(&mut self, other: Self) {
         let Self {
             counts,
-            syn_sent,
             omitted,
             probing,
         } = other;
@@ -79,15 +75,19 @@ impl Tuples {
             sum.time_wait += count.time_wait;
             sum.reusable += count.reusable;
         }
-        self.syn_sent += syn_sent;
         self.omitted += omitted;
     }
 
-    /// Connections to an address and port that are not closed.
-    pub(super) fn open(&self, remote: IpAddr, port: u16) -> u64 {
-        let to = |tuple: &Tuple| (tuple.1, tuple.2) == (remote, port);
-        let counts = self.counts.iter().filter(|(tuple, _)| to(tuple));
-        counts.map(|(_, count)| count.used - count.time_wait).sum()
+    /// Fills in how many connections to each of these peers are not closed.
+    pub(super) fn open(&self, peers: &mut [Stalled]) {
+        for (tuple, count) in &self.counts {
+            let peer = peers
+                .iter_mut()
+                .find(|row| (row.remote, row.port) == (tuple.1, tuple.2));
+            if let Some(peer) = peer {
+                peer.open += count.used - count.time_wait;
+            }
+        }
     }
 
     /// Pools that are worth a row, worst first.
@@ -152,6 +152,7 @@ mod tests {
             wqueue: 0,
             uid: 0,
             inode: 1,
+            cookie: 0,
         }
     }
 
@@ -179,7 +180,6 @@ mod tests {
         ] {
             tuples.add(&socket, &range, &listening, Reuse::NONE);
         }
-        assert_eq!(tuples.syn_sent, 1);
         let pools = tuples.pools(range.usable(&listening), false);
         let shown: Vec<_> = pools
             .iter()

@@ -205,6 +205,7 @@ mod tests {
             wqueue: 0,
             uid: 0,
             inode: 0,
+            cookie: 0,
         };
         let reuse = Reuse::of(2);
         assert!(reuse.allows(&socket([127, 0, 0, 1], state::TIME_WAIT, 59_000)));

@@ -1,15 +1,16 @@
 //! The list of readers, where their readings belong in a snapshot, and what stays of them while they are late.
 
-use std::fmt;
 use std::io;
 
 use osi_common::layer::Layer;
 
+pub(in crate::snapshot) use super::filling::Filling;
 use super::{
-    ADDRESSES, CONNTRACK, CONNTRACK_COUNTS, DATAGRAM_SOCKETS, DRIVERS, FILTERS, Kept, LINKS,
-    LISTENERS, MIBS, NEIGHBOUR_TABLES, NEIGHBOURS, PORTS, PROGRAMS, QDISCS, ROUTES, SOCKSTAT,
-    SOFTNET, SYN_QUEUES, Scratch, UDP_PORTS, address, conntrack, datagrams, drivers, filters,
-    gauges, link, mibs, neighbour, programs, qdisc, route, sockets, softnet, syn_queues, udp,
+    ADDRESSES, CONNTRACK, CONNTRACK_COUNTS, DATAGRAM_SOCKETS, DESCRIPTORS, DRIVERS, FILTERS, Kept,
+    LINKS, LISTENERS, MIBS, NEIGHBOUR_TABLES, NEIGHBOURS, PORTS, PRESSURE, PROGRAMS, QDISCS,
+    QUOTAS, ROUTES, SESSIONS, SOCKSTAT, SOFTNET, SYN_QUEUES, Scratch, UDP_PORTS, address,
+    conntrack, datagrams, descriptors, drivers, filters, gauges, link, mibs, neighbour, pressure,
+    programs, qdisc, quotas, route, sessions, sockets, softnet, syn_queues, udp,
 };
 use crate::scope::Netns;
 use crate::snapshot::{Filters, HostState, Mibs, NeighbourTable, NetnsState, Table};
@@ -57,42 +58,6 @@ pub(in crate::snapshot) enum Read {
     },
 }
 
-/// Puts what was read at a moment into a state; answers how many rows were beyond the reader's bound.
-type Put<S> = dyn FnOnce(&mut S, u64) -> u64 + Send;
-
-/// What a reader found, on its way from the thread to where it belongs.
-pub(in crate::snapshot) struct Filling<S>(Box<Put<S>>);
-
-impl<S: 'static> Filling<S> {
-    /// Puts one value where it belongs.
-    fn of(put: impl FnOnce(&mut S) + Send + 'static) -> Self {
-        Self(Box::new(move |state, _| {
-            put(state);
-            0
-        }))
-    }
-
-    /// Fills one table.
-    fn table<T: Send + 'static>(found: Kept<T>, of: fn(&mut S) -> &mut Table<T>) -> Self {
-        Self(Box::new(move |state, read_ns| {
-            let (rows, omitted) = found.into_parts();
-            *of(state) = Table { read_ns, rows };
-            omitted
-        }))
-    }
-
-    /// Puts what was read at `read_ns` where it belongs; answers how many rows were beyond the reader's bound.
-    pub(in crate::snapshot) fn apply(self, state: &mut S, read_ns: u64) -> u64 {
-        self.0(state, read_ns)
-    }
-}
-
-impl<S> fmt::Debug for Filling<S> {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str("Filling")
-    }
-}
-
 /// A reader of one of a namespace's tables: the field, and the function that reads its rows.
 macro_rules! table {
     ($field:ident, $read:expr) => {
@@ -100,6 +65,23 @@ macro_rules! table {
             read: |netns, scratch| {
                 let read: fn(&Netns, &mut Scratch) -> io::Result<Kept<_>> = $read;
                 let found = read(netns, scratch)?;
+                Ok(Filling::table(found, |state: &mut NetnsState| {
+                    &mut state.$field
+                }))
+            },
+            keep: |state, before| state.$field.or_keep(&before.$field),
+        }
+    };
+}
+
+/// The same of a reader that does not read in every pass: what it read last stays meanwhile.
+macro_rules! seldom {
+    ($field:ident, $read:expr) => {
+        Read::Namespace {
+            read: |netns, scratch| {
+                let Some(found) = $read(netns, scratch)? else {
+                    return Ok(Filling::of(|_| {}));
+                };
                 Ok(Filling::table(found, |state: &mut NetnsState| {
                     &mut state.$field
                 }))
@@ -187,7 +169,7 @@ pub(crate) static READERS: &[Reader] = &[
     },
     Reader {
         id: MIBS,
-        layers: &[Layer::L3, Layer::L4],
+        layers: &[Layer::L3, Layer::L4, Layer::L5],
         group: Group::Counters,
         read: Read::Namespace {
             read: |_, scratch| {
@@ -249,17 +231,7 @@ pub(crate) static READERS: &[Reader] = &[
         id: DATAGRAM_SOCKETS,
         layers: &[Layer::L4],
         group: Group::Counters,
-        read: Read::Namespace {
-            read: |netns, scratch| {
-                let Some(found) = datagrams::read(netns, scratch)? else {
-                    return Ok(Filling::of(|_| {}));
-                };
-                Ok(Filling::table(found, |state: &mut NetnsState| {
-                    &mut state.datagram_sockets
-                }))
-            },
-            keep: |state, before| state.datagram_sockets.or_keep(&before.datagram_sockets),
-        },
+        read: seldom!(datagram_sockets, datagrams::read),
     },
     Reader {
         id: LISTENERS,
@@ -267,11 +239,10 @@ pub(crate) static READERS: &[Reader] = &[
         group: Group::Counters,
         read: Read::Namespace {
             read: |_, scratch| {
-                let (rows, omitted) = sockets::listeners(scratch)?.into_parts();
-                Ok(Filling(Box::new(move |state, _| {
-                    state.listeners = rows;
-                    omitted
-                })))
+                let found = sockets::listeners(scratch)?;
+                Ok(Filling::table(found, |state: &mut NetnsState| {
+                    &mut state.listeners
+                }))
             },
             keep: |_, _| {},
         },
@@ -299,12 +270,17 @@ pub(crate) static READERS: &[Reader] = &[
                 let ports = sockets::ports(netns, scratch)?;
                 Ok(Filling::of(move |state: &mut NetnsState| {
                     (state.pools, state.port_range) = (ports.pools, ports.range);
-                    state.syn_sent = Some(ports.syn_sent);
                     state.stalled = ports.stalled;
                 }))
             },
             keep: |_, _| {},
         },
+    },
+    Reader {
+        id: SESSIONS,
+        layers: &[Layer::L5],
+        group: Group::Counters,
+        read: seldom!(sessions, sessions::read),
     },
     Reader {
         id: UDP_PORTS,
@@ -351,6 +327,50 @@ pub(crate) static READERS: &[Reader] = &[
                 }))
             },
             keep: |_, _| {},
+        },
+    },
+    Reader {
+        id: DESCRIPTORS,
+        layers: &[Layer::L5],
+        group: Group::Counters,
+        read: Read::Host {
+            read: |scratch| {
+                let (files, processes) = descriptors::read(scratch)?;
+                Ok(Filling::of(move |host: &mut HostState| {
+                    (host.files, host.open_files) = (files, processes);
+                }))
+            },
+            keep: HostState::keep_files,
+        },
+    },
+    Reader {
+        id: PRESSURE,
+        layers: &[Layer::L7],
+        group: Group::Counters,
+        read: Read::Host {
+            read: |scratch| {
+                let waited_ns = pressure::read(scratch)?;
+                Ok(Filling::of(move |host: &mut HostState| {
+                    host.waited_for_cpu_ns = Some(waited_ns);
+                }))
+            },
+            keep: |host, before| {
+                host.waited_for_cpu_ns = host.waited_for_cpu_ns.or(before.waited_for_cpu_ns);
+            },
+        },
+    },
+    Reader {
+        id: QUOTAS,
+        layers: &[Layer::L7],
+        group: Group::Counters,
+        read: Read::Host {
+            read: |scratch| {
+                let quotas = quotas::read(scratch)?;
+                Ok(Filling::table(quotas, |host: &mut HostState| {
+                    &mut host.quotas
+                }))
+            },
+            keep: |host, before| host.quotas.or_keep(&before.quotas),
         },
     },
     Reader {

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use super::accepted;
 use super::diag::{self, Protocol, state};
 use super::holders::Sockets;
 use super::load::Load;
@@ -21,15 +22,28 @@ pub(crate) struct Listening {
     ports: Ports,
     /// How many there are, IPv4 and IPv6.
     pub(super) count: [u64; 2],
+    /// Those that were kept.
+    pub(super) rows: Vec<Listener>,
     /// Whether they have been read in this pass.
     known: bool,
 }
 
 impl Listening {
+    /// An error where they could not be read: what belongs to which of them is not known then.
+    pub(super) fn require(&self) -> io::Result<()> {
+        if self.known {
+            return Ok(());
+        }
+        Err(io::Error::other(
+            "the listeners of the namespace could not be read",
+        ))
+    }
+
     /// Forgets the previous namespace.
     pub(super) fn reset(&mut self) {
         self.ports.clear();
         self.count = [0; 2];
+        self.rows.clear();
         self.known = false;
     }
 }
@@ -41,8 +55,6 @@ pub(in crate::snapshot) struct PortUse {
     pub(super) pools: Vec<PortPool>,
     /// First and last port, and the reserved ones between.
     pub(super) range: Option<(u16, u16, u16)>,
-    /// Sockets in SYN_SENT.
-    pub(super) syn_sent: u64,
     /// Peers that do not read.
     pub(super) stalled: Vec<Stalled>,
 }
@@ -53,7 +65,8 @@ pub(super) fn listeners(scratch: &mut Scratch) -> io::Result<Kept<Listener>> {
     let Scratch {
         netlink,
         listening,
-        moves,
+        served,
+        accepted,
         ..
     } = scratch;
     listening.reset();
@@ -82,7 +95,8 @@ pub(super) fn listeners(scratch: &mut Scratch) -> io::Result<Kept<Listener>> {
         all.append(part);
     }
     listening.known = true;
-    moves.listeners.clone_from(&all.rows);
+    listening.rows.clone_from(&all.rows);
+    accepted.append(&mut self::accepted::read(&all.rows, served, netlink));
     Ok(all)
 }
 
@@ -97,8 +111,8 @@ pub(super) fn listeners(scratch: &mut Scratch) -> io::Result<Kept<Listener>> {
 /// A socket may have a narrower range of its own (`IP_LOCAL_PORT_RANGE`, 6.3 on), which the kernel shows nobody: it may be
 /// refused while the pool of its destination shows room, and only the refusal itself tells.
 ///
-/// The kernel walks the sockets of all namespaces for one dump, so it is asked only where `sockstat` shows that there is
-/// something to count.
+/// The kernel walks the sockets of all namespaces for one dump, so it is asked only where `sockstat` shows that a pool may be
+/// worth a row, or a counter that a peer's window is closed.
 pub(super) fn ports(netns: &Netns, scratch: &mut Scratch) -> io::Result<PortUse> {
     check_module()?;
     let Scratch {
@@ -106,13 +120,11 @@ pub(super) fn ports(netns: &Netns, scratch: &mut Scratch) -> io::Result<PortUse>
         text,
         listening,
         holders,
+        windows_closed,
         ..
     } = scratch;
-    if !listening.known {
-        return Err(io::Error::other(
-            "the listeners of the namespace could not be read",
-        ));
-    }
+    let is_closed = windows_closed.is_due(netns.inode);
+    listening.require()?;
     let range = Range::read(text)?;
     let reuse = Reuse::read(text)?;
     let mut usable = range.usable(&listening.ports);
@@ -124,7 +136,7 @@ pub(super) fn ports(netns: &Netns, scratch: &mut Scratch) -> io::Result<PortUse>
     let mut tuples = Tuples::default();
     let mut held = None;
     for (family, slot) in [libc::AF_INET, libc::AF_INET6].into_iter().zip(0..) {
-        let mut states = if load.open(listening, slot) > 0 || may_fill(slot) {
+        let mut states = if is_closed && load.open(listening, slot) > 0 || may_fill(slot) {
             diag::CONNECTED
         } else {
             continue;
@@ -151,9 +163,12 @@ pub(super) fn ports(netns: &Netns, scratch: &mut Scratch) -> io::Result<PortUse>
     if let Some(held) = held {
         usable = range.usable(&held);
     }
-    let syn_sent = tuples.syn_sent;
     let probing = std::mem::take(&mut tuples.probing);
-    let stalled = probing.stalled(netlink, |remote, port| tuples.open(remote, port))?;
+    if !probing.is_empty() {
+        // Probes become rare while a window stays closed.
+        windows_closed.look_again(netns.inode);
+    }
+    let stalled = probing.stalled(netlink, |peers| tuples.open(peers))?;
     let lower_bound = tuples.omitted > 0 || !shows_bound();
     let mut pools = tuples.pools(usable, lower_bound);
     if let Some(worst) = pools.first_mut() {
@@ -165,7 +180,6 @@ pub(super) fn ports(netns: &Netns, scratch: &mut Scratch) -> io::Result<PortUse>
     Ok(PortUse {
         pools,
         range: Some((range.first, range.last, range.reserved())),
-        syn_sent,
         stalled,
     })
 }

@@ -45,6 +45,7 @@ pub(crate) fn parse(text: &str) -> Vec<Softnet> {
 pub(crate) fn times(text: &str) -> BTreeMap<u32, CpuTime> {
     const COLUMNS: usize = 7;
     const SOFTIRQ: usize = 6;
+    const STEAL: usize = 7;
     let time_of = |line: &str| {
         let mut words = line.strip_prefix("cpu")?.split_ascii_whitespace();
         // The first line, of all together, has no number.
@@ -53,14 +54,17 @@ pub(crate) fn times(text: &str) -> BTreeMap<u32, CpuTime> {
             .then(|| words.next());
         let cpu = cpu??.parse().ok()?;
         let columns: Vec<u64> = words
-            .take(COLUMNS)
+            .take(STEAL + 1)
             .map_while(|word| word.parse().ok())
             .collect();
         let time = CpuTime {
             softirq_ticks: *columns.get(SOFTIRQ)?,
             ticks: columns
                 .iter()
+                .take(COLUMNS)
                 .fold(0, |sum, ticks| sum.saturating_add(*ticks)),
+            // Before 2.6.11 there was none.
+            stolen_ticks: columns.get(STEAL).copied().unwrap_or_default(),
         };
         Some((cpu, time))
     };

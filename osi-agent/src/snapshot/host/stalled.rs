@@ -3,15 +3,18 @@
 //! The kernel lets a timer run (`persist` in `ss -o`) while data waits, none is on its way, and the peer takes none. The walk that
 //! counts local ports shows that timer, so who waits costs nothing; only then are those connections asked for in detail.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::net::IpAddr;
 
 use super::diag::{self, PERSIST, Socket, TcpInfo};
-use crate::snapshot::Stalled;
+use crate::snapshot::{Mib, Stalled};
+
+/// What moves while a peer's window is closed.
+pub(super) const MOVES: &[Mib] = &[Mib::TcpWinProbe];
 
 /// Waiting connections that are asked for in detail.
-const WAITING: usize = 4096;
+const WAITING: usize = 1024;
 
 /// Peers that are kept per namespace.
 const PEERS: usize = 64;
@@ -24,26 +27,31 @@ const UNANSWERED: u8 = 2;
 
 /// Ports of the connections whose window is being probed.
 #[derive(Debug, Default)]
-pub(super) struct Probing(Vec<(u16, u16)>);
+pub(super) struct Probing(HashSet<(u16, u16)>);
 
 impl Probing {
     /// Takes a connection of this host into account.
     pub(super) fn add(&mut self, socket: &Socket) {
         if socket.timer == PERSIST && self.0.len() < WAITING {
-            self.0.push((socket.local.1, socket.remote.1));
+            self.0.insert((socket.local.1, socket.remote.1));
         }
     }
 
     /// Adds those of the other family.
-    pub(super) fn append(&mut self, mut other: Self) {
-        self.0.append(&mut other.0);
+    pub(super) fn append(&mut self, other: Self) {
+        self.0.extend(other.0);
     }
 
-    /// Asks for them in detail; `open` tells how many connections this host has to an address and port.
+    /// Whether there is any.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Asks for them in detail; `open` fills in how many connections this host has to each peer.
     pub(super) fn stalled(
         self,
         buffer: &mut Vec<u8>,
-        open: impl Fn(IpAddr, u16) -> u64,
+        open: impl FnOnce(&mut [Stalled]),
     ) -> io::Result<Vec<Stalled>> {
         let Some((local, remote)) = self.ports() else {
             return Ok(Vec::new());
@@ -105,20 +113,25 @@ fn note(peers: &mut Peers, socket: &Socket, info: &TcpInfo) {
     sum.waiting_bytes += u64::from(socket.wqueue);
 }
 
-fn rows(peers: Peers, open: impl Fn(IpAddr, u16) -> u64) -> Vec<Stalled> {
+/// The worst peers.
+fn rows(peers: Peers, open: impl FnOnce(&mut [Stalled])) -> Vec<Stalled> {
     let mut rows: Vec<_> = peers
         .into_iter()
         .map(|((remote, port), sum)| Stalled {
             remote,
             port,
             connections: sum.connections,
-            open: open(remote, port).max(sum.connections),
+            open: 0,
             longest_ms: sum.longest_ms,
             waiting_bytes: sum.waiting_bytes,
         })
         .collect();
     rows.sort_by_key(|row| std::cmp::Reverse((row.connections, row.longest_ms)));
     rows.truncate(PEERS);
+    open(&mut rows);
+    for row in &mut rows {
+        row.open = row.open.max(row.connections);
+    }
     rows
 }
 
@@ -141,17 +154,19 @@ mod tests {
             wqueue: 5000,
             uid: 0,
             inode: 1,
+            cookie: 0,
         };
         let info = TcpInfo {
             probes,
             mss: 1448,
             since_data_ms,
+            since_received_ms: 0,
             window,
         };
         let mut peers = Peers::new();
         note(&mut peers, &socket, &info);
         note(&mut peers, &socket, &info);
-        rows(peers, |_, _| 7)
+        rows(peers, |rows| rows.iter_mut().for_each(|row| row.open = 7))
     }
 
     #[test]
@@ -181,7 +196,7 @@ mod tests {
     #[test]
     fn the_ports_of_all_are_asked_for() {
         assert_eq!(Probing::default().ports(), None);
-        let probing = Probing(vec![(40_000, 443), (41_000, 80), (40_500, 8080)]);
+        let probing = Probing(HashSet::from([(40_000, 443), (41_000, 80), (40_500, 8080)]));
         assert_eq!(probing.ports(), Some(((40_000, 41_000), (80, 8080))));
     }
 }

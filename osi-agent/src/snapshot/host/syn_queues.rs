@@ -4,17 +4,18 @@
 //! something is not as it should be: SYNs dropped, cookies sent, SYN-ACKs sent again. A queue that fills with handshakes nobody
 //! finishes shows by the last of these within a second.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
 
+use super::closest::closest;
 use super::diag::{self, Protocol, state};
 use super::{Scratch, procfs, sockets};
 use crate::scope::Netns;
-use crate::snapshot::{Listener, Mib, Mibs, SynQueue};
+use crate::snapshot::{Listener, Mib, SynQueue};
 
 /// What moves when a SYN queue is full or fills.
-const MOVES: [Mib; 5] = [
+pub(super) const MOVES: &[Mib] = &[
     Mib::TcpReqQFullDrop,
     Mib::TcpReqQFullDoCookies,
     Mib::SyncookiesSent,
@@ -25,54 +26,6 @@ const MOVES: [Mib; 5] = [
 /// Local ends that are counted per namespace.
 const ENDS: usize = 4096;
 
-/// Namespaces whose counters are remembered.
-const NAMESPACES: usize = 4096;
-
-/// Passes that are looked at after a counter last moved: the queue empties after the fault, and that is worth seeing.
-const PASSES: u8 = 3;
-
-/// What the reader keeps of all namespaces.
-#[derive(Debug, Default)]
-pub(crate) struct Moves {
-    /// The counters' sum in this pass, from the reader of counters.
-    pub(super) sum: Option<u64>,
-    /// Listeners of the namespace at hand, from their reader.
-    pub(super) listeners: Vec<Listener>,
-    /// By inode: the sum in the last pass, and how many passes are still to be looked at.
-    known: HashMap<u32, (u64, u8)>,
-}
-
-impl Moves {
-    /// Forgets the previous namespace.
-    pub(super) fn reset(&mut self) {
-        self.sum = None;
-        self.listeners.clear();
-    }
-
-    /// The sum of the counters that tell; `None` where the kernel keeps none of them.
-    pub(super) fn sum_of(mibs: &Mibs) -> Option<u64> {
-        let values = MOVES.iter().filter_map(|mib| mibs.get(*mib));
-        values.reduce(u64::saturating_add)
-    }
-
-    /// Whether this pass looks at the namespace. Counters that could not be read may have moved.
-    fn is_due(&mut self, inode: u32) -> bool {
-        let Some(sum) = self.sum else { return true };
-        // Namespaces of the past go with the others, which costs these one move at most.
-        if self.known.len() >= NAMESPACES && !self.known.contains_key(&inode) {
-            self.known.clear();
-        }
-        let (before, left) = self.known.entry(inode).or_insert((sum, 0));
-        let due = if *before == sum {
-            left.saturating_sub(1)
-        } else {
-            PASSES
-        };
-        (*before, *left) = (sum, due);
-        due > 0
-    }
-}
-
 /// What was found: queues that are not empty, and `tcp_syncookies`.
 #[derive(Debug, Default)]
 pub(super) struct Found {
@@ -82,14 +35,14 @@ pub(super) struct Found {
 
 /// Counts the request sockets of every listener, where a look is due.
 pub(super) fn read(netns: &Netns, scratch: &mut Scratch) -> io::Result<Found> {
-    if !scratch.moves.is_due(netns.inode) {
+    if !scratch.syns_lost.is_due(netns.inode) {
         return Ok(Found::default());
     }
     sockets::check_module()?;
     let Scratch {
         netlink,
         text,
-        moves,
+        listening,
         ..
     } = scratch;
     // The request's state has a bit of its own, and kernels that show it as SYN_RECV may filter by that.
@@ -114,7 +67,7 @@ pub(super) fn read(netns: &Netns, scratch: &mut Scratch) -> io::Result<Found> {
     }
     let cookies = procfs::optional_setting("ipv4/tcp_syncookies", 0, text)?;
     let most = procfs::setting("ipv4/tcp_max_syn_backlog", 0, text)?;
-    let queues = queues(&moves.listeners, &ends, |backlog| {
+    let queues = queues(&listening.rows, &ends, |backlog| {
         capacity(backlog, most, cookies.unwrap_or(0) > 0)
     });
     Ok(Found { queues, cookies })
@@ -131,7 +84,7 @@ fn capacity(backlog: u32, most: u64, cookies: bool) -> u64 {
     backlog.min(most - most / 4 + 1)
 }
 
-/// Ends by the listener that they belong to: of the address itself, else of all addresses.
+/// Ends by the listener that they belong to.
 fn queues(
     listeners: &[Listener],
     ends: &BTreeMap<(IpAddr, u16), u64>,
@@ -140,17 +93,18 @@ fn queues(
     let mut used: BTreeMap<(IpAddr, u16), SynQueue> = BTreeMap::new();
     for ((address, port), count) in ends {
         let here = || listeners.iter().filter(|listener| listener.port == *port);
-        let exact = here().find(|listener| listener.address == *address);
-        let Some(listener) = exact.or_else(|| here().find(|row| row.address.is_unspecified()))
-        else {
+        let Some(listens) = closest(here().map(|row| row.address), *address) else {
             continue;
         };
-        let key = (listener.address, listener.port);
-        let queue = used.entry(key).or_insert_with(|| SynQueue {
-            address: listener.address,
-            port: listener.port,
+        let queue = used.entry((listens, *port)).or_insert_with(|| SynQueue {
+            address: listens,
+            port: *port,
             used: 0,
-            capacity: capacity(listener.backlog),
+            // Each socket of a group that shares the port (SO_REUSEPORT) has a queue of its own.
+            capacity: here()
+                .filter(|row| row.address == listens)
+                .map(|row| capacity(row.backlog))
+                .sum(),
         });
         queue.used += count;
     }
@@ -195,24 +149,35 @@ mod tests {
     }
 
     #[test]
+    fn requests_over_ipv6_are_not_of_the_listener_for_ipv4() {
+        let all = [listener("0.0.0.0", 80), listener("::", 80)];
+        let end = |text: &str| (text.parse().expect("address"), 80);
+        let ends = BTreeMap::from([(end("fd00::1"), 3), (end("10.0.0.1"), 2)]);
+        let used = |listeners: &[Listener]| -> Vec<_> {
+            let found = queues(listeners, &ends, u64::from).into_iter();
+            found
+                .map(|row| (row.address.to_string(), row.used))
+                .collect()
+        };
+        assert_eq!(
+            used(&all),
+            [("0.0.0.0".to_owned(), 2), ("::".to_owned(), 3)]
+        );
+        assert_eq!(used(&all[..1]), [("0.0.0.0".to_owned(), 2)]);
+    }
+
+    #[test]
+    fn sockets_that_share_a_port_have_a_queue_each() {
+        let all = [listener("0.0.0.0", 80), listener("0.0.0.0", 80)];
+        let end = ("10.0.0.1".parse().expect("address"), 80);
+        let found = queues(&all, &BTreeMap::from([(end, 9)]), u64::from);
+        assert_eq!((found.len(), found[0].used, found[0].capacity), (1, 9, 16));
+    }
+
+    #[test]
     fn without_cookies_a_quarter_is_kept() {
         assert_eq!(capacity(4096, 256, true), 4096);
         assert_eq!(capacity(4096, 256, false), 193);
         assert_eq!(capacity(8, 256, false), 8);
-    }
-
-    #[test]
-    fn only_what_moved_is_looked_at() {
-        let mut moves = Moves::default();
-        let mut pass = |sum| {
-            moves.reset();
-            moves.sum = sum;
-            moves.is_due(7)
-        };
-        // The first pass is no move.
-        assert!(!pass(Some(5)) && !pass(Some(5)));
-        assert!(pass(Some(6)) && pass(Some(6)) && pass(Some(6)));
-        assert!(!pass(Some(6)));
-        assert!(pass(None));
     }
 }

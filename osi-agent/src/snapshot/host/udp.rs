@@ -144,6 +144,7 @@ mod tests {
                 wqueue: 0,
                 uid: 0,
                 inode: 1,
+                cookie: 0,
             };
             found.add(&socket, &range);
         }

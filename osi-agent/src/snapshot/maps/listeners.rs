@@ -1,6 +1,6 @@
 //! Tells the programs which ports are listened on.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use osi_common::listener::{ListenerKey, ListenerRecord, MAX_LISTENERS};
 
@@ -11,6 +11,11 @@ use crate::snapshot::NetnsState;
 const BPF_NOEXIST: u64 = 1;
 
 impl Maps {
+    /// What happened at every port that is or was listened on.
+    pub fn listeners(&self) -> HashMap<ListenerKey, ListenerRecord> {
+        self.listeners.iter().flatten().collect()
+    }
+
     /// Makes a row for every port that is listened on, so that the programs need make none for ports that are not. Where there
     /// is no room for all, ports of the past go first; what still finds none is counted by the programs.
     pub fn know_listeners(&mut self, namespaces: &[NetnsState]) {

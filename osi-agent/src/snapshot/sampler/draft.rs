@@ -11,7 +11,7 @@ use crate::snapshot::host::readers::{Filling, Group, READERS, Read, Reader};
 use crate::snapshot::{Blind, HostState, NetnsState};
 
 /// Layers that are read per namespace.
-pub(super) const LAYERS: [Layer; 4] = [Layer::L1, Layer::L2, Layer::L3, Layer::L4];
+pub(super) const LAYERS: [Layer; 5] = [Layer::L1, Layer::L2, Layer::L3, Layer::L4, Layer::L5];
 
 /// Namespaces that a sentence names before it counts the rest.
 const NAMED_IN_REASONS: usize = 3;

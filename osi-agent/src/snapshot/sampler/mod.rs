@@ -11,11 +11,10 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use self::draft::{Draft, LAYERS};
-use self::walk::Walk;
+use self::walk::{Sought, Walk};
 use self::worker::{Answer, Content, End, Order, Outlet, Worker};
 use super::host::readers::Group;
-use super::{Blind, HostState, NetnsState};
-use crate::host::holders::Holders;
+use super::{Blind, Holders, HostState, NetnsState, Wanted};
 use crate::host::namespaces::{BOUND, Handle, NetnsScope, Registry};
 
 mod draft;
@@ -49,6 +48,7 @@ pub struct Sampler {
     answers: Receiver<Answer>,
     ends: Receiver<End>,
     rule_sets: Arc<[u32]>,
+    wanted: Wanted,
     walk: Walk,
     pass: Pass,
 }
@@ -95,6 +95,7 @@ impl Sampler {
             answers,
             ends,
             rule_sets: Arc::default(),
+            wanted: Wanted::default(),
             walk: Walk::spawn()?,
             pass,
         })
@@ -111,11 +112,9 @@ impl Sampler {
         self.rule_sets = namespaces.into();
     }
 
-    /// Begins to look for the processes that hold these sockets, by inode; a later pass tells.
-    pub fn find_holders(&self, inodes: Vec<u32>) {
-        if !inodes.is_empty() {
-            self.walk.begin(inodes);
-        }
+    /// Also looks for the processes that hold these sockets, once: it begins with the next pass, and a later one tells.
+    pub fn find_holders(&mut self, wanted: Wanted) {
+        self.wanted = wanted;
     }
 
     /// Begins a pass that ends after `length` at the latest. What an earlier pass has not answered yet is lost.
@@ -123,6 +122,7 @@ impl Sampler {
         self.answers.try_iter().for_each(drop);
         self.ends.try_iter().for_each(drop);
         let handles: Arc<[Handle]> = self.registry.refresh().into();
+        let served: Arc<[u32]> = self.wanted.served.as_slice().into();
         let (number, deadline) = (self.pass.number + 1, Instant::now() + length);
         let (mut pending, mut stuck) = (Vec::new(), Vec::new());
         for worker in &mut self.workers {
@@ -131,6 +131,7 @@ impl Sampler {
                 handles: Arc::clone(&handles),
                 deadline,
                 rule_sets: Arc::clone(&self.rule_sets),
+                served: Arc::clone(&served),
             };
             match worker.order(order, &self.outlet) {
                 Ok(()) => pending.push(worker.group),
@@ -160,6 +161,7 @@ impl Sampler {
                 pass.stuck.extend(end.stopped.map(|why| (end.group, why)));
             }
         }
+        let mut accepted = Vec::new();
         let mut draft = Draft::new(&pass.handles);
         for answer in self
             .answers
@@ -178,6 +180,7 @@ impl Sampler {
                     read_ns,
                     result,
                 } => draft.host(reader, read_ns, result),
+                Content::Accepted(found) => accepted.push(found),
                 Content::NotEntered { place, group, why } => draft.not_entered(place, group, why),
             }
         }
@@ -187,6 +190,10 @@ impl Sampler {
         let mut sample = draft.finish(pass);
         sample.blind.extend(self.unseen_namespaces());
         sample.holders = self.walk.found();
+        let held = std::mem::take(&mut self.wanted).held;
+        if !held.is_empty() {
+            self.walk.begin(Sought { held, accepted });
+        }
         sample
     }
 

@@ -8,6 +8,7 @@ use std::time::Instant;
 use crate::host::boot;
 use crate::host::namespaces::Handle;
 use crate::snapshot::host::Scratch;
+use crate::snapshot::host::accepted::Accepted;
 use crate::snapshot::host::enter::{Home, Visit};
 use crate::snapshot::host::readers::{Filling, Group, READERS, Read, Reader};
 use crate::snapshot::{HostState, NetnsState};
@@ -32,6 +33,8 @@ pub(super) struct Order {
     pub(super) deadline: Instant,
     /// Inodes of the namespaces whose rule sets are to be read.
     pub(super) rule_sets: Arc<[u32]>,
+    /// Inodes of the listeners whose accepted connections are to be listed.
+    pub(super) served: Arc<[u32]>,
 }
 
 /// What a thread tells.
@@ -58,6 +61,8 @@ pub(super) enum Content {
         read_ns: u64,
         result: Result<Filling<HostState>, String>,
     },
+    /// Connections of a listener.
+    Accepted(Accepted),
     /// The namespace could not be entered: gone (`None`), or the reason.
     NotEntered {
         place: usize,
@@ -159,7 +164,7 @@ fn run(
             content,
         });
     };
-    scratch.begin(Arc::clone(&order.rule_sets));
+    scratch.begin(Arc::clone(&order.rule_sets), Arc::clone(&order.served));
     // The host first: it is short, and it must be read from the agent's own namespace.
     for reader in READERS.iter().filter(|reader| reader.group == group) {
         if let Read::Host { read, .. } = reader.read {
@@ -172,8 +177,15 @@ fn run(
             });
         }
     }
-    for (place, handle) in order.handles.iter().enumerate() {
+    // Where there is too little time for all, each pass goes on where the last one broke off: none is blind for ever.
+    let broke_off = scratch.broke_off.take();
+    let is_first = |handle: &Handle| Some(handle.netns.inode) == broke_off;
+    let first = order.handles.iter().position(is_first).unwrap_or(0);
+    let mut handles: Vec<_> = order.handles.iter().enumerate().collect();
+    handles.rotate_left(first);
+    for (place, handle) in handles {
         if Instant::now() >= order.deadline {
+            scratch.broke_off = Some(handle.netns.inode);
             break;
         }
         scratch.reset();
@@ -192,7 +204,10 @@ fn run(
             }
         });
         match visit {
-            Ok(Visit::Done(())) => {}
+            Ok(Visit::Done(())) => {
+                let accepted = scratch.take_accepted().into_iter();
+                accepted.map(Content::Accepted).for_each(&send);
+            }
             Ok(Visit::Gone) => send(Content::NotEntered {
                 place,
                 group,

@@ -9,11 +9,18 @@ use crate::snapshot::Mib;
 /// Fewer segments in a window teach nothing.
 const MIN_SEGMENTS: u64 = 200;
 
-/// No window with more than this is healthy, and no baseline is higher: loss that creeps in must not become usual.
-const MAX_BASELINE: f64 = 0.01;
+/// No window with more than this is healthy: loss that creeps in must not become usual.
+const HEALTHY: f64 = 0.01;
 
-/// Weight of a new window in the mean.
+/// Weight of a healthy window in the mean.
 const WEIGHT: f64 = 1.0 / 16.0;
+
+/// Weight of another one: what a host loses for good, as one whose clients are phones does, becomes usual in the course of an hour, and
+/// not in minutes.
+const LOSSY_WEIGHT: f64 = 1.0 / 4096.0;
+
+/// No loss above this is ever usual.
+const MAX_USUAL: f64 = 0.05;
 
 /// Payload sent again in the window.
 #[derive(Clone, Copy, Debug)]
@@ -51,7 +58,7 @@ impl Loss {
     }
 }
 
-/// Exponentially weighted mean loss of healthy windows by namespace.
+/// Exponentially weighted mean loss by namespace; lossy windows weigh next to nothing.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Losses {
     usual: BTreeMap<Netns, f64>,
@@ -68,11 +75,15 @@ impl Losses {
         for state in &window.now.namespaces {
             let loss = Loss::of(window, &state.netns);
             let before = known.remove(&state.netns);
-            let healthy = loss.sent >= MIN_SEGMENTS && loss.ratio() <= MAX_BASELINE;
+            let healthy = loss.ratio() <= HEALTHY;
+            let weight = if healthy { WEIGHT } else { LOSSY_WEIGHT };
             let after = match before {
-                Some(mean) if healthy => Some(mean + WEIGHT * (loss.ratio() - mean)),
+                _ if loss.sent < MIN_SEGMENTS => before,
                 None if healthy => Some(loss.ratio()),
-                Some(_) | None => before,
+                Some(_) | None => {
+                    let mean = before.unwrap_or(0.0);
+                    Some(mean + weight * (loss.ratio().min(MAX_USUAL) - mean))
+                }
             };
             self.usual
                 .extend(after.map(|mean| (state.netns.clone(), mean)));

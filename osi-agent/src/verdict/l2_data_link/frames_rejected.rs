@@ -7,8 +7,7 @@ use osi_common::layer::Layer;
 use super::super::origin::Origin;
 use super::super::text::{iface, inside, percent, place, quoted, share};
 use super::super::{
-    Advice, Cause, CauseClass, Confidence, Evidence, Facts, Finding, Impact, Onset, Severity,
-    Sighting, Threshold,
+    Advice, Cause, CauseClass, Evidence, Facts, Finding, Onset, Severity, Sighting, Threshold,
 };
 use crate::layer::l2_data_link::rejected::{
     FRAMES_RECEIVED, FRAMES_REJECTED as REJECTED, REASONS, UNKNOWN_PROTOCOL, WRONG_ADDRESS,
@@ -60,7 +59,6 @@ fn sighting(facts: &Facts, state: &NetnsState) -> Option<Sighting> {
     let origin = Origin::of(facts, state, |seen| {
         is_rejected(&seen.reason, &seen.function)
     });
-    let scope = origin.scope();
     let mut evidence = vec![Evidence::new(
         REJECTED.id,
         rejected as f64,
@@ -89,24 +87,8 @@ fn sighting(facts: &Facts, state: &NetnsState) -> Option<Sighting> {
         Some(WRONG_ADDRESS) => "are for another address or VLAN".to_owned(),
         Some(reason) => format!("were refused as {reason}"),
     };
-    Some(Sighting {
-        onset: Onset::Statistical,
-        confidence: Confidence::Certain,
-        severity: Severity::Warn,
-        evidence,
-        impact: Impact {
-            connections: 0,
-            share_ratio: lost,
-            peers: origin.senders.len() as u64,
-        },
-        summary: format!(
-            "{rejected} frames came in{}{} that {what}: {} of those received.",
-            origin.on(),
-            place(&scope),
-            percent(lost)
-        ),
-        scope,
-    })
+    let came = format!("{rejected} frames");
+    Some(origin.sighting(&came, &format!("that {what}"), lost, evidence))
 }
 
 fn by_reason<'a>(facts: &Facts<'a>, state: &NetnsState) -> BTreeMap<&'a str, u64> {

@@ -3,6 +3,7 @@
 use core::net::IpAddr;
 use std::collections::BTreeMap;
 
+use osi_common::failure::errno;
 use osi_common::layer::Layer;
 use osi_common::occurrence::Kind;
 
@@ -216,7 +217,7 @@ fn swept(netns: &Netns, silent: &[Sighting]) -> Vec<Sighting> {
 /// Connects that ended with EHOSTUNREACH, by address. The peer map counts ENETUNREACH with them: the errno must have been seen.
 fn victims(facts: &Facts, netns: &Netns) -> BTreeMap<IpAddr, u64> {
     let mut failures = facts.window.occurrences(Kind::ConnectFailed);
-    if !failures.any(|(found, key, _)| found == netns && key.code == EHOSTUNREACH) {
+    if !failures.any(|(found, key, _)| found == netns && errno(key.code) == EHOSTUNREACH) {
         return BTreeMap::new();
     }
     let mut victims = BTreeMap::new();

@@ -3,10 +3,9 @@
 use osi_common::layer::Layer;
 
 use super::super::origin::Origin;
-use super::super::text::{inside, percent, place, share};
+use super::super::text::{inside, share};
 use super::super::{
-    Advice, Cause, CauseClass, Confidence, Evidence, Facts, Finding, Impact, Onset, Severity,
-    Sighting, Threshold,
+    Advice, Cause, CauseClass, Evidence, Facts, Finding, Onset, Severity, Sighting, Threshold,
 };
 use crate::layer::l3_network::headers::{IP_MALFORMED, MALFORMED, MARTIAN, MARTIANS};
 use crate::layer::l3_network::routes::{IP_RECEIVED, IP6_RECEIVED};
@@ -58,7 +57,6 @@ fn sighting(facts: &Facts, state: &NetnsState) -> Option<Sighting> {
         MARTIAN
     };
     let origin = Origin::of(facts, state, |seen| reasons.contains(&&*seen.reason));
-    let scope = origin.scope();
     let mut evidence: Vec<_> = [(&IP_MALFORMED, malformed), (&MARTIANS, martians)]
         .into_iter()
         .filter(|(_, packets)| *packets > 0)
@@ -70,25 +68,8 @@ fn sighting(facts: &Facts, state: &NetnsState) -> Option<Sighting> {
     } else {
         "an impossible source or destination"
     };
-    Some(Sighting {
-        onset: Onset::Statistical,
-        confidence: Confidence::Certain,
-        severity: Severity::Warn,
-        evidence,
-        impact: Impact {
-            connections: 0,
-            share_ratio: lost,
-            peers: origin.senders.len() as u64,
-        },
-        summary: format!(
-            "{dropped} packets came in{}{} with {what}{} and were dropped: {} of those received.",
-            origin.on(),
-            place(&scope),
-            origin.from(),
-            percent(lost)
-        ),
-        scope,
-    })
+    let how = format!("with {what}{} and were dropped", origin.from());
+    Some(origin.sighting(&format!("{dropped} packets"), &how, lost, evidence))
 }
 
 fn advise(finding: &Finding) -> Vec<Advice> {

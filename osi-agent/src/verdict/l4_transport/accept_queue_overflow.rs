@@ -2,6 +2,10 @@
 
 use osi_common::layer::Layer;
 
+use super::super::l5_session::file_descriptors_exhausted::FILE_DESCRIPTORS_EXHAUSTED;
+use super::super::l7_application::{
+    application_slow::APPLICATION_SLOW, application_stalled::APPLICATION_STALLED,
+};
 use super::super::owner;
 use super::super::text::{inside, local, place, share, ss_port};
 use super::super::{
@@ -20,7 +24,11 @@ pub(in crate::verdict) static ACCEPT_QUEUE_OVERFLOW: Cause = Cause {
     onset: Onset::Hard,
     severity: Severity::Critical,
     help: "A listener's queue of finished handshakes is full, so that new connections are dropped.",
-    explained_by: &[],
+    explained_by: &[&[
+        &FILE_DESCRIPTORS_EXHAUSTED,
+        &APPLICATION_STALLED,
+        &APPLICATION_SLOW,
+    ]],
     // A stopped or slow application, or one without descriptors, is the usual reason.
     suspects: &[Layer::L5, Layer::L7],
     reads: &[&ACCEPT_QUEUE, &LISTEN_OVERFLOWS],
@@ -37,6 +45,9 @@ pub(in crate::verdict) static ACCEPT_QUEUE_OVERFLOW: Cause = Cause {
     detect,
     advise,
 };
+
+/// From this share on a queue may be the one that was full.
+pub(super) const HALF: f64 = 0.5;
 
 fn detect(facts: &Facts, found: &mut Vec<Sighting>) {
     for state in &facts.window.now.namespaces {
@@ -62,12 +73,13 @@ fn detect_in(facts: &Facts, netns: &Netns, found: &mut Vec<Sighting>) {
     let many = overflows as f64 > facts.limit("overflows")
         && share(overflows, accepted) > facts.limit("ratio");
     if full.is_empty() && many {
-        // The queue has been emptied since: the fullest one is the likely one, and rows come worst first.
+        // The queue has been emptied since: one that is still half full is the likely one, and rows come worst first. Who has one
+        // or two waiting may be anybody.
         let fullest = facts
             .map
             .meters(&ACCEPT_QUEUE)
             .filter(here)
-            .find(|meter| meter.reading.used > 0.0);
+            .find(|meter| meter.ratio.is_some_and(|ratio| ratio >= HALF));
         found.push(emptied(netns, fullest, overflows, accepted));
     }
 }

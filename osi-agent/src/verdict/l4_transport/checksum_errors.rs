@@ -3,10 +3,9 @@
 use osi_common::layer::Layer;
 
 use super::super::origin::Origin;
-use super::super::text::{inside, percent, place, share};
+use super::super::text::{inside, share};
 use super::super::{
-    Advice, Cause, CauseClass, Confidence, Evidence, Facts, Finding, Impact, Onset, Severity,
-    Sighting, Threshold,
+    Advice, Cause, CauseClass, Evidence, Facts, Finding, Onset, Severity, Sighting, Threshold,
 };
 use crate::layer::l4_transport::checksums::{
     BAD_CHECKSUMS, DATAGRAMS_RECEIVED, ICMP_RECEIVED, KINDS, Kind, REASONS,
@@ -61,7 +60,6 @@ fn sighting(facts: &Facts, state: &NetnsState) -> Option<Sighting> {
         return None;
     }
     let origin = Origin::of(facts, state, |seen| REASONS.contains(&&*seen.reason));
-    let scope = origin.scope();
     let mut evidence = vec![Evidence::new(
         BAD_CHECKSUMS.id,
         bad as f64,
@@ -73,25 +71,8 @@ fn sighting(facts: &Facts, state: &NetnsState) -> Option<Sighting> {
         Evidence::new(kind.name, *bad as f64, "packets", why)
     }));
     evidence.extend(origin.evidence("senders"));
-    Some(Sighting {
-        onset: Onset::Statistical,
-        confidence: Confidence::Certain,
-        severity: Severity::Warn,
-        evidence,
-        impact: Impact {
-            connections: 0,
-            share_ratio: lost,
-            peers: origin.senders.len() as u64,
-        },
-        summary: format!(
-            "{bad} packets came in{}{} with a wrong checksum{} and were dropped: {} of those received.",
-            origin.on(),
-            place(&scope),
-            origin.from(),
-            percent(lost)
-        ),
-        scope,
-    })
+    let how = format!("with a wrong checksum{} and were dropped", origin.from());
+    Some(origin.sighting(&format!("{bad} packets"), &how, lost, evidence))
 }
 
 fn advise(finding: &Finding) -> Vec<Advice> {

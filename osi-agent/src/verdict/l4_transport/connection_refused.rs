@@ -44,10 +44,23 @@ fn detect(facts: &Facts, found: &mut Vec<Sighting>) {
             peer.delta.attempts.max(peer.delta.refused),
         );
         let ratio = refused as f64 / attempts.max(1) as f64;
-        if refused as f64 > facts.limit("refused") && ratio > facts.limit("ratio") {
+        let many = refused as f64 > facts.limit("refused") && ratio > facts.limit("ratio");
+        if many && !is_first_of_two(peer, &peers) {
             found.push(sighting(peer, &peers, refused, ratio));
         }
     }
+}
+
+/// Whoever connects to `localhost` tries both families in turn, and a service listens on one of them as a rule: nobody is hurt
+/// by the other's refusals where each of them is made good.
+fn is_first_of_two(refusing: &PeerDelta, peers: &[PeerDelta]) -> bool {
+    let makes_good = |other: &PeerDelta| {
+        other.address.is_loopback()
+            && other.address.is_ipv4() != refusing.address.is_ipv4()
+            && (&other.netns, other.port) == (&refusing.netns, refusing.port)
+            && other.delta.connected >= refusing.delta.refused
+    };
+    refusing.address.is_loopback() && peers.iter().any(makes_good)
 }
 
 fn sighting(peer: &PeerDelta, peers: &[PeerDelta], refused: u64, ratio: f64) -> Sighting {

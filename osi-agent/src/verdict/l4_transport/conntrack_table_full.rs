@@ -8,7 +8,9 @@ use super::super::{
     Sighting, Threshold,
 };
 use crate::layer::l3_network::netfilter::NETFILTER_DROPS;
-use crate::layer::l4_transport::conntrack::{CONNTRACK, CONNTRACK_DROPS, CONNTRACK_EVICTIONS};
+use crate::layer::l4_transport::conntrack::{
+    CONNTRACK, CONNTRACK_CHAINS_FULL, CONNTRACK_DROPS, CONNTRACK_EVICTIONS,
+};
 use crate::scope::Scope;
 use crate::snapshot::NetnsState;
 
@@ -58,7 +60,9 @@ fn sighting(facts: &Facts, state: &NetnsState) -> Option<Sighting> {
     // What had no room though the table is not full found no memory: a few of that are no fault of the table.
     let lost = dropped > 0 && (is_full || evicted > 0 || dropped as f64 > facts.limit("packets"));
     let lost_unseen = unseen as f64 > facts.limit("packets");
-    if !lost && !lost_unseen && !is_full && evicted == 0 {
+    let chains = facts.map.count(&CONNTRACK_CHAINS_FULL, &scope);
+    let crowded = chains as f64 > facts.limit("packets");
+    if !lost && !lost_unseen && !crowded && !is_full && evicted == 0 {
         return None;
     }
     let mut evidence = Vec::new();
@@ -68,6 +72,12 @@ fn sighting(facts: &Facts, state: &NetnsState) -> Option<Sighting> {
         }
     };
     tell(CONNTRACK_DROPS.id, dropped, "packets", CONNTRACK_DROPS.help);
+    tell(
+        CONNTRACK_CHAINS_FULL.id,
+        chains,
+        "packets",
+        CONNTRACK_CHAINS_FULL.help,
+    );
     tell(
         NETFILTER_DROPS.id,
         unseen,
@@ -85,9 +95,13 @@ fn sighting(facts: &Facts, state: &NetnsState) -> Option<Sighting> {
         let why = format!("entries at the window's end, of {limit} that the table takes");
         Evidence::new(CONNTRACK.id, meter.reading.used, "entries", why)
     }));
-    let hurts = lost || lost_unseen;
-    let packets = dropped.max(unseen);
-    let what = if hurts {
+    let hurts = lost || lost_unseen || crowded;
+    let packets = dropped.max(unseen) + chains;
+    let what = if chains > dropped {
+        format!(
+            "{packets} packets of new connections were dropped, as its hash table has too few buckets"
+        )
+    } else if hurts {
         format!("{packets} packets of new connections were dropped")
     } else {
         "no packet was dropped yet".to_owned()
@@ -102,7 +116,7 @@ fn sighting(facts: &Facts, state: &NetnsState) -> Option<Sighting> {
         scope,
         onset: Onset::Hard,
         // A table is as full as it says; packets without room in one that is not are another matter.
-        confidence: if hurts && !(lost && is_full) {
+        confidence: if hurts && !crowded && !(lost && is_full) {
             Confidence::Likely
         } else {
             Confidence::Certain
@@ -133,7 +147,7 @@ fn advise(finding: &Finding) -> Vec<Advice> {
             text: format!("Let the table take more connections{now}."),
             confirm,
             // The limit is one number for the host, each namespace is held against it by itself.
-            change: "sysctl -w net.netfilter.nf_conntrack_max=N in the initial namespace, and net.netfilter.nf_conntrack_buckets=N/4".to_owned(),
+            change: "sysctl -w net.netfilter.nf_conntrack_max=N in the initial namespace, and net.netfilter.nf_conntrack_buckets=N/4, without which a larger table drops what finds its bucket crowded".to_owned(),
             trade_off: "Each entry holds about 300 bytes of the kernel's memory; whoever floods this host fills any table.".to_owned(),
         },
         Advice {

@@ -10,11 +10,12 @@ use super::super::{
     Advice, Cause, CauseClass, Confidence, Evidence, Facts, Finding, Impact, Onset, Severity,
     Sighting, Threshold,
 };
-use super::port_holders::{self, who};
-use super::time_wait_table_full::TIME_WAIT_TABLE_FULL;
+use super::port_holders::{self, last_refused, who};
 use super::udp_ports;
-use crate::layer::l4_transport::ports::{EPHEMERAL_PORTS, PORTS_EXHAUSTED, UDP_PORTS};
-use crate::layer::{Meter, PeerDelta};
+use crate::layer::l4_transport::ports::{
+    EPHEMERAL_PORTS, IPPROTO_TCP, PORTS_EXHAUSTED, TCP_BINDS_REFUSED, UDP_PORTS, UDP_PORTS_REFUSED,
+};
+use crate::layer::{Amount, Meter, PeerDelta};
 use crate::scope::{Proto, Scope, ScopeKind};
 use crate::snapshot::PortPool;
 
@@ -25,9 +26,16 @@ pub(in crate::verdict) static EPHEMERAL_PORTS_EXHAUSTED: Cause = Cause {
     onset: Onset::Hard,
     severity: Severity::Critical,
     help: "No local port is free for a further TCP connect to a destination, or none for UDP, or soon none will be.",
-    explained_by: &[&[&TIME_WAIT_TABLE_FULL]],
+    // A full TIME_WAIT table frees ports (`tcp_time_wait()` keeps none of what finds no room): it explains nothing here.
+    explained_by: &[],
     suspects: &[],
-    reads: &[&EPHEMERAL_PORTS, &PORTS_EXHAUSTED, &UDP_PORTS],
+    reads: &[
+        &EPHEMERAL_PORTS,
+        &PORTS_EXHAUSTED,
+        &TCP_BINDS_REFUSED,
+        &UDP_PORTS,
+        &UDP_PORTS_REFUSED,
+    ],
     thresholds: &[
         Threshold {
             name: "warn_ratio",
@@ -62,6 +70,12 @@ fn detect(facts: &Facts, found: &mut Vec<Sighting>) {
         .meters(&EPHEMERAL_PORTS)
         .filter(|meter| is_filling(facts, meter));
     found.extend(filling.map(|meter| warning(facts, meter)));
+    found.extend(
+        facts
+            .map
+            .counters(&TCP_BINDS_REFUSED)
+            .map(|row| unbound(facts, row)),
+    );
     udp_ports::detect(facts, found);
 }
 
@@ -96,7 +110,7 @@ fn exhausted(facts: &Facts, peer: &PeerDelta) -> Sighting {
         .samples(Kind::PortExhausted, &peer.netns)
         .filter(|seen| same(seen.remote, seen.remote_port));
     let process = samples.filter_map(|seen| seen.process).last();
-    let who = process.map_or_else(String::new, |process| format!("; last refused: {process}"));
+    let who = last_refused(process);
     let share = failed as f64 / peer.delta.attempts.max(failed) as f64;
     sighting(scope, failed, share, evidence, |scope| {
         format!(
@@ -143,7 +157,7 @@ fn unattributed(facts: &Facts, refused: &[&PeerDelta]) -> Vec<Sighting> {
             .netns
             .as_ref()
             .and_then(|netns| facts.samples(Kind::PortExhausted, netns).last()?.process);
-        let who = process.map_or_else(String::new, |process| format!("; last refused: {process}"));
+        let who = last_refused(process);
         let scope = Scope {
             kind: ScopeKind::Pool,
             proto: Some(Proto::Tcp),
@@ -164,6 +178,38 @@ fn unattributed(facts: &Facts, refused: &[&PeerDelta]) -> Vec<Sighting> {
         })
     })
     .collect()
+}
+
+/// The kernel had no port for sockets that wanted any before they have a destination: `bind` to port 0, `listen`.
+fn unbound(facts: &Facts, row: &Amount) -> Sighting {
+    let scope = Scope {
+        kind: ScopeKind::Pool,
+        proto: Some(Proto::Tcp),
+        ..row.scope.clone()
+    };
+    let netns = row.scope.netns.as_ref();
+    let process = netns.and_then(|netns| {
+        let samples = facts.samples(Kind::PortRefused, netns);
+        samples
+            .filter(|seen| seen.code == IPPROTO_TCP)
+            .last()?
+            .process
+    });
+    let who = last_refused(process);
+    let refused = row.delta;
+    let why = "sockets that wanted any local port and got none";
+    let evidence = vec![Evidence::new(
+        TCP_BINDS_REFUSED.id,
+        refused as f64,
+        "events",
+        why,
+    )];
+    sighting(scope, 0, 0.0, evidence, |scope| {
+        format!(
+            "No local TCP port was free{} for {refused} sockets that wanted any{who}.",
+            place(scope)
+        )
+    })
 }
 
 fn usage(meter: &Meter) -> Evidence {

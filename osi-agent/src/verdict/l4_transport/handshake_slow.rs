@@ -3,10 +3,9 @@
 //! Only those whose SYN was not sent again are looked at: the others take TCP's timers, which is loss (`packet_loss`) or silence
 //! (`handshake_timeout`). So are handshakes that have not ended: after a second their SYN is sent again.
 
-use osi_common::histogram::Coarse;
 use osi_common::layer::Layer;
 
-use super::super::history::{handshakes_of, times};
+use super::super::history::times_of;
 use super::super::l1_physical::{
     cloud_allowance_exceeded::CLOUD_ALLOWANCE_EXCEEDED, link_degraded::LINK_DEGRADED,
     link_microburst::LINK_MICROBURST, link_saturated::LINK_SATURATED,
@@ -16,12 +15,15 @@ use super::super::l2_data_link::{
     egress_queue_overflow::EGRESS_QUEUE_OVERFLOW, neighbor_unreachable::NEIGHBOR_UNREACHABLE,
 };
 use super::super::l3_network::packet_processing_saturated::PACKET_PROCESSING_SATURATED;
-use super::super::text::{inside, percent, place, remote, share, ss_address, ss_port};
+use super::super::l7_application::application_stalled::APPLICATION_STALLED;
+use super::super::queueing::queueing;
+use super::super::slow::{Slow, slow};
+use super::super::text::{inside, percent, place, remote, ss_address, ss_port};
 use super::super::{
-    Advice, Cause, CauseClass, Confidence, Evidence, Facts, Finding, Impact, Onset, Severity,
-    Sighting, Threshold,
+    Advice, Cause, CauseClass, Confidence, Facts, Finding, Onset, Severity, Sighting, Threshold,
 };
 use super::packet_loss::PACKET_LOSS;
+use crate::layer::Signal;
 use crate::layer::l4_transport::handshake::{TCP_HANDSHAKE_CLIENT, TCP_HANDSHAKE_SERVER};
 use crate::scope::{Scope, ScopeKind};
 
@@ -42,6 +44,7 @@ pub(in crate::verdict) static HANDSHAKE_SLOW: Cause = Cause {
         &NEIGHBOR_UNREACHABLE,
         &PACKET_PROCESSING_SATURATED,
         &PACKET_LOSS,
+        &APPLICATION_STALLED,
     ]],
     // A machine that is too busy to answer a SYN is slow there as well.
     suspects: &[Layer::L7],
@@ -74,66 +77,52 @@ pub(in crate::verdict) static HANDSHAKE_SLOW: Cause = Cause {
     advise,
 };
 
+/// What handshakes may always take, as it is configured.
+pub fn handshake_budget_ns(configured: &dyn Fn(&str, &str) -> Option<f64>) -> u64 {
+    (HANDSHAKE_SLOW.limit("budget_s", configured) * 1e9) as u64
+}
+
 fn detect(facts: &Facts, found: &mut Vec<Sighting>) {
-    for (scope, times) in times(facts.window) {
-        let Some(usual_ns) = facts.history.paces.usual_ns(&scope) else {
-            continue;
-        };
-        let budget_ns = facts.limit("budget_s") * 1e9;
-        let limit_ns = budget_ns.max(facts.limit("times_usual") * usual_ns as f64) as u64;
-        let slow = times.longer_than(limit_ns);
-        let ratio = share(slow, times.count() - slow);
+    let of_handshakes =
+        |signal: &Signal| HANDSHAKE_SLOW.reads.iter().any(|row| row.id == signal.id);
+    for (signal, scope, times) in times_of(facts.window, of_handshakes) {
         let most = if scope.kind == ScopeKind::Listener {
             facts.limit("listener_ratio")
         } else {
             facts.limit("ratio")
         };
-        if slow as f64 > facts.limit("slow") && ratio > most {
-            found.push(sighting(scope, &times, slow, ratio, usual_ns));
-        }
+        let slow = slow(facts, signal, &scope, &times, most);
+        found.extend(slow.map(|slow| {
+            let mut seen = sighting(scope, &slow);
+            seen.evidence.extend(queueing(facts));
+            seen
+        }));
     }
 }
 
-fn sighting(scope: Scope, times: &Coarse, slow: u64, ratio: f64, usual_ns: u64) -> Sighting {
-    let p99_ns = times.quantile_ns(9_900).unwrap_or_default();
+fn sighting(scope: Scope, slow: &Slow) -> Sighting {
     let whom = if scope.kind == ScopeKind::Listener {
         format!("at port {}", scope.port.unwrap_or_default())
     } else {
         format!("with {}", remote(&scope))
     };
-    let ms = |ns: u64| ns as f64 / 1e6;
     let summary = format!(
-        "Handshakes {whom}{} take up to {:.0} ms ({:.1} ms is usual): {slow} in a window, {} of them.",
+        "Handshakes {whom}{} take {}: {} in a window, {} of them.",
         place(&scope),
-        ms(p99_ns),
-        ms(usual_ns),
-        percent(ratio)
+        slow.words(),
+        slow.count,
+        percent(slow.ratio)
     );
-    let why = format!("99 of 100 handshakes {whom} took at most this");
     Sighting {
         onset: Onset::Statistical,
         confidence: Confidence::Likely,
         severity: Severity::Warn,
-        evidence: vec![
-            Evidence::new(handshakes_of(&scope).id, p99_ns as f64, "ns", why),
-            Evidence::new(
-                "usual",
-                usual_ns as f64,
-                "ns",
-                "the same in healthy windows",
-            ),
-            Evidence::new(
-                "slow",
-                slow as f64,
-                "connections",
-                "handshakes that took longer than is allowed for, none of them with a SYN sent again",
-            ),
-        ],
-        impact: Impact {
-            connections: slow,
-            share_ratio: ratio,
-            peers: u64::from(scope.kind == ScopeKind::Peer),
-        },
+        evidence: slow.evidence(
+            format!("99 of 100 handshakes {whom} took at most this"),
+            "connections",
+            "handshakes that took longer than is allowed for, none of them with a SYN sent again",
+        ),
+        impact: slow.impact(&scope),
         summary,
         scope,
     }

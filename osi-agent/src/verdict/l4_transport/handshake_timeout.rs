@@ -127,6 +127,8 @@ fn failing(facts: &Facts, sum: &Peer, loss: Loss) -> u64 {
         other,
         syn_retransmits,
         retransmits: _,
+        sessions_reset: _,
+        sessions_timed_out: _,
     } = sum;
     if *connected == 0 {
         return attempts

@@ -2,7 +2,7 @@
 
 use osi_common::layer::Layer;
 
-use super::super::history::Listened;
+use super::super::history::{Listened, RECENT};
 use super::super::text::{inside, place, share};
 use super::super::{
     Advice, Cause, CauseClass, Confidence, Evidence, Facts, Finding, Impact, Onset, Severity,
@@ -54,7 +54,7 @@ fn detect(facts: &Facts, found: &mut Vec<Sighting>) {
             .map_or(0, |netns| facts.count_in(&ACCEPTED, netns));
         let ratio = share(port.refused_now, accepted);
         let missed = port.refused_now > 0
-            && port.refused as f64 > facts.limit("refused")
+            && port.refused() as f64 > facts.limit("refused")
             && ratio > facts.limit("ratio");
         if missed && port.windows as f64 >= facts.limit("listened_windows") {
             let lasting = windows as f64 >= facts.limit("restart_windows");
@@ -81,10 +81,10 @@ fn sighting(scope: Scope, port: &Listened, windows: u64, lasting: bool, ratio: f
                 "SYNs to this port found no socket in the window and were reset",
             ),
             Evidence::new(
-                "refused_since",
-                port.refused as f64,
+                "refused_lately",
+                port.refused() as f64,
                 "segments",
-                "of them since the listener was last seen",
+                format!("in the last {RECENT} windows, as far as the listener was gone"),
             ),
             Evidence::new(
                 "gone",

@@ -2,6 +2,7 @@
 
 use osi_common::layer::Layer;
 
+use super::super::l7_application::application_stalled::APPLICATION_STALLED;
 use super::super::text::{inside, percent, place, remote, ss_address};
 use super::super::{
     Advice, Cause, CauseClass, Confidence, Evidence, Facts, Finding, Impact, Onset, Severity,
@@ -20,7 +21,8 @@ pub(in crate::verdict) static PEER_NOT_READING: Cause = Cause {
     severity: Severity::Warn,
     help: "A peer that this host connected to has closed its receive window: the application there does not read.",
     // A host without memory for TCP closes the windows of its own sockets, and lets its senders wait.
-    explained_by: &[&[&TCP_MEMORY_PRESSURE]],
+    // Where this host sees the application that does not read, that is the root.
+    explained_by: &[&[&TCP_MEMORY_PRESSURE, &APPLICATION_STALLED]],
     suspects: &[],
     reads: &[&STALLED_SENDS],
     thresholds: &[
@@ -37,6 +39,9 @@ pub(in crate::verdict) static PEER_NOT_READING: Cause = Cause {
     detect,
     advise,
 };
+
+/// Fewer connections than this are no share of what a host does.
+const FEW: u64 = 3;
 
 fn detect(facts: &Facts, found: &mut Vec<Sighting>) {
     for state in &facts.window.now.namespaces {
@@ -91,7 +96,12 @@ fn sighting(facts: &Facts, netns: &Netns, peer: &Stalled) -> Sighting {
         evidence,
         impact: Impact {
             connections: peer.connections,
-            share_ratio: ratio(peer).min(1.0),
+            // A printer without paper is one connection, whatever share of its peer's it is.
+            share_ratio: if peer.connections < FEW {
+                0.0
+            } else {
+                ratio(peer).min(1.0)
+            },
             peers: 1,
         },
         summary: format!(

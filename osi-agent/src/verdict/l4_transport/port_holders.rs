@@ -21,6 +21,11 @@ pub(super) fn who(holders: Option<&SocketHolders>) -> String {
     })
 }
 
+/// `; last refused: haproxy (pid 7)`, or nothing where nobody is known.
+pub(super) fn last_refused(process: Option<String>) -> String {
+    process.map_or_else(String::new, |process| format!("; last refused: {process}"))
+}
+
 /// What the search found: processes with their control groups, ports that are nobody's, and what it did not see.
 pub(super) fn evidence(holders: Option<&SocketHolders>) -> Vec<Evidence> {
     let Some(found) = holders else {
@@ -60,7 +65,7 @@ pub(super) fn evidence(holders: Option<&SocketHolders>) -> Vec<Evidence> {
         "unsearched",
         *unsearched,
         "processes",
-        "processes that were not searched for them, because it took too long",
+        "processes that were not searched for them: it took too long, or is not permitted",
     );
     rows
 }

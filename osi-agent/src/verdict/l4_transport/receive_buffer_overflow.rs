@@ -2,11 +2,13 @@
 
 use osi_common::layer::Layer;
 
+use super::super::owner;
 use super::super::text::{inside, local, percent, place, share, ss_port};
 use super::super::{
     Advice, Cause, CauseClass, Confidence, Evidence, Facts, Finding, Impact, Onset, Severity,
     Sighting, Threshold,
 };
+use super::tcp_memory_pressure::TCP_MEMORY_PRESSURE;
 use crate::layer::l4_transport::buffers::{
     TCP_RECEIVE_DROPS, UDP_BUFFER_DROPS, UDP_RECEIVE_BUFFERS, losers, scope,
 };
@@ -23,7 +25,8 @@ pub(in crate::verdict) static RECEIVE_BUFFER_OVERFLOW: Cause = Cause {
     onset: Onset::Statistical,
     severity: Severity::Warn,
     help: "A program reads its socket more slowly than data arrives, so that the receive buffer is full and what finds no room is dropped.",
-    explained_by: &[],
+    // Where the host saves memory, buffers of TCP take less than their programs leave room for.
+    explained_by: &[&[&TCP_MEMORY_PRESSURE]],
     suspects: &[Layer::L7],
     reads: &[&UDP_BUFFER_DROPS, &TCP_RECEIVE_DROPS],
     thresholds: &[
@@ -193,9 +196,10 @@ fn advise(finding: &Finding) -> Vec<Advice> {
         "ss -Huanmp"
     };
     let port = ss_port(&finding.scope);
+    let who = owner::who(finding);
     vec![
         Advice {
-            text: format!("{dropped} packets a window find no room: find out why the program does not read faster (the last figure of skmem, d, counts each socket's drops)."),
+            text: format!("{dropped} packets a window find no room: find out why {who} does not read faster (the last figure of skmem, d, counts each socket's drops)."),
             confirm: inside(&finding.scope, &format!("{sockets}{port}")),
             change: "make the program read faster: more threads with SO_REUSEPORT, recvmmsg, or less work between two reads".to_owned(),
             trade_off: "none".to_owned(),

@@ -7,7 +7,7 @@ use super::super::{
     Advice, Cause, CauseClass, Confidence, Evidence, Facts, Finding, Impact, Onset, Severity,
     Sighting, Threshold,
 };
-use super::accept_queue_overflow::ACCEPT_QUEUE_OVERFLOW;
+use super::accept_queue_overflow::{ACCEPT_QUEUE_OVERFLOW, HALF};
 use crate::layer::Meter;
 use crate::layer::l4_transport::handshake::ACCEPTED;
 use crate::layer::l4_transport::queues::{
@@ -69,10 +69,11 @@ fn detect(facts: &Facts, found: &mut Vec<Sighting>) {
     }
 }
 
-/// Rows come worst first.
+/// The queue that may be the one that was full. Rows come worst first.
 fn fullest<'a>(facts: &Facts<'a>, netns: &Netns) -> Option<&'a Meter> {
     let mut rows = facts.map.meters(&SYN_QUEUE);
     rows.find(|row| row.reading.scope.netns.as_ref() == Some(netns))
+        .filter(|row| row.ratio.is_some_and(|ratio| ratio >= HALF))
 }
 
 /// SYNs dropped for a full queue. What the kernel keeps for peers that it knows (`tcp_max_syn_backlog` without cookies) it counts

@@ -1,28 +1,49 @@
 //! The local UDP ports of a namespace are taken: a part of the cause `ephemeral_ports_exhausted`.
 
+use osi_common::occurrence::Kind;
+
 use super::super::text::{inside, percent, place};
 use super::super::{
     Advice, Confidence, Evidence, Facts, Finding, Impact, Onset, Severity, Sighting,
 };
 use super::ephemeral_ports_exhausted::{left, until_full};
-use super::port_holders::{evidence, who};
+use super::port_holders::{evidence, last_refused, who};
 use crate::layer::Meter;
-use crate::layer::l4_transport::ports::UDP_PORTS;
+use crate::layer::l4_transport::ports::{UDP_PORTS, UDP_PORTS_REFUSED};
 use crate::scope::{Proto, Scope};
 use crate::snapshot::UdpPorts;
 
-/// Namespaces whose UDP ports are gone, or will be soon.
+const IPPROTO_UDP: u32 = 17;
+
+/// Namespaces whose UDP ports are gone, or will be soon; and those in which the kernel refused one, whatever the meter shows.
 pub(super) fn detect(facts: &Facts, found: &mut Vec<Sighting>) {
-    found.extend(facts.map.meters(&UDP_PORTS).filter_map(|meter| {
-        let ratio = meter.ratio?;
+    let mut metered = Vec::new();
+    for meter in facts.map.meters(&UDP_PORTS) {
+        let Some(ratio) = meter.ratio else { continue };
+        let scope = &meter.reading.scope;
         let soon = || {
             let left = facts.history.trends.time_to_full_ns(meter);
             left.is_some_and(|ns| ns as f64 / 1e9 <= facts.limit("full_within_s"))
         };
-        let short =
-            ratio >= facts.limit("warn_ratio") || ratio >= facts.limit("trend_ratio") && soon();
-        short.then(|| sighting(facts, meter, ratio))
-    }));
+        let refused = scope
+            .netns
+            .as_ref()
+            .map_or(0, |netns| facts.count_in(&UDP_PORTS_REFUSED, netns));
+        let short = refused > 0
+            || ratio >= facts.limit("warn_ratio")
+            || ratio >= facts.limit("trend_ratio") && soon();
+        if short {
+            found.push(sighting(facts, scope, Some(meter), refused));
+        }
+        metered.extend(scope.netns.as_ref());
+    }
+    for row in facts.map.counters(&UDP_PORTS_REFUSED) {
+        if let Some(netns) = &row.scope.netns
+            && !metered.contains(&netns)
+        {
+            found.push(sighting(facts, &Scope::udp_ports(netns), None, row.delta));
+        }
+    }
 }
 
 /// Whether a finding is about UDP.
@@ -30,17 +51,20 @@ pub(super) fn is_udp(scope: &Scope) -> bool {
     scope.proto == Some(Proto::Udp)
 }
 
-fn sighting(facts: &Facts, meter: &Meter, ratio: f64) -> Sighting {
-    let scope = meter.reading.scope.clone();
-    let ports = ports(facts, &scope);
+fn sighting(facts: &Facts, scope: &Scope, meter: Option<&Meter>, refused: u64) -> Sighting {
+    let ports = ports(facts, scope);
     let holders = ports.and_then(|ports| ports.holders.as_ref());
-    let capacity = meter.reading.capacity.unwrap_or_default();
-    let mut rows = vec![Evidence::new(
-        UDP_PORTS.id,
-        meter.reading.used,
-        "ports",
-        format!("local UDP ports in use of {capacity}"),
-    )];
+    let mut rows = Vec::new();
+    if refused > 0 {
+        let why = "sockets that needed a UDP port and got none";
+        rows.push(Evidence::new(
+            UDP_PORTS_REFUSED.id,
+            refused as f64,
+            "events",
+            why,
+        ));
+    }
+    rows.extend(meter.map(usage));
     rows.extend(
         ports
             .and_then(|ports| ports.most)
@@ -50,25 +74,32 @@ fn sighting(facts: &Facts, meter: &Meter, ratio: f64) -> Sighting {
             }),
     );
     rows.extend(evidence(holders));
-    let who = who(holders);
-    let full = ratio >= 1.0;
-    let summary = if full {
-        format!(
-            "No local UDP port is free{}: whoever needs one gets EAGAIN{who}.",
-            place(&scope)
-        )
+    let (who, at) = (who(holders), place(scope));
+    let ratio = meter.and_then(|meter| meter.ratio).unwrap_or_default();
+    let full = refused > 0 || ratio >= 1.0;
+    let summary = if refused > 0 {
+        let seen = scope.netns.as_ref().and_then(|netns| {
+            let samples = facts.samples(Kind::PortRefused, netns);
+            samples.filter(|seen| seen.code == IPPROTO_UDP).last()
+        });
+        let last = last_refused(seen.and_then(|seen| seen.process));
+        format!("No local UDP port was free{at} for {refused} sockets that needed one{last}{who}.")
+    } else if full {
+        format!("No local UDP port is free{at}: whoever needs one gets EAGAIN{who}.")
     } else {
-        rows.extend(left(facts, meter));
-        let (ratio, when) = (percent(ratio), until_full(facts, meter));
-        format!(
-            "{ratio} of the local UDP ports{} are in use{when}{who}.",
-            place(&scope)
-        )
+        rows.extend(meter.and_then(|meter| left(facts, meter)));
+        let when = meter.map_or_else(String::new, |meter| until_full(facts, meter));
+        let ratio = percent(ratio);
+        format!("{ratio} of the local UDP ports{at} are in use{when}{who}.")
     };
     Sighting {
         onset: Onset::Hard,
-        // Nobody was seen to be refused: none may have asked.
-        confidence: Confidence::Likely,
+        // Of a full pool alone nobody need have asked.
+        confidence: if refused > 0 {
+            Confidence::Certain
+        } else {
+            Confidence::Likely
+        },
         severity: if full {
             Severity::Critical
         } else {
@@ -77,8 +108,14 @@ fn sighting(facts: &Facts, meter: &Meter, ratio: f64) -> Sighting {
         evidence: rows,
         impact: Impact::default(),
         summary,
-        scope,
+        scope: scope.clone(),
     }
+}
+
+fn usage(meter: &Meter) -> Evidence {
+    let capacity = meter.reading.capacity.unwrap_or_default();
+    let why = format!("local UDP ports in use of {capacity}");
+    Evidence::new(UDP_PORTS.id, meter.reading.used, "ports", why)
 }
 
 fn ports<'a>(facts: &Facts<'a>, scope: &Scope) -> Option<&'a UdpPorts> {

@@ -11,7 +11,7 @@ fn clients_that_are_banned_while_others_get_in_are_at_most_a_warning() {
     let grade = |clients: u8, accepted: u64, windows: u64| {
         let mut world = World::new();
         let map = world.windows(windows, |s| {
-            state(s, CLIENT).listeners = vec![listener(any(), 22, 0, 128)];
+            state(s, CLIENT).listeners.rows = vec![listener(any(), 22, 0, 128)];
             mib(s, CLIENT, Mib::TcpPassiveOpens, accepted);
             let clients: Vec<_> = (0..clients).map(|n| near(60 + n)).collect();
             filtered(s, 40, knocks(&clients, 4, (near(1), 22)));
@@ -34,7 +34,8 @@ fn clients_that_are_banned_while_others_get_in_are_at_most_a_warning() {
 fn a_client_that_tries_two_ports_is_one() {
     let mut world = World::new();
     let map = world.windows(3, |s| {
-        state(s, CLIENT).listeners = vec![listener(any(), 22, 0, 128), listener(any(), 80, 0, 128)];
+        state(s, CLIENT).listeners.rows =
+            vec![listener(any(), 22, 0, 128), listener(any(), 80, 0, 128)];
         for port in [22, 80] {
             filtered(s, 20, knocks(&[near(66)], 4, (near(1), port)));
         }
@@ -48,7 +49,7 @@ fn a_client_that_tries_two_ports_is_one() {
 fn a_client_that_is_banned_in_the_middle_of_its_connection_is_a_possible_warning() {
     let grade = |clients: u8, accepted: u64, windows: u64| {
         let map = World::new().windows(windows, |s| {
-            state(s, CLIENT).listeners = vec![listener(any(), 22, 0, 128)];
+            state(s, CLIENT).listeners.rows = vec![listener(any(), 22, 0, 128)];
             mib(s, CLIENT, Mib::TcpPassiveOpens, accepted);
             mib(s, CLIENT, Mib::TcpOutSegs, 4);
             mib(s, CLIENT, Mib::TcpRetransSegs, 2);

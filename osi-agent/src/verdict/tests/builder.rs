@@ -3,9 +3,11 @@
 use core::net::IpAddr;
 use std::sync::Arc;
 
+use osi_common::exchange::{Requests, Span};
 use osi_common::handshake::{Peer, PeerKey, PeerRecord};
 use osi_common::listener::{ListenerKey, ListenerRecord};
 use osi_common::occurrence::{Count, Key, Kind, Sample};
+use osi_common::wire::NAME_BYTES;
 
 use crate::layer::{Window, fold};
 use crate::snapshot::{Mib, NetnsState, Snapshot};
@@ -111,6 +113,7 @@ fn stamp(snapshot: &mut Snapshot) {
         state.routes.read_ns = snapshot.boot_ns;
         state.holders.read_ns = snapshot.boot_ns;
         state.addresses.read_ns = snapshot.boot_ns;
+        state.listeners.read_ns = snapshot.boot_ns;
     }
 }
 
@@ -214,6 +217,45 @@ pub(super) fn listener_record(
     snapshot.kernel.listeners.entry(key).or_default()
 }
 
+/// What became of the requests at a listening port.
+pub(super) fn requests(snapshot: &mut Snapshot, inode: u32, port: u16) -> &mut Requests {
+    let port = u32::from(port);
+    let key = ListenerKey { netns: inode, port };
+    snapshot.kernel.requests.entry(key).or_default()
+}
+
+/// The waits for one peer.
+pub(super) fn dependency(
+    snapshot: &mut Snapshot,
+    inode: u32,
+    address: IpAddr,
+    port: u16,
+) -> &mut Span {
+    let (family, bytes) = bytes(address);
+    let key = PeerKey {
+        netns: inode,
+        family,
+        port,
+        address: bytes,
+    };
+    snapshot.kernel.dependencies.entry(key).or_default()
+}
+
+/// So many waits begin and end.
+pub(super) fn complete(span: &mut Span, count: u64, ns: u64) {
+    span.begun += count;
+    span.ended += count;
+    span.passed = span.begun;
+    span.sum_ns += count * ns;
+    (0..count).for_each(|_| span.times.record(ns));
+}
+
+/// So many waits have begun, the first of them then, and nothing has ended since.
+pub(super) fn hang(span: &mut Span, count: u64, since_ns: u64) {
+    span.begun = span.passed + count;
+    span.since_ns = since_ns;
+}
+
 /// Counts occurrences.
 pub(super) fn occur(snapshot: &mut Snapshot, inode: u32, kind: Kind, code: u32, more: u64) {
     let key = Key {
@@ -269,6 +311,7 @@ pub(super) fn sample(
             location: 0,
         },
         cgroup: 0,
+        started_ns: 0,
         pid: 4242,
         ethertype: 0x0800,
         family,
@@ -280,10 +323,11 @@ pub(super) fn sample(
         protocol: 6,
         established: 0,
         comm,
+        name: [0; NAME_BYTES],
     }
 }
 
-fn bytes(address: IpAddr) -> (u16, [u8; 16]) {
+pub(super) fn bytes(address: IpAddr) -> (u16, [u8; 16]) {
     match address {
         IpAddr::V4(v4) => {
             let mut bytes = [0; 16];

@@ -3,13 +3,12 @@
 use core::net::{IpAddr, Ipv4Addr};
 
 use super::builder::{
-    CLIENT, World, far, finding, listener, listener_record, mib, near, open, peer, peer_record,
-    resolved, root, state, traffic,
+    CLIENT, World, drop_packets, far, finding, listener, listener_record, mib, near, open, peer,
+    peer_record, resolved, root, state, traffic,
 };
-use crate::snapshot::host::LISTENERS;
-use crate::snapshot::{Blind, Mib, Snapshot, SynQueue};
-use crate::verdict::{Confidence, Severity};
-use osi_common::layer::Layer;
+use super::loss_and_delay::round_trips;
+use crate::snapshot::{Mib, Snapshot, SynQueue};
+use crate::verdict::{Confidence, FaultMap, Severity};
 
 const MS: u64 = 1_000_000;
 
@@ -90,7 +89,7 @@ fn cookies_are_at_most_a_warning_and_must_go_on() {
 fn an_application_that_does_not_accept_explains_a_full_syn_queue() {
     let mut world = World::new();
     let map = world.window(|s| {
-        state(s, CLIENT).listeners = vec![listener(near(1), 80, 9, 8)];
+        state(s, CLIENT).listeners.rows = vec![listener(near(1), 80, 9, 8)];
         mib(s, CLIENT, Mib::ListenOverflows, 9);
         mib(s, CLIENT, Mib::ListenDrops, 49);
         syn_queue(s, 9);
@@ -105,7 +104,7 @@ fn an_application_that_does_not_accept_explains_a_full_syn_queue() {
 }
 
 fn serving(s: &mut Snapshot) {
-    state(s, CLIENT).listeners = vec![listener(near(1), 80, 0, 128)];
+    state(s, CLIENT).listeners.rows = vec![listener(near(1), 80, 0, 128)];
 }
 
 fn ended(s: &mut Snapshot, refused: u64) {
@@ -155,6 +154,33 @@ fn a_restart_is_a_warning_and_over() {
     assert_eq!(resolved(&map), ["no_listener"]);
 }
 
+/// Before 5.17 every SYN that is dropped counts: in the windows of a listener's end and of its return those of its port do.
+#[test]
+fn kernels_without_reasons_count_the_windows_in_which_a_listener_came_or_went() {
+    let mut world = World::new();
+    world.now.kernel.nameless = true;
+    world.windows(3, serving);
+    let told = |map: &FaultMap| {
+        let rows = map.layers[3].counters.iter();
+        rows.filter(|row| row.id == "syns_refused")
+            .map(|row| row.delta)
+            .sum::<u64>()
+    };
+    let full = |s: &mut Snapshot| {
+        serving(s);
+        listener_record(s, CLIENT, 80).refused += 7;
+        drop_packets(s, CLIENT, "NOT_SPECIFIED", "tcp_v4_rcv", 7);
+    };
+    let gone = |s: &mut Snapshot| {
+        ended(s, 4);
+        drop_packets(s, CLIENT, "NOT_SPECIFIED", "tcp_v4_rcv", 4);
+    };
+    assert_eq!(told(&world.window(full)), 0);
+    assert_eq!(told(&world.window(gone)), 4);
+    assert_eq!(told(&world.window(full)), 7);
+    assert_eq!(told(&world.window(full)), 0);
+}
+
 #[test]
 fn ports_that_never_served_or_whose_listeners_were_not_seen_open_nothing() {
     let mut world = World::new();
@@ -170,15 +196,37 @@ fn ports_that_never_served_or_whose_listeners_were_not_seen_open_nothing() {
 
     let mut world = World::new();
     world.windows(3, serving);
+    // The namespace had no turn in this pass.
     let unread = |s: &mut Snapshot| {
         ended(s, 50);
-        s.blind = vec![Blind {
-            layer: Layer::L4,
-            what: LISTENERS.to_owned(),
-            why: "late".to_owned(),
-        }];
+        state(s, CLIENT).listeners.read_ns = 0;
     };
-    assert_eq!(open(&world.windows(3, unread)), [""; 0]);
+    assert_eq!(open(&world.windows(7, unread)), [""; 0]);
+    assert_eq!(open(&world.window(|s| ended(s, 4))), ["no_listener"]);
+}
+
+#[test]
+fn one_client_now_and_then_is_a_scan() {
+    let mut world = World::new();
+    world.windows(3, serving);
+    for second in 0..200_u64 {
+        let map = world.window(|s| ended(s, u64::from(second % 4 == 0)));
+        assert_eq!(open(&map), [""; 0], "{second}");
+    }
+}
+
+#[test]
+fn without_reasons_only_what_found_no_socket_is_refused() {
+    for (function, named) in [("nf_hook_slow", false), ("tcp_v4_rcv", true)] {
+        let mut world = World::new();
+        world.windows(3, serving);
+        let map = world.window(|s| {
+            s.kernel.nameless = true;
+            ended(s, 4);
+            drop_packets(s, CLIENT, "NOT_SPECIFIED", function, 4);
+        });
+        assert_eq!(open(&map).contains(&"no_listener"), named, "{function}");
+    }
 }
 
 #[test]
@@ -222,6 +270,22 @@ fn handshakes_slower_than_usual_are_named() {
         found.summary
     );
     assert_eq!(world.until_calm(|s| handshakes(s, 100, 0)), 5);
+}
+
+#[test]
+fn queues_on_the_path_are_evidence_of_why() {
+    let told = |round_trip_ns| {
+        let mut world = World::new();
+        world.windows(6, |s| handshakes(s, 100, 0));
+        let map = world.windows(2, |s| {
+            handshakes(s, 50, 50);
+            round_trips(s, 20, round_trip_ns, 20 * MS);
+        });
+        let evidence = &finding(&map, "handshake_slow").evidence;
+        evidence.iter().any(|row| row.signal == "tcp_rtt")
+    };
+    assert!(told(100 * MS));
+    assert!(!told(20 * MS), "the way is as long as ever");
 }
 
 #[test]
@@ -274,7 +338,7 @@ fn a_handshake_with_a_syn_sent_again_is_not_slow() {
 fn a_listener_is_slow_when_a_tenth_of_its_clients_are() {
     let any = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
     let accept = |s: &mut Snapshot, fast: u64, slow: u64| {
-        state(s, CLIENT).listeners = vec![listener(any, 80, 0, 128)];
+        state(s, CLIENT).listeners.rows = vec![listener(any, 80, 0, 128)];
         let record = listener_record(s, CLIENT, 80);
         (0..fast).for_each(|_| record.times.record(20 * MS));
         (0..slow).for_each(|_| record.times.record(400 * MS));
@@ -285,6 +349,14 @@ fn a_listener_is_slow_when_a_tenth_of_its_clients_are() {
     let map = world.windows(2, |s| accept(s, 80, 20));
     assert_eq!(open(&map), ["handshake_slow"]);
     assert_eq!(finding(&map, "handshake_slow").scope.port, Some(80));
+    // How long clients think before they say something is not the way's doing.
+    let mut world = World::new();
+    world.windows(6, |s| accept(s, 100, 0));
+    let map = world.windows(5, |s| {
+        accept(s, 80, 20);
+        mib(s, CLIENT, Mib::TcpDeferAcceptDrop, 20);
+    });
+    assert_eq!(open(&map), [""; 0]);
 }
 
 #[test]

@@ -6,9 +6,11 @@ use osi_common::histogram::LatencyHistogram;
 use osi_common::latency::{LATENCIES, Latency};
 use osi_common::occurrence::{Kind, Phase};
 
-use super::builder::{CLIENT, World, far, finding, mib, occur, open, peer, root, state, traffic};
+use super::builder::{
+    CLIENT, World, far, finding, mib, near, occur, open, peer, root, state, traffic,
+};
 use crate::snapshot::{Gauge, Mib, Snapshot, Stalled};
-use crate::verdict::{Confidence, Severity};
+use crate::verdict::{Confidence, FaultMap, Severity};
 
 /// Segments sent, sent again, and reported as received twice.
 fn resent(s: &mut Snapshot, sent: u64, again: u64, needless: u64) {
@@ -102,6 +104,10 @@ fn waiting(s: &mut Snapshot, connections: u64, open: u64, longest_ms: u32) {
     }];
 }
 
+fn severity_of(map: &FaultMap) -> Severity {
+    finding(map, "peer_not_reading").severity
+}
+
 #[test]
 fn a_peer_that_does_not_read_is_named() {
     let mut world = World::new();
@@ -122,6 +128,11 @@ fn a_peer_that_does_not_read_is_named() {
         "{}",
         found.summary
     );
+    // It may be a printer without paper.
+    let lasting = world.windows(10, |s| waiting(s, 2, 2, 9000));
+    assert_eq!(severity_of(&lasting), Severity::Warn);
+    let three = world.windows(5, |s| waiting(s, 3, 3, 9000));
+    assert_eq!(severity_of(&three), Severity::Critical);
     let advice = format!("{:?}", map.verdict.advice);
     assert!(
         advice.contains("65536 bytes wait")
@@ -160,7 +171,7 @@ fn a_peer_that_stalls_in_one_window_of_three_is_well() {
 }
 
 /// So many round trips of these lengths.
-fn round_trips(s: &mut Snapshot, count: u64, now_ns: u64, least_ns: u64) {
+pub(super) fn round_trips(s: &mut Snapshot, count: u64, now_ns: u64, least_ns: u64) {
     let latencies = &mut s.kernel.latencies;
     latencies.resize(LATENCIES as usize, LatencyHistogram::EMPTY);
     for _ in 0..count {
@@ -191,14 +202,23 @@ fn round_trips_far_above_the_least_are_evidence_of_queues() {
 }
 
 #[test]
-fn a_host_without_memory_for_tcp_explains_who_waits() {
-    let map = World::new().windows(3, |s| {
-        waiting(s, 19, 100, 5000);
-        s.host.tcp_memory = Some(Gauge {
-            used: 1000,
-            limit: 1000,
-        });
-    });
-    assert_eq!(root(&map), "tcp_memory_pressure");
-    assert_eq!(finding(&map, "peer_not_reading").explained_by.len(), 1);
+fn a_host_without_memory_for_tcp_explains_who_waits_for_itself() {
+    let map_of = |remote| {
+        World::new().windows(3, |s| {
+            waiting(s, 19, 100, 5000);
+            state(s, CLIENT).stalled[0].remote = remote;
+            s.host.tcp_memory = Some(Gauge {
+                used: 1000,
+                limit: 1000,
+            });
+        })
+    };
+    for own in [near(1), IpAddr::V4(core::net::Ipv4Addr::LOCALHOST)] {
+        let map = map_of(own);
+        assert_eq!(root(&map), "tcp_memory_pressure");
+        assert_eq!(finding(&map, "peer_not_reading").explained_by.len(), 1);
+    }
+    // What another host does not read may be why the memory is gone, and not the other way round.
+    let map = map_of(far(7));
+    assert_eq!(finding(&map, "peer_not_reading").explained_by.len(), 0);
 }

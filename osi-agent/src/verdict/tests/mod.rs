@@ -6,17 +6,25 @@ mod builder;
 
 mod cascades;
 
+mod conntrack;
+
 mod datapath_programs;
 
 mod driver_counters;
 
 mod duplicate_address;
 
+mod dns;
+
 mod engine;
+
+mod failed_connects;
 
 mod handshakes;
 
 mod healthy;
+
+mod http;
 
 mod icmp;
 
@@ -27,6 +35,9 @@ mod l2_data_link;
 mod l3_network;
 
 mod l4_transport;
+
+mod l5_session;
+mod l7_application;
 
 mod link_degraded;
 
@@ -49,5 +60,7 @@ mod rule_sets;
 mod table;
 
 mod tables;
+
+mod tls;
 
 mod tunnel_or_ipsec_drops;

@@ -112,7 +112,7 @@ fn a_filtered_service_is_named() {
     ] {
         let mut world = World::new();
         let syns = |s: &mut Snapshot| {
-            state(s, CLIENT).listeners = vec![listener(bound, 7, 0, 128)];
+            state(s, CLIENT).listeners.rows = vec![listener(bound, 7, 0, 128)];
             filtered(s, 10, knocks(&clients, 4, (server, 7)));
         };
         let map = world.window(syns);
@@ -141,7 +141,7 @@ fn a_client_is_remembered_over_the_border_of_a_window() {
     let mut world = World::new();
     let syns = |count: u16| {
         move |s: &mut Snapshot| {
-            state(s, CLIENT).listeners = vec![listener(any(), 7, 0, 128)];
+            state(s, CLIENT).listeners.rows = vec![listener(any(), 7, 0, 128)];
             let samples = knocks(&[near(2), near(3)], count, (near(1), 7));
             filtered(s, u64::from(count), samples);
         }
@@ -155,7 +155,7 @@ fn a_client_among_many_that_get_through_is_a_warning() {
     for (accepted, expected) in [(100, Some(Severity::Warn)), (10_000, None)] {
         let mut world = World::new();
         let map = world.windows(5, |s| {
-            state(s, CLIENT).listeners = vec![listener(any(), 80, 0, 128)];
+            state(s, CLIENT).listeners.rows = vec![listener(any(), 80, 0, 128)];
             mib(s, CLIENT, Mib::TcpPassiveOpens, accepted);
             let samples = (0..4).map(|n| packet(ETH0, 6, (far(9), 40_000 + n), (near(1), 80)));
             filtered(s, 5, samples);
@@ -180,7 +180,7 @@ fn the_background_of_a_network_is_no_fault() {
         let mut world = World::new();
         let map = world.windows(10, |s| {
             mib(s, CLIENT, Mib::IpForwDatagrams, forwards);
-            state(s, CLIENT).listeners = vec![listener(any(), 5353, 0, 128)];
+            state(s, CLIENT).listeners.rows = vec![listener(any(), 5353, 0, 128)];
             let samples = groups.map(|to| {
                 let from = if to.0.is_ipv4() { near(9) } else { v6(9) };
                 packet(ETH0, UDP, (from, to.1), to)
@@ -197,7 +197,7 @@ fn a_scan_of_a_port_that_nobody_listens_on_is_no_fault() {
         let mut world = World::new();
         let map = world.windows(10, |s| {
             mib(s, CLIENT, Mib::IpForwDatagrams, forwards);
-            state(s, CLIENT).listeners = vec![
+            state(s, CLIENT).listeners.rows = vec![
                 listener(any(), 22, 0, 128),
                 listener(IpAddr::V4(Ipv4Addr::LOCALHOST), 23, 0, 128),
             ];
@@ -214,7 +214,7 @@ fn the_internet_knocking_at_an_allow_listed_port_is_no_fault() {
         let mut world = World::new();
         for second in 0..10_u8 {
             let map = world.window(|s| {
-                state(s, CLIENT).listeners = vec![listener(any(), 22, 0, 128)];
+                state(s, CLIENT).listeners.rows = vec![listener(any(), 22, 0, 128)];
                 mib(s, CLIENT, Mib::TcpPassiveOpens, accepted);
                 let samples = (0..6).map(|n| {
                     let source = (far(second * 6 + n), 50_000);
@@ -232,7 +232,7 @@ fn router() -> World {
     let mut world = World::new();
     world.window(|s| {
         let state = state(s, CLIENT);
-        state.listeners = vec![listener(any(), 22, 0, 128)];
+        state.listeners.rows = vec![listener(any(), 22, 0, 128)];
         state.links.push(link(3, "eth1"));
         state.routes.push(Route {
             destination: Some(behind(0)),

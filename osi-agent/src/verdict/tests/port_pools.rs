@@ -1,9 +1,10 @@
 //! Port pools: how they fill, who holds them, and those of UDP.
 
 use super::builder::{CLIENT, World, far, finding, open, peer, pool, root, state};
+use crate::host::holders::SocketHolder;
 use crate::host::workload::Workload;
 use crate::scope::{Process, Proto};
-use crate::snapshot::{Snapshot, SocketHolder, SocketHolders, UdpPorts};
+use crate::snapshot::{Snapshot, SocketHolders, UdpPorts};
 use crate::verdict::{Confidence, FaultMap, Severity};
 
 const CAUSE: &str = "ephemeral_ports_exhausted";

@@ -24,7 +24,7 @@ fn happen(s: &mut Snapshot, what: u8, n: u64) {
         4 => mib(s, CLIENT, Mib::IpOutNoRoutes, n),
         5 => drop_packets(s, CLIENT, "NETFILTER_DROP", "nft_do_chain", n),
         6 => occur(s, CLIENT, Kind::PortExhausted, 0, n),
-        7 => state(s, CLIENT).listeners = vec![listener(near(1), 80, n as u32, 5)],
+        7 => state(s, CLIENT).listeners.rows = vec![listener(near(1), 80, n as u32, 5)],
         8 => mib(s, CLIENT, Mib::ListenOverflows, n),
         9 => mib(s, CLIENT, Mib::TcpRetransSegs, n),
         10 => state(s, CLIENT).routes.clear(),

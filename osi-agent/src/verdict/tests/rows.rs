@@ -46,6 +46,7 @@ pub(super) fn namespace(inode: u32, name: &str) -> NetnsState {
             inode,
             cookie: u64::from(inode),
             name: Some(name.to_owned()),
+            ..Netns::default()
         },
         links: table(vec![link(ETH0, "eth0")]),
         qdiscs: table(vec![qdisc(ETH0, "eth0")]),

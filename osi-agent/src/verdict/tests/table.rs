@@ -68,6 +68,7 @@ fn found(cause: &Cause, kind: ScopeKind, address: IpAddr) -> Finding {
         inode: 1,
         cookie: 1,
         name: Some("client".to_owned()),
+        ..Netns::default()
     };
     let scope = Scope {
         kind,

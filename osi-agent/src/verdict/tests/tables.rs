@@ -1,173 +1,21 @@
-//! Tables of L4 that fill, buffers that overflow, and what arrives damaged.
+//! Other tables of L4 that fill, buffers that overflow, and what arrives damaged.
 
 use osi_common::occurrence::Kind;
 
 use super::builder::{
-    CLIENT, ETH0, World, drop_packets, far, finding, mib, near, open, peer, pool, root, sample,
-    state, traffic,
+    CLIENT, ETH0, World, drop_packets, far, finding, mib, near, open, pool, root, sample, state,
+    traffic,
 };
 use crate::scope::{Proto, ScopeKind};
 use crate::snapshot::{DatagramSocket, Gauge, Mib, Snapshot};
-use crate::verdict::{Confidence, FaultMap, Severity};
+use crate::verdict::{FaultMap, Severity};
 
-/// Counts of connection tracking that grow, and how full the table is.
-fn tracked(s: &mut Snapshot, used: u64, (dropped, insert_failed, evicted): (u64, u64, u64)) {
-    let state = state(s, CLIENT);
-    state.conntrack = Some(Gauge { used, limit: 1000 });
-    let counts = state.conntrack_counts.get_or_insert_default();
-    counts.dropped += dropped;
-    counts.insert_failed += insert_failed;
-    counts.evicted += evicted;
-}
-
-fn tracking() -> World {
-    let mut world = World::new();
-    world.window(|s| tracked(s, 10, (0, 0, 0)));
-    world
-}
-
-fn severity(map: &FaultMap) -> Option<Severity> {
+pub(super) fn severity(map: &FaultMap) -> Option<Severity> {
     map.open.first().map(|found| found.severity)
 }
 
 #[test]
-fn a_full_connection_table_is_named_at_once_and_not_the_filter() {
-    let mut world = tracking();
-    let full = |s: &mut Snapshot| {
-        traffic(s, CLIENT, 1000);
-        tracked(s, 1000, (40, 0, 0));
-        // Dropped by the hook of connection tracking: two more than were counted when that was read.
-        drop_packets(s, CLIENT, "NETFILTER_DROP", "nf_hook_slow", 42);
-        peer(s, CLIENT, far(7), 443).attempts += 5;
-        s.kernel
-            .reasons
-            .insert((8, 0), ("NETFILTER_DROP".into(), "nf_hook_slow".into()));
-        s.samples.push(sample(
-            CLIENT,
-            Kind::Drop,
-            8,
-            (near(1), 40_000),
-            (far(7), 443),
-        ));
-    };
-    let map = world.window(full);
-    assert_eq!(open(&map), ["conntrack_table_full"]);
-    let found = finding(&map, "conntrack_table_full");
-    assert_eq!(
-        (found.confidence, found.severity),
-        (Confidence::Certain, Severity::Critical)
-    );
-    assert!(
-        found.summary.contains("100 % full: 40 packets"),
-        "{}",
-        found.summary
-    );
-    assert_eq!(world.until_calm(|s| tracked(s, 100, (0, 0, 0))), 5);
-}
-
-#[test]
-fn a_rule_that_drops_beside_a_full_table_is_still_named() {
-    let mut world = tracking();
-    let map = world.window(|s| {
-        traffic(s, CLIENT, 1000);
-        tracked(s, 1000, (40, 0, 0));
-        drop_packets(s, CLIENT, "NETFILTER_DROP", "nf_hook_slow", 40);
-        drop_packets(s, CLIENT, "NETFILTER_DROP", "nft_do_chain", 7);
-        peer(s, CLIENT, far(7), 443).attempts += 1;
-        s.kernel
-            .reasons
-            .insert((8, 0), ("NETFILTER_DROP".into(), "nft_do_chain".into()));
-        let victim = sample(CLIENT, Kind::Drop, 8, (near(1), 40_000), (far(7), 443));
-        s.samples.push(victim);
-    });
-    assert_eq!(open(&map), ["conntrack_table_full", "packet_filtered"]);
-    let row = &finding(&map, "packet_filtered").evidence[0];
-    assert!(
-        row.value.to_string() == "7" && row.why.ends_with("nft_do_chain"),
-        "{row:?}"
-    );
-}
-
-#[test]
-fn a_connection_table_warns_when_it_is_nearly_full() {
-    let mut world = tracking();
-    let used = |used| move |s: &mut Snapshot| tracked(s, used, (0, 0, 0));
-    assert_eq!(open(&world.windows(10, used(949))), [""; 0]);
-    assert_eq!(severity(&world.window(used(950))), Some(Severity::Warn));
-    // Evicted to make room: it was full within the window.
-    let map = tracking().window(|s| tracked(s, 900, (0, 0, 5)));
-    assert_eq!(severity(&map), Some(Severity::Warn));
-    // A maximum of 0 is none.
-    let map = tracking().windows(5, |s| {
-        tracked(s, 5000, (0, 0, 0));
-        state(s, CLIENT).conntrack = Some(Gauge {
-            used: 5000,
-            limit: 0,
-        });
-    });
-    assert_eq!(open(&map), [""; 0]);
-}
-
-#[test]
-fn a_full_connection_table_is_likely_where_its_counters_are_blind() {
-    let mut world = tracking();
-    world.blind = vec!["conntrack_counts"];
-    let map = world.window(|s| {
-        tracked(s, 999, (0, 0, 0));
-        drop_packets(s, CLIENT, "NETFILTER_DROP", "nf_hook_slow", 40);
-    });
-    let found = finding(&map, "conntrack_table_full");
-    assert_eq!(
-        (found.confidence, found.severity),
-        (Confidence::Likely, Severity::Critical)
-    );
-}
-
-#[test]
-fn translation_without_a_free_port_is_named_at_once() {
-    let mut world = tracking();
-    let exhausted = |s: &mut Snapshot| {
-        mib(s, CLIENT, Mib::IpForwDatagrams, 100);
-        tracked(s, 20, (10, 10, 0));
-        drop_packets(s, CLIENT, "NETFILTER_DROP", "nf_hook_slow", 10);
-        s.kernel
-            .reasons
-            .insert((8, 0), ("NETFILTER_DROP".into(), "nf_hook_slow".into()));
-        let victim = sample(CLIENT, Kind::Drop, 8, (far(1), 40_003), (far(7), 443));
-        s.samples.push(victim);
-    };
-    let map = world.window(exhausted);
-    assert_eq!(open(&map), ["nat_ports_exhausted"]);
-    let found = finding(&map, "nat_ports_exhausted");
-    assert_eq!(found.severity, Severity::Critical);
-    assert!(
-        found
-            .summary
-            .contains("from 192.0.2.1 to 192.0.2.7:443, 10 % of"),
-        "{}",
-        found.summary
-    );
-    assert_eq!(world.until_calm(|s| tracked(s, 20, (0, 0, 0))), 5);
-}
-
-#[test]
-fn connections_that_collide_now_and_then_are_no_exhaustion() {
-    for (failed, forwarded) in [(3, 10), (20, 100_000), (10, 5000)] {
-        let map = tracking().windows(10, |s| {
-            mib(s, CLIENT, Mib::IpForwDatagrams, forwarded);
-            tracked(s, 500, (failed, failed, 0));
-        });
-        assert_eq!(open(&map), [""; 0], "{failed} of {forwarded}");
-    }
-    let map = tracking().windows(2, |s| {
-        mib(s, CLIENT, Mib::IpForwDatagrams, 5000);
-        tracked(s, 500, (11, 11, 0));
-    });
-    assert_eq!(severity(&map), Some(Severity::Warn));
-}
-
-#[test]
-fn a_full_time_wait_table_is_named_and_explains_exhausted_ports() {
+fn a_full_time_wait_table_is_named_and_explains_no_exhausted_ports() {
     let mut world = World::new();
     let waiting = |used, skipped| {
         move |s: &mut Snapshot| {
@@ -184,8 +32,15 @@ fn a_full_time_wait_table_is_named_and_explains_exhausted_ports() {
         waiting(100, 50)(s);
         state(s, CLIENT).pools = vec![pool(far(7), 443, 28_000, 27_000)];
     });
-    assert_eq!(root(&map), "time_wait_table_full");
-    assert_eq!(map.verdict.symptoms.len(), 1);
+    // It frees ports.
+    assert_eq!(
+        open(&map),
+        ["ephemeral_ports_exhausted", "time_wait_table_full"]
+    );
+    assert_eq!(
+        (map.verdict.symptoms.len(), map.verdict.other_roots.len()),
+        (0, 1)
+    );
     assert!((5..=7).contains(&world.until_calm(|s| {
         waiting(0, 0)(s);
         state(s, CLIENT).pools.clear();
@@ -195,7 +50,7 @@ fn a_full_time_wait_table_is_named_and_explains_exhausted_ports() {
     assert_eq!(root(&map), "time_wait_table_full");
 }
 
-fn memory(s: &mut Snapshot, used: u64) {
+pub(super) fn memory(s: &mut Snapshot, used: u64) {
     s.host.tcp_memory = Some(Gauge { used, limit: 1000 });
     s.host.tcp_pressure = Some(700);
 }
@@ -249,6 +104,7 @@ fn resets_of_too_many_orphans_are_no_lack_of_memory() {
 fn socket(cookie: u64, port: u16, drops: u64) -> DatagramSocket {
     DatagramSocket {
         cookie,
+        inode: cookie as u32,
         address: near(1),
         port,
         queued_bytes: 4096,
@@ -258,7 +114,7 @@ fn socket(cookie: u64, port: u16, drops: u64) -> DatagramSocket {
 }
 
 /// Datagrams taken, and dropped: by the socket on port 53 since its first reading, and by an old one long ago.
-fn datagrams(s: &mut Snapshot, taken: u64, dropped: u64) {
+pub(super) fn datagrams(s: &mut Snapshot, taken: u64, dropped: u64) {
     mib(s, CLIENT, Mib::UdpInDatagrams, taken);
     mib(s, CLIENT, Mib::UdpRcvbufErrors, dropped);
     let now = s.boot_ns;
@@ -332,6 +188,31 @@ fn segments_without_room_are_the_buffers_unless_the_host_is_short_of_memory() {
 }
 
 #[test]
+fn memory_of_tcp_explains_its_own_full_buffers_only() {
+    let map = World::new().windows(3, |s| {
+        traffic(s, CLIENT, 5000);
+        mib(s, CLIENT, Mib::PruneCalled, 100);
+        mib(s, CLIENT, Mib::RcvPruned, 20);
+        memory(s, 750);
+    });
+    assert_eq!(
+        open(&map),
+        ["receive_buffer_overflow", "tcp_memory_pressure"]
+    );
+    assert_eq!(root(&map), "tcp_memory_pressure");
+    assert_eq!(
+        finding(&map, "receive_buffer_overflow").explained_by.len(),
+        1
+    );
+    let map = World::new().windows(3, |s| {
+        memory(s, 1000);
+        datagrams(s, 100, 50);
+    });
+    let found = finding(&map, "receive_buffer_overflow");
+    assert_eq!(found.explained_by.len(), 0);
+}
+
+#[test]
 fn damaged_segments_are_named_with_their_interface() {
     let damaged = |received: u64, bad: u64| {
         move |s: &mut Snapshot| {
@@ -357,23 +238,4 @@ fn damaged_segments_are_named_with_their_interface() {
     );
     assert!(found.summary.contains("192.0.2.9"), "{}", found.summary);
     assert_eq!(found.evidence[1].signal, "TcpInCsumErrors");
-}
-
-#[test]
-fn tables_of_a_busy_translator_are_well() {
-    let map = tracking().windows(30, |s| {
-        traffic(s, CLIENT, 100_000);
-        mib(s, CLIENT, Mib::IpForwDatagrams, 100_000);
-        mib(s, CLIENT, Mib::UdpInDatagrams, 10_000);
-        mib(s, CLIENT, Mib::UdpRcvbufErrors, 5);
-        mib(s, CLIENT, Mib::UdpInCsumErrors, 2);
-        tracked(s, 700, (4, 4, 0));
-        drop_packets(s, CLIENT, "NETFILTER_DROP", "nf_hook_slow", 4);
-        memory(s, 400);
-        state(s, CLIENT).time_wait = Some(Gauge {
-            used: 60_000,
-            limit: 131_072,
-        });
-    });
-    assert_eq!(open(&map), [""; 0]);
 }

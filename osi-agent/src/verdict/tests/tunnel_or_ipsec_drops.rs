@@ -84,7 +84,7 @@ fn a_kernel_that_does_not_count_is_well_and_not_blind() {
         }
     });
     assert_eq!(open(&map), [""; 0]);
-    assert_eq!(map.verdict.cannot_rule_out, ["L5", "L6", "L7"]);
+    assert_eq!(map.verdict.cannot_rule_out, [""; 0]);
 }
 
 /// A second link of this kind carries packets and loses some on the way out.

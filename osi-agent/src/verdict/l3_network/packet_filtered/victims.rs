@@ -1,6 +1,6 @@
 //! Who wanted the packets: a filter that drops what nobody wants does what it is there for.
 
-use core::net::IpAddr;
+use core::net::{IpAddr, SocketAddr};
 use std::collections::BTreeSet;
 
 use super::super::super::facts::Seen;
@@ -8,6 +8,7 @@ use super::super::super::history::{Inbound, Loss, TCP, is_passing};
 use super::super::super::stuck::{Stuck, ends};
 use super::super::super::text::{percent, share};
 use super::super::super::{Confidence, Evidence, Facts, Impact, Onset, Severity};
+use crate::layer::address;
 use crate::layer::l3_network::routes::{IP_RECEIVED, IP6_RECEIVED};
 use crate::snapshot::{Mib, NetnsState};
 
@@ -34,10 +35,11 @@ pub(super) struct Hurt {
 }
 
 impl Dropped<'_> {
-    /// The victim that is surest: an attempt of our own, a client of a listener, a connection, somebody beyond this router.
+    /// The victim that is surest: an attempt of our own, a query, a client of a listener, a connection, somebody beyond this router.
     pub(super) fn hurt(&self) -> Option<Hurt> {
         let local = self
             .own()
+            .or_else(|| self.queries())
             .or_else(|| self.listener())
             .or_else(|| self.established());
         local.or_else(|| self.forwarded())
@@ -75,6 +77,47 @@ impl Dropped<'_> {
                 peers: stuck.peers.len() as u64,
             },
             whose: format!(", of connections to {first}"),
+        })
+    }
+
+    /// Queries to a resolver that has been asked before, or its answers. What is dropped on the way out never leaves, and what
+    /// is dropped on the way in has arrived: no other cause sees that anything is missing.
+    fn queries(&self) -> Option<Hurt> {
+        let keys = self.facts.window.now.kernel.resolvers.keys();
+        let of_this = keys.filter(|key| key.netns == self.state.netns.inode);
+        let resolvers: BTreeSet<(IpAddr, u16)> = of_this
+            .map(|key| (address(key.family, &key.address), key.port))
+            .collect();
+        let end = |seen: &Seen| {
+            let ends = [
+                (seen.remote?.to_canonical(), seen.remote_port),
+                (seen.local?.to_canonical(), seen.local_port),
+            ];
+            ends.into_iter().find(|end| resolvers.contains(end))
+        };
+        let of_queries = |seen: &&Seen| seen.protocol == UDP && end(seen).is_some();
+        let samples: Vec<_> = self.samples.iter().filter(of_queries).collect();
+        let (whom, port) = end(samples.last()?)?;
+        let dropped = self.packets_like(samples.len());
+        if dropped as f64 <= self.facts.limit("packets") {
+            return None;
+        }
+        Some(Hurt {
+            onset: Onset::Statistical,
+            confidence: Confidence::Likely,
+            severity: Severity::Critical,
+            evidence: vec![Evidence::new(
+                "dropped_queries",
+                dropped as f64,
+                "packets",
+                "to or from a resolver that this host asks",
+            )],
+            impact: Impact {
+                connections: dropped,
+                share_ratio: 0.0,
+                peers: 1,
+            },
+            whose: format!(", of DNS with {}", SocketAddr::new(whom, port)),
         })
     }
 

@@ -1,0 +1,12 @@
+//! L5: established connections, how they end, and the descriptors that hold them.
+
+use super::Topic;
+
+pub mod broken;
+
+pub mod descriptors;
+
+pub mod sessions;
+
+/// This layer's topics.
+pub(super) static TOPICS: &[Topic] = &[descriptors::SIGNALS, sessions::SIGNALS, broken::SIGNALS];

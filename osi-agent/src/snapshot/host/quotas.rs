@@ -1,0 +1,250 @@
+//! Quotas of CPU time that cgroups have used up: `cpu.stat` of those that have one, in either version of the hierarchy.
+//!
+//! All groups are looked at in turns, for a few milliseconds per pass; those with a quota in every pass.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use super::{Kept, Scratch, procfs};
+use crate::host::text::clean;
+use crate::probe::preflight::{mount_of, parse_cgroup2_root};
+use crate::snapshot::Quota;
+
+/// How long the search for groups with a quota may take in one pass.
+const LONGEST: Duration = Duration::from_millis(5);
+/// Passes from the end of a search to the next one: quotas are given when something starts.
+const EVERY: u32 = 10;
+/// Groups with a quota that are kept.
+const QUOTAS: usize = 256;
+/// Groups that are looked at for it.
+const GROUPS: usize = 16_384;
+/// Groups inside one with a quota whose processes share it.
+const INSIDE: usize = 64;
+/// Processes of a group that are told.
+const MEMBERS: usize = 512;
+/// Longest path that is told.
+const PATH_MAX: usize = 256;
+
+/// Where the hierarchy with CPU time is, and the names of its files.
+#[derive(Clone, Debug)]
+struct Hierarchy {
+    root: PathBuf,
+    /// Holds the quota: a word that is not `max` and not negative.
+    quota: &'static str,
+    /// The key of the time that was withheld, and its unit in nanoseconds.
+    withheld: (&'static str, u64),
+}
+
+/// A group with a quota.
+#[derive(Debug)]
+struct Group {
+    path: PathBuf,
+    /// `nr_throttled` at the last look.
+    throttled: Option<u64>,
+    /// Who was in it when it was last throttled.
+    members: Vec<u32>,
+}
+
+/// The groups of the host.
+#[derive(Debug, Default)]
+pub(super) struct Search {
+    hierarchy: Option<Hierarchy>,
+    known: Vec<Group>,
+    /// Of the search at hand: what is still to be looked at.
+    left: Vec<PathBuf>,
+    found: Vec<Group>,
+    looked: usize,
+    /// Groups with a quota beyond the bound, and groups that were not looked at, at the end of the last search.
+    omitted: u64,
+    /// Passes since the last search ended.
+    idle: u32,
+}
+
+/// The groups with a quota that was in use since they were made.
+pub(super) fn read(scratch: &mut Scratch) -> io::Result<Kept<Quota>> {
+    let Scratch { text, quotas, .. } = scratch;
+    quotas.pass(text)
+}
+
+/// The hierarchy that these mounts (`/proc/self/mountinfo`) have for CPU time: the first version where it has the controller,
+/// which the second can not have then.
+fn hierarchy(mountinfo: &str) -> Option<Hierarchy> {
+    let has_cpu = |options: &str| options.split(',').any(|name| name == "cpu");
+    let first = mount_of(mountinfo, |kind, options| {
+        kind == "cgroup" && has_cpu(options)
+    });
+    if let Some(root) = first {
+        return Some(Hierarchy {
+            root,
+            quota: "cpu.cfs_quota_us",
+            withheld: ("throttled_time", 1),
+        });
+    }
+    Some(Hierarchy {
+        root: parse_cgroup2_root(mountinfo)?,
+        quota: "cpu.max",
+        withheld: ("throttled_usec", 1000),
+    })
+}
+
+/// Whether the content of a quota's file is a quota.
+pub(crate) fn is_quota(text: &str) -> bool {
+    procfs::number::<u64>(text, 0).is_some()
+}
+
+/// The number behind a key of `cpu.stat`.
+pub(crate) fn stat(text: &str, key: &str) -> Option<u64> {
+    let mut lines = text.lines().filter_map(|line| line.split_once(' '));
+    lines.find(|(name, _)| *name == key)?.1.trim().parse().ok()
+}
+
+impl Search {
+    fn pass(&mut self, text: &mut String) -> io::Result<Kept<Quota>> {
+        if self.hierarchy.is_none() {
+            self.hierarchy = hierarchy(procfs::read("/proc/self/mountinfo", text)?);
+        }
+        let Some(hierarchy) = self.hierarchy.clone() else {
+            return Err(io::Error::other("no hierarchy of cgroups is mounted"));
+        };
+        let mut kept = Kept::new(QUOTAS);
+        for group in &mut self.known {
+            // One that is gone, or got its quota taken away, is no row.
+            if let Some(row) = group.read(&hierarchy, text) {
+                kept.push(row);
+            }
+        }
+        kept.omitted = self.omitted;
+        self.search(&hierarchy, text);
+        Ok(kept)
+    }
+
+    fn search(&mut self, hierarchy: &Hierarchy, text: &mut String) {
+        if self.left.is_empty() {
+            if !self.known.is_empty() || self.idle > 0 {
+                self.idle += 1;
+                if self.idle <= EVERY {
+                    return;
+                }
+            }
+            self.left = children(&hierarchy.root).collect();
+            (self.looked, self.idle) = (0, 0);
+        }
+        let started = Instant::now();
+        while started.elapsed() < LONGEST {
+            let Some(path) = self.left.pop() else {
+                self.end();
+                return;
+            };
+            self.looked += 1;
+            if self.looked > GROUPS {
+                continue;
+            }
+            self.left.extend(children(&path));
+            let has_quota = read_in(&path, hierarchy.quota, text).is_some_and(is_quota);
+            if has_quota && self.found.len() < QUOTAS {
+                self.found.push(Group {
+                    path,
+                    throttled: None,
+                    members: Vec::new(),
+                });
+            }
+        }
+    }
+
+    /// What was known of a group stays with it.
+    fn end(&mut self) {
+        let mut found = std::mem::take(&mut self.found);
+        for group in &mut found {
+            if let Some(old) = self.known.iter_mut().find(|old| old.path == group.path) {
+                group.throttled = old.throttled;
+                group.members = std::mem::take(&mut old.members);
+            }
+        }
+        self.omitted = self.looked.saturating_sub(GROUPS) as u64;
+        self.known = found;
+        self.idle = 1;
+    }
+}
+
+impl Group {
+    fn read(&mut self, hierarchy: &Hierarchy, text: &mut String) -> Option<Quota> {
+        let content = read_in(&self.path, "cpu.stat", text)?;
+        let (key, unit_ns) = hierarchy.withheld;
+        let (periods, throttled, withheld) = (
+            stat(content, "nr_periods")?,
+            stat(content, "nr_throttled")?,
+            stat(content, key)?,
+        );
+        let before = self.throttled.replace(throttled);
+        if before.is_some_and(|before| throttled > before) {
+            self.members = self.processes(text);
+        }
+        Some(Quota {
+            group: clean(self.path.as_os_str().as_encoded_bytes(), PATH_MAX),
+            periods,
+            throttled,
+            withheld_ns: withheld.saturating_mul(unit_ns),
+            members: self.members.clone(),
+        })
+    }
+
+    /// The processes that are in it, in its groups, in theirs and so on: they share the quota.
+    fn processes(&self, text: &mut String) -> Vec<u32> {
+        let (mut members, mut left) = (Vec::new(), vec![self.path.clone()]);
+        for _ in 0..INSIDE {
+            let Some(group) = left.pop() else { break };
+            let content = read_in(&group, "cgroup.procs", text).unwrap_or_default();
+            members.extend(content.lines().filter_map(|line| line.parse::<u32>().ok()));
+            left.extend(children(&group));
+        }
+        members.truncate(MEMBERS);
+        members
+    }
+}
+
+fn read_in<'a>(group: &Path, file: &str, text: &'a mut String) -> Option<&'a str> {
+    procfs::read(group.join(file).to_str()?, text).ok()
+}
+
+fn children(group: &Path) -> impl Iterator<Item = PathBuf> {
+    let entries = fs::read_dir(group).into_iter().flatten().flatten();
+    entries
+        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+        .map(|entry| entry.path())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quota_is_a_number() {
+        assert!(is_quota("50000 100000\n") && is_quota("50000\n"));
+        assert!(!is_quota("max 100000\n") && !is_quota("-1\n") && !is_quota(""));
+    }
+
+    #[test]
+    fn the_first_version_has_the_time_where_it_has_the_controller() {
+        let mixed = "30 24 0:26 / /sys/fs/cgroup/cpu rw shared:9 - cgroup cgroup rw,cpu,cpuacct\n\
+                     31 24 0:27 / /sys/fs/cgroup/unified rw shared:9 - cgroup2 cgroup2 rw\n";
+        let found = hierarchy(mixed).expect("a hierarchy");
+        assert_eq!(found.root, Path::new("/sys/fs/cgroup/cpu"));
+        assert_eq!(found.quota, "cpu.cfs_quota_us");
+        let second = mixed.split_once('\n').expect("two lines").1;
+        let found = hierarchy(second).expect("a hierarchy");
+        assert_eq!(found.root, Path::new("/sys/fs/cgroup/unified"));
+        assert!(hierarchy("").is_none());
+    }
+
+    #[test]
+    fn the_numbers_stand_behind_their_keys() {
+        let text = "usage_usec 5\nnr_periods 12\nnr_throttled 7\nthrottled_usec 900\n";
+        let numbers = ["nr_periods", "nr_throttled", "throttled_usec", "throttled"];
+        assert_eq!(
+            numbers.map(|key| stat(text, key)),
+            [Some(12), Some(7), Some(900), None]
+        );
+    }
+}

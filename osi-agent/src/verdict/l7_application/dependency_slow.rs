@@ -1,0 +1,172 @@
+//! A peer that this host asks takes several times as long as it usually does to answer, or answers no more.
+
+use osi_common::layer::Layer;
+
+use super::super::history::times_of;
+use super::super::l4_transport::{handshake_slow::HANDSHAKE_SLOW, packet_loss::PACKET_LOSS};
+use super::super::slow::{Slow, slow};
+use super::super::text::{inside, percent, place, remote, share, ss_address};
+use super::super::{
+    Advice, Cause, CauseClass, Confidence, Evidence, Facts, Finding, Impact, Onset, Severity,
+    Sighting, Threshold,
+};
+use super::application_stalled::APPLICATION_STALLED;
+use crate::layer::l7_application::exchange::{DEPENDENCY_TIME, Waits, depended};
+use crate::scope::Scope;
+
+pub(in crate::verdict) static DEPENDENCY_SLOW: Cause = Cause {
+    id: "dependency_slow",
+    layer: Layer::L7,
+    class: CauseClass::Delay,
+    onset: Onset::Statistical,
+    severity: Severity::Warn,
+    help: "A service that this host asks answers several times as slowly as it usually does, or not at all.",
+    explained_by: &[&[&PACKET_LOSS, &HANDSHAKE_SLOW, &APPLICATION_STALLED]],
+    suspects: &[],
+    reads: &[&DEPENDENCY_TIME],
+    thresholds: &[
+        Threshold {
+            name: "slow",
+            default: 3.0,
+        },
+        Threshold {
+            name: "ratio",
+            default: 0.1,
+        },
+        Threshold {
+            name: "times_usual",
+            default: 3.0,
+        },
+        Threshold {
+            name: "budget_s",
+            default: 0.1,
+        },
+        Threshold {
+            name: "silent_s",
+            default: 1.0,
+        },
+    ],
+    detect,
+    advise,
+};
+
+fn detect(facts: &Facts, found: &mut Vec<Sighting>) {
+    for (_, scope, times) in times_of(facts.window, |signal| signal.id == DEPENDENCY_TIME.id) {
+        let slow = slow(
+            facts,
+            &DEPENDENCY_TIME,
+            &scope,
+            &times,
+            facts.limit("ratio"),
+        );
+        found.extend(slow.map(|slow| slowly(scope, &slow)));
+    }
+    let mute = depended(facts.window)
+        .into_iter()
+        .filter_map(|(scope, waits)| {
+            // Who never answers, as those that logs are sent to, is not missed.
+            let usual_ns = facts.history.paces.usual_ns(&DEPENDENCY_TIME, &scope)?;
+            let limit_ns =
+                (facts.limit("times_usual") * usual_ns as f64).max(facts.limit("silent_s") * 1e9);
+            let many = waits.stuck as f64 > facts.limit("slow");
+            let is_missed = !facts.history.paces.takes_its_time(&DEPENDENCY_TIME, &scope);
+            (many && is_missed && waits.stuck_ns as f64 > limit_ns)
+                .then(|| silent(scope, &waits, usual_ns))
+        });
+    found.extend(mute);
+}
+
+fn slowly(scope: Scope, slow: &Slow) -> Sighting {
+    let whom = remote(&scope);
+    sighting(
+        format!(
+            "Answers of {whom}{} take {}: {} in a window, {} of them.",
+            place(&scope),
+            slow.words(),
+            slow.count,
+            percent(slow.ratio)
+        ),
+        slow.evidence(
+            format!("99 of 100 answers of {whom} took at most this"),
+            "requests",
+            "took longer than is allowed for",
+        ),
+        slow.impact(&scope),
+        scope,
+    )
+}
+
+fn silent(scope: Scope, waits: &Waits, usual_ns: u64) -> Sighting {
+    let whom = remote(&scope);
+    let evidence = vec![
+        Evidence::new(
+            DEPENDENCY_TIME.id,
+            waits.stuck_ns as f64,
+            "ns",
+            format!(
+                "since the first of the waiting requests to {whom}; none was answered since then"
+            ),
+        ),
+        Evidence::new(
+            "usual",
+            usual_ns as f64,
+            "ns",
+            "99 of 100 answers in healthy windows",
+        ),
+        Evidence::new(
+            "waiting",
+            waits.stuck as f64,
+            "connections",
+            "have sent something and got nothing back",
+        ),
+    ];
+    let impact = Impact {
+        connections: waits.stuck,
+        share_ratio: share(waits.stuck, waits.times.count()),
+        peers: 1,
+    };
+    let summary = format!(
+        "{whom}{} answers no more: {} requests wait, the first for {:.1} s.",
+        place(&scope),
+        waits.stuck,
+        waits.stuck_ns as f64 / 1e9
+    );
+    Sighting {
+        // It may be asked for what takes long, for the first time.
+        confidence: Confidence::Possible,
+        ..sighting(summary, evidence, impact, scope)
+    }
+}
+
+fn sighting(summary: String, evidence: Vec<Evidence>, impact: Impact, scope: Scope) -> Sighting {
+    Sighting {
+        scope,
+        onset: Onset::Statistical,
+        confidence: Confidence::Likely,
+        severity: Severity::Warn,
+        evidence,
+        impact,
+        summary,
+    }
+}
+
+fn advise(finding: &Finding) -> Vec<Advice> {
+    let (Some(address), Some(port)) = (finding.scope.remote, finding.scope.port) else {
+        return Vec::new();
+    };
+    let ms = finding.row(&DEPENDENCY_TIME).map_or(0.0, |row| row.value) / 1e6;
+    vec![Advice {
+        text: format!(
+            "{} takes {ms:.0} ms to answer: look there, or at the way to it, where round-trip times are as long.",
+            remote(&finding.scope)
+        ),
+        confirm: inside(
+            &finding.scope,
+            &format!("ss -Htinp dst {} dport = :{port}", ss_address(address)),
+        ),
+        change: "relieve or repair that service; here, answer without it or sooner give up on it"
+            .to_owned(),
+        trade_off: "A shorter time-out with retries adds load to a service that is slow already."
+            .to_owned(),
+    }]
+}

@@ -1,0 +1,110 @@
+//! A server takes several times as long as it usually does until its answers begin.
+
+use osi_common::layer::Layer;
+
+use super::super::history::times_of;
+use super::super::l3_network::packet_processing_saturated::PACKET_PROCESSING_SATURATED;
+use super::super::l4_transport::packet_loss::PACKET_LOSS;
+use super::super::on_the_way::ON_THE_WAY;
+use super::super::slow::{Slow, slow};
+use super::super::text::{percent, place};
+use super::super::{
+    Advice, Cause, CauseClass, Confidence, Facts, Finding, Onset, Severity, Sighting, Threshold,
+};
+use super::application_slow::APPLICATION_SLOW;
+use super::application_stalled::APPLICATION_STALLED;
+use super::cpu_starved::CPU_STARVED;
+use super::dependency_slow::DEPENDENCY_SLOW;
+use super::dns_slow::DNS_SLOW;
+use super::dns_timeout::DNS_TIMEOUT;
+use super::{curl, whom};
+use crate::layer::l7_application::http::HTTP_TIME;
+use crate::scope::Scope;
+
+pub(in crate::verdict) static HTTP_SLOW: Cause = Cause {
+    id: "http_slow",
+    layer: Layer::L7,
+    class: CauseClass::Delay,
+    onset: Onset::Statistical,
+    severity: Severity::Warn,
+    help: "A server needs several times as long as it usually does until its answers to HTTP/1 requests begin.",
+    explained_by: &[
+        ON_THE_WAY,
+        &[&PACKET_LOSS, &PACKET_PROCESSING_SATURATED],
+        &[
+            &DEPENDENCY_SLOW,
+            &APPLICATION_SLOW,
+            &APPLICATION_STALLED,
+            &CPU_STARVED,
+            &DNS_SLOW,
+            &DNS_TIMEOUT,
+        ],
+    ],
+    suspects: &[],
+    reads: &[&HTTP_TIME],
+    thresholds: &[
+        Threshold {
+            name: "slow",
+            default: 3.0,
+        },
+        // Some requests take their time at every server.
+        Threshold {
+            name: "ratio",
+            default: 0.1,
+        },
+        Threshold {
+            name: "times_usual",
+            default: 3.0,
+        },
+        Threshold {
+            name: "budget_s",
+            default: 0.2,
+        },
+    ],
+    detect,
+    advise,
+};
+
+fn detect(facts: &Facts, found: &mut Vec<Sighting>) {
+    for (signal, scope, times) in times_of(facts.window, |signal| signal.id == HTTP_TIME.id) {
+        let slow = slow(facts, signal, &scope, &times, facts.limit("ratio"));
+        found.extend(slow.map(|slow| sighting(scope, &slow)));
+    }
+}
+
+fn sighting(scope: Scope, slow: &Slow) -> Sighting {
+    let whom = whom(&scope);
+    Sighting {
+        onset: Onset::Statistical,
+        confidence: Confidence::Likely,
+        severity: Severity::Warn,
+        evidence: slow.evidence(
+            format!("99 of 100 answers of {whom} began within this"),
+            "requests",
+            "took longer than is allowed for",
+        ),
+        impact: slow.impact(&scope),
+        summary: format!(
+            "HTTP answers of {whom}{} take {}: {} in a window, {} of them.",
+            place(&scope),
+            slow.words(),
+            slow.count,
+            percent(slow.ratio)
+        ),
+        scope,
+    }
+}
+
+fn advise(finding: &Finding) -> Vec<Advice> {
+    let ms = finding.row(&HTTP_TIME).map_or(0.0, |row| row.value) / 1e6;
+    vec![Advice {
+        text: format!(
+            "{} needs {ms:.0} ms until an answer begins: look at what it works on, and at whom it asks in turn.",
+            whom(&finding.scope)
+        ),
+        confirm: curl(&finding.scope),
+        change: "relieve that server or whom it asks; answer from a cache what does not change"
+            .to_owned(),
+        trade_off: "A cache answers with what was true a while ago.".to_owned(),
+    }]
+}

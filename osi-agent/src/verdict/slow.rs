@@ -1,0 +1,97 @@
+//! What takes several times as long as it usually does: one rule for all causes that say so.
+
+use osi_common::histogram::Coarse;
+
+use super::l4_transport::handshake_slow::HANDSHAKE_SLOW;
+use super::l6_presentation::tls_handshake_slow::TLS_HANDSHAKE_SLOW;
+use super::l7_application::{
+    application_slow::APPLICATION_SLOW, dependency_slow::DEPENDENCY_SLOW, dns_slow::DNS_SLOW,
+    http_slow::HTTP_SLOW,
+};
+use super::text::share;
+use super::{Cause, Evidence, Facts, Impact};
+use crate::layer::Signal;
+use crate::scope::{Scope, ScopeKind};
+
+/// Causes that compare with what is usual: while one is open or on its way, its windows are no example.
+pub(super) static SLOW: &[&Cause] = &[
+    &HANDSHAKE_SLOW,
+    &APPLICATION_SLOW,
+    &DEPENDENCY_SLOW,
+    &DNS_SLOW,
+    &TLS_HANDSHAKE_SLOW,
+    &HTTP_SLOW,
+];
+
+/// What was slow in one scope.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Slow {
+    /// Signal that it was measured by.
+    pub(super) signal: &'static Signal,
+    /// Completions that took longer than is allowed for.
+    pub(super) count: u64,
+    /// Share of all.
+    pub(super) ratio: f64,
+    /// 99th percentile of all.
+    pub(super) p99_ns: u64,
+    /// What that usually is.
+    pub(super) usual_ns: u64,
+}
+
+/// Whether more than `slow`, and more than `most` of all, took longer than `times_usual` what is usual and than `budget_s`:
+/// limits of the cause at hand. What was always slow, or is new, is not slow.
+pub(super) fn slow(
+    facts: &Facts,
+    signal: &'static Signal,
+    scope: &Scope,
+    times: &Coarse,
+    most: f64,
+) -> Option<Slow> {
+    let usual_ns = facts.history.paces.usual_ns(signal, scope)?;
+    let budget_ns = facts.limit("budget_s") * 1e9;
+    let limit_ns = budget_ns.max(facts.limit("times_usual") * usual_ns as f64) as u64;
+    let count = times.longer_than(limit_ns);
+    let ratio = share(count, times.count() - count);
+    (count as f64 > facts.limit("slow") && ratio > most).then(|| Slow {
+        signal,
+        count,
+        ratio,
+        p99_ns: times.quantile_ns(9_900).unwrap_or_default(),
+        usual_ns,
+    })
+}
+
+impl Slow {
+    /// `up to 400 ms (22.2 ms is usual)`.
+    pub(super) fn words(&self) -> String {
+        let ms = |ns: u64| ns as f64 / 1e6;
+        format!(
+            "up to {:.0} ms ({:.1} ms is usual)",
+            ms(self.p99_ns),
+            ms(self.usual_ns)
+        )
+    }
+
+    /// The three figures behind it; `what` are its completions.
+    pub(super) fn evidence(&self, why: String, what: &str, slow: &str) -> Vec<Evidence> {
+        vec![
+            Evidence::new(self.signal.id, self.p99_ns as f64, "ns", why),
+            Evidence::new(
+                "usual",
+                self.usual_ns as f64,
+                "ns",
+                "the same in healthy windows",
+            ),
+            Evidence::new("slow", self.count as f64, what, slow),
+        ]
+    }
+
+    /// Whom it hurts.
+    pub(super) fn impact(&self, scope: &Scope) -> Impact {
+        Impact {
+            connections: self.count,
+            share_ratio: self.ratio,
+            peers: u64::from(matches!(scope.kind, ScopeKind::Peer | ScopeKind::Resolver)),
+        }
+    }
+}

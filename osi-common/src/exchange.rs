@@ -1,0 +1,122 @@
+//! What applications do with their connections, whatever the bytes on them mean: waits that begin and end.
+
+use crate::histogram::Coarse;
+use crate::pod::kernel_struct;
+
+/// Peers whose answers are timed apart; at further ones the host's histogram alone counts, and that is said.
+pub const MAX_DEPENDENCIES: u32 = 1024;
+
+kernel_struct! {
+    /// Waits of one kind in one place since it was first seen there: counters only, so that none of them is a gauge that drifts.
+    #[derive(Default)]
+    pub struct Span {
+        /// Waits that ended, as they should or with their connection.
+        pub ended: u64,
+        /// Waits that began.
+        pub begun: u64,
+        /// `begun` as it was when a wait last ended as it should: all that came after has been waiting without any progress.
+        pub passed: u64,
+        /// When the first of those began (boot time).
+        pub since_ns: u64,
+        /// How long those took in all that ended as they should.
+        pub sum_ns: u64,
+        /// How long each of them took.
+        pub times: Coarse,
+    }
+
+    /// What happened to requests at one listening port.
+    #[derive(Default)]
+    pub struct Requests {
+        /// Unread data → the application's next read.
+        pub dwell: Span,
+        /// The read that left nothing unread → the next send.
+        pub response: Span,
+    }
+}
+
+impl Span {
+    /// Nothing happened yet.
+    pub const ZERO: Self = Self {
+        ended: 0,
+        begun: 0,
+        passed: 0,
+        since_ns: 0,
+        sum_ns: 0,
+        times: Coarse::ZERO,
+    };
+
+    /// Waits that have not ended.
+    pub fn in_flight(&self) -> u64 {
+        self.begun.saturating_sub(self.ended)
+    }
+
+    /// Waits that began after the last one that ended as it should, whatever became of them.
+    pub fn since_passed(&self) -> u64 {
+        self.begun.saturating_sub(self.passed)
+    }
+
+    /// How long ago the first of these began; 0 where there is none.
+    pub fn since_passed_ns(&self, now_ns: u64) -> u64 {
+        if self.since_passed() == 0 {
+            return 0;
+        }
+        now_ns.saturating_sub(self.since_ns)
+    }
+
+    /// Of these, the ones that have not ended.
+    pub fn stuck(&self) -> u64 {
+        self.since_passed().min(self.in_flight())
+    }
+
+    /// How long nothing has ended although something waits; 0 where nothing does.
+    pub fn stuck_ns(&self, now_ns: u64) -> u64 {
+        if self.stuck() == 0 {
+            return 0;
+        }
+        self.since_passed_ns(now_ns)
+    }
+}
+
+impl Requests {
+    /// Nothing happened yet.
+    pub const ZERO: Self = Self {
+        dwell: Span::ZERO,
+        response: Span::ZERO,
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SPAN: Span = Span {
+        ended: 5,
+        begun: 8,
+        passed: 6,
+        since_ns: 100,
+        ..Span::ZERO
+    };
+
+    #[test]
+    fn what_waits_without_progress_began_after_the_last_end() {
+        assert_eq!((SPAN.in_flight(), SPAN.stuck()), (3, 2));
+        assert_eq!(SPAN.stuck_ns(130), 30);
+        let moving = Span { passed: 8, ..SPAN };
+        assert_eq!((moving.stuck(), moving.stuck_ns(130)), (0, 0));
+        let over = Span { ended: 8, ..SPAN };
+        assert_eq!((over.in_flight(), over.stuck()), (0, 0));
+        assert_eq!((over.since_passed(), over.since_passed_ns(130)), (2, 30));
+    }
+
+    #[test]
+    fn counters_that_are_read_while_they_move_tell_of_nothing_negative() {
+        let torn = Span {
+            ended: 9,
+            passed: 9,
+            since_ns: 200,
+            ..SPAN
+        };
+        assert_eq!((torn.in_flight(), torn.stuck()), (0, 0));
+        assert_eq!(SPAN.stuck_ns(0), 0);
+    }
+}

@@ -1,0 +1,339 @@
+//! How long requests wait to be read, how long answers take, and how long this host waits for others: of any TCP application,
+//! as no byte is looked at.
+//!
+//! Each connection has a record in storage of its own socket, made with the connection or at its first data, freed with the
+//! socket. All but [`sent`] run under the socket's lock: so a wait is begun and ended by an exchange of its time in one
+//! instruction, and whoever gets the other value counts it.
+//! Loads where the kernel has `sk_data_ready` (6.3), so that storage of sockets (5.11) is never missing.
+
+use aya_ebpf::{EbpfContext, helpers::bpf_ktime_get_boot_ns};
+use osi_common::latency::Latency;
+use osi_common::occurrence::{TCP_CLOSE_WAIT, TCP_ESTABLISHED, TCP_FIN_WAIT1, TCP_FIN_WAIT2};
+
+use super::{
+    record::{ACCEPTED, Exchange, port, storage},
+    waits,
+};
+use crate::l4_transport::listener;
+use crate::shared::{
+    latency::record,
+    own::swap,
+    read::Object,
+    rodata::{in_scope, offset},
+    sock::Sock,
+};
+
+/// A handshake ended on the accepting side: whose connection it is can not be told as surely later.
+#[inline(always)]
+pub(crate) fn accepted(sock: Sock, netns: u32) {
+    begin(sock, Exchange::accepted(netns, sock.local_port(), now()));
+}
+
+/// A handshake ended on the connecting side: the same.
+#[inline(always)]
+pub(crate) fn opened(sock: Sock, netns: u32) {
+    begin(sock, Exchange::opened(netns, &sock.flow(), now()));
+}
+
+/// A socket that was connected before has a record of that connection (`connect` with AF_UNSPEC ends one).
+#[inline(always)]
+fn begin(sock: Sock, first: Exchange) {
+    if let Some(exchange) = storage(sock, Some(&first)) {
+        // SAFETY: the pointer comes from the socket's storage, and its lock is held.
+        unsafe { exchange.write(first) };
+    }
+}
+
+/// The application is told that data, or its end, lies in the socket.
+#[inline(always)]
+pub(crate) fn arrived<C: EbpfContext>(ctx: &C, sock: Sock) {
+    let Some(end) = end(sock) else {
+        return;
+    };
+    let Some(exchange) = followed(sock) else {
+        return;
+    };
+    // SAFETY: the pointer comes from the socket's storage, and its lock is held.
+    let (role, since_ns) = unsafe { ((*exchange).role, (*exchange).since_ns) };
+    if role == ACCEPTED && since_ns != 0 {
+        return;
+    }
+    let Some(tcp) = sock.tcp() else {
+        return;
+    };
+    let Stream {
+        unread,
+        read,
+        arrived,
+    } = Stream::of(tcp, end);
+    if unread == 0 {
+        return;
+    }
+    if role == ACCEPTED {
+        // SAFETY: as above.
+        if arrived == unsafe { (*exchange).arrived } {
+            return;
+        }
+        let now_ns = now();
+        // SAFETY: as above.
+        unsafe {
+            (*exchange).since_ns = now_ns;
+            (*exchange).mark = read;
+            (*exchange).arrived = arrived;
+        }
+        if let Some(requests) = waits::requests(ctx, port(exchange)) {
+            // SAFETY: only the address of the field is taken; the pointer comes from a map lookup.
+            waits::begin(unsafe { &raw mut (*requests).dwell }, now_ns);
+        }
+        return;
+    }
+    let written = tcp.field(offset!(tcp_write_seq)).unwrap_or(0);
+    // SAFETY: as above. Before the wait is taken: who sends at this moment looks at it after beginning one.
+    unsafe { (&raw mut (*exchange).mark).write_volatile(written) };
+    let since_ns = take(exchange);
+    if since_ns != 0 {
+        let now_ns = now();
+        // SAFETY: as above.
+        let key = unsafe { (*exchange).peer };
+        let taken_ns = now_ns.saturating_sub(since_ns);
+        record(Latency::Dependency, taken_ns);
+        if let Some(dependency) = waits::dependency(ctx, key) {
+            waits::end(dependency, taken_ns);
+        }
+    }
+}
+
+/// The application has read, or only peeked.
+#[inline(always)]
+pub(crate) fn read<C: EbpfContext>(ctx: &C, sock: Sock) {
+    let Some(exchange) = storage(sock, None) else {
+        return;
+    };
+    // SAFETY: the pointer comes from the socket's storage, and its lock is held.
+    let (role, since_ns, mark) =
+        unsafe { ((*exchange).role, (*exchange).since_ns, (*exchange).mark) };
+    if role != ACCEPTED {
+        return;
+    }
+    // What is read once the connection is over answers nobody.
+    let (Some(end), Some(tcp)) = (end(sock), sock.tcp()) else {
+        return;
+    };
+    let Stream {
+        unread,
+        read,
+        arrived,
+    } = Stream::of(tcp, end);
+    // SAFETY: as above.
+    unsafe { (*exchange).arrived = arrived };
+    if read == mark || since_ns == 0 && unread > 0 {
+        return;
+    }
+    let now_ns = now();
+    // SAFETY: as above.
+    unsafe {
+        (*exchange).mark = read;
+        (*exchange).since_ns = 0;
+    }
+    let requests = waits::requests(ctx, port(exchange));
+    if since_ns != 0 {
+        let taken_ns = now_ns.saturating_sub(since_ns);
+        record(Latency::RequestDwell, taken_ns);
+        if let Some(requests) = requests {
+            // SAFETY: only the address of the field is taken; the pointer comes from a map lookup.
+            waits::end(unsafe { &raw mut (*requests).dwell }, taken_ns);
+        }
+    }
+    if unread > 0 {
+        return;
+    }
+    // The last of several reads begins the answer: the time of an upload is none of it.
+    let read_ns = swap(read_at(exchange), now_ns);
+    if read_ns == 0
+        && let Some(requests) = requests
+    {
+        // SAFETY: only the address of the field is taken; the pointer comes from a map lookup.
+        waits::begin(unsafe { &raw mut (*requests).response }, now_ns);
+    }
+}
+
+/// The application has sent something.
+#[inline(always)]
+pub(crate) fn sent<C: EbpfContext>(ctx: &C, sock: Sock) {
+    // A raw socket has a protocol as well, and no connection.
+    if !matches!(sock.state(), TCP_ESTABLISHED | TCP_CLOSE_WAIT) {
+        return;
+    }
+    let Some(exchange) = followed(sock) else {
+        return;
+    };
+    // SAFETY: the pointer comes from the socket's storage. The lock is free again: see the head of this file.
+    let role = unsafe { (*exchange).role };
+    if role == ACCEPTED {
+        let read_ns = swap(read_at(exchange), 0);
+        if read_ns == 0 {
+            return;
+        }
+        let taken_ns = now().saturating_sub(read_ns);
+        record(Latency::Response, taken_ns);
+        if let Some(requests) = waits::requests(ctx, port(exchange)) {
+            // SAFETY: only the address of the field is taken; the pointer comes from a map lookup.
+            waits::end(unsafe { &raw mut (*requests).response }, taken_ns);
+        }
+        return;
+    }
+    let Some(tcp) = sock.tcp() else {
+        return;
+    };
+    let now_ns = now();
+    let since_ns = swap(since(exchange), now_ns);
+    // SAFETY: as above.
+    let key = unsafe { (*exchange).peer };
+    let dependency = waits::dependency(ctx, key);
+    if since_ns == 0
+        && let Some(dependency) = dependency
+    {
+        waits::begin(dependency, now_ns);
+    }
+    // A peer may answer before the call that sends is back: then the answer took no time that this host waited. Where it comes
+    // at this very moment, either of the two takes the wait.
+    // SAFETY: as above.
+    let answered = unsafe { (&raw const (*exchange).mark).read_volatile() };
+    if tcp.field(offset!(tcp_write_seq)) == Some(answered) && take(exchange) != 0 {
+        record(Latency::Dependency, 0);
+        if let Some(dependency) = dependency {
+            waits::end(dependency, 0);
+        }
+    }
+}
+
+/// The end of a connection: how long it lived is known, and what still waits is over without an end as it should be.
+///
+/// No exchange in one instruction here: this is part of a program that kernels load which do not know it, though they never come
+/// so far. Who sends at this very moment finds the connection in another state.
+#[inline(always)]
+pub(crate) fn closed(sock: Sock) {
+    let Some(exchange) = storage(sock, None) else {
+        return;
+    };
+    // SAFETY: the pointer comes from the socket's storage, and its lock is held.
+    let (role, since_ns, read_ns, begun_ns) = unsafe {
+        let Exchange {
+            role,
+            since_ns,
+            read_ns,
+            begun_ns,
+            ..
+        } = *exchange;
+        (*exchange).since_ns = 0;
+        (*exchange).read_ns = 0;
+        (role, since_ns, read_ns, begun_ns)
+    };
+    if begun_ns != 0 {
+        record(Latency::Session, now().saturating_sub(begun_ns));
+    }
+    if since_ns == 0 && read_ns == 0 {
+        return;
+    }
+    if role != ACCEPTED {
+        // SAFETY: as above.
+        let key = unsafe { (*exchange).peer };
+        if let Some(dependency) = waits::known_dependency(key) {
+            waits::give_up(dependency, since_ns);
+        }
+        return;
+    }
+    let Some(requests) = waits::known_requests(port(exchange)) else {
+        return;
+    };
+    if since_ns != 0 {
+        // SAFETY: only the address of the field is taken; the pointer comes from a map lookup.
+        waits::give_up(unsafe { &raw mut (*requests).dwell }, since_ns);
+    }
+    if read_ns != 0 {
+        // SAFETY: the same.
+        waits::give_up(unsafe { &raw mut (*requests).response }, read_ns);
+    }
+}
+
+/// A connection's record, made where it has none yet; `None` for one that is out of scope.
+#[inline(always)]
+fn followed(sock: Sock) -> Option<*mut Exchange> {
+    let known = storage(sock, None);
+    if known.is_some() {
+        return known;
+    }
+    let netns = sock.netns();
+    if !in_scope(netns) {
+        return None;
+    }
+    let flow = sock.flow();
+    let first = if listener::is_known(netns, flow.local_port) {
+        Exchange::accepted(netns, flow.local_port, 0)
+    } else {
+        Exchange::opened(netns, &flow, 0)
+    };
+    storage(sock, Some(&first))
+}
+
+/// Where the open wait's beginning is kept.
+#[inline(always)]
+fn since(exchange: *mut Exchange) -> *mut u64 {
+    // SAFETY: only the address of the field is taken; the pointer comes from the socket's storage.
+    unsafe { &raw mut (*exchange).since_ns }
+}
+
+/// Where the last read is.
+#[inline(always)]
+fn read_at(exchange: *mut Exchange) -> *mut u64 {
+    // SAFETY: as above.
+    unsafe { &raw mut (*exchange).read_ns }
+}
+
+/// Ends the open wait, if it is still there: its beginning, for the one who ends it.
+#[inline(always)]
+fn take(exchange: *mut Exchange) -> u64 {
+    swap(since(exchange), 0)
+}
+
+/// Sequence numbers that the end of the stream takes, as far as it has arrived; `None` where nothing is received any more.
+#[inline(always)]
+fn end(sock: Sock) -> Option<u32> {
+    match sock.state() {
+        TCP_ESTABLISHED | TCP_FIN_WAIT1 | TCP_FIN_WAIT2 => Some(0),
+        TCP_CLOSE_WAIT => Some(1),
+        _ => None,
+    }
+}
+
+/// How far a connection's receiving side has come.
+struct Stream {
+    /// Bytes that the application has not read.
+    unread: u32,
+    /// Sequence number behind what it has read.
+    read: u32,
+    /// Sequence number behind all that has arrived. The end of the stream is none of it.
+    arrived: u32,
+}
+
+impl Stream {
+    #[inline(always)]
+    fn of(tcp: Object, end: u32) -> Self {
+        let read: u32 = tcp.field(offset!(tcp_copied_seq)).unwrap_or(0);
+        let arrived: u32 = tcp.field(offset!(tcp_rcv_nxt)).unwrap_or(0);
+        let arrived = arrived.wrapping_sub(end);
+        // Where the end itself was read, `read` lies behind it.
+        let unread = arrived.wrapping_sub(read);
+        Self {
+            unread: if unread as i32 > 0 { unread } else { 0 },
+            read,
+            arrived,
+        }
+    }
+}
+
+#[inline(always)]
+fn now() -> u64 {
+    // SAFETY: helper without preconditions.
+    unsafe { bpf_ktime_get_boot_ns() }
+}

@@ -1,0 +1,112 @@
+//! Waits by listening port and by peer: begun, ended, and how long they took.
+
+use aya_ebpf::{EbpfContext, bindings::BPF_NOEXIST, macros::map, maps::HashMap};
+use aya_log_ebpf::warn;
+use osi_common::exchange::{MAX_DEPENDENCIES, Requests, Span};
+use osi_common::handshake::PeerKey;
+use osi_common::histogram::Coarse;
+use osi_common::listener::{ListenerKey, MAX_LISTENERS};
+use osi_common::occurrence::Health;
+
+use crate::shared::{
+    latency::tally,
+    own::{bump, note},
+};
+
+/// Writer: this topic. Reader and deleter of quiet ones when room is short: the agent, each window. Full: noted in `HEALTH`.
+#[map]
+static REQUESTS: HashMap<ListenerKey, Requests> = HashMap::with_max_entries(MAX_LISTENERS, 0);
+
+/// The same for the peers of opened connections.
+#[map]
+static DEPENDENCIES: HashMap<PeerKey, Span> = HashMap::with_max_entries(MAX_DEPENDENCIES, 0);
+
+/// What ports and peers begin with; not built on the stack, which is short of room.
+static NEW_REQUESTS: Requests = Requests::ZERO;
+static NEW_DEPENDENCY: Span = Span::ZERO;
+
+/// A wait begins.
+#[inline(always)]
+pub(crate) fn begin(span: *mut Span, now_ns: u64) {
+    // SAFETY: the pointer comes from a map lookup; a race costs the age of a wait a few microseconds.
+    unsafe {
+        if (*span).begun == (*span).passed {
+            (*span).since_ns = now_ns;
+        }
+    }
+    bump!(span, begun, 1);
+}
+
+/// A wait ends as it should: whatever waits, there is progress.
+#[inline(always)]
+pub(crate) fn end(span: *mut Span, taken_ns: u64) {
+    pass(span);
+    bump!(span, sum_ns, taken_ns);
+    // SAFETY: only the address of the field is taken; the pointer comes from a map lookup.
+    tally(unsafe { &raw mut (*span).times }, Coarse::slot(taken_ns));
+}
+
+/// The same, at a moment that nobody saw.
+#[inline(always)]
+pub(crate) fn pass(span: *mut Span) {
+    bump!(span, ended, 1);
+    // SAFETY: the pointer comes from a map lookup; what begins at this very moment counts as begun before or after it.
+    unsafe { (*span).passed = (*span).begun };
+}
+
+/// A wait is over because its connection is: no progress, but nothing waits any more for what it did.
+#[inline(always)]
+pub(crate) fn give_up(span: *mut Span, since_ns: u64) {
+    bump!(span, ended, 1);
+    // SAFETY: the pointer comes from a map lookup. Where nothing began after the last end, `since_ns` is of the time before it.
+    let (begun, passed, first_ns) = unsafe { ((*span).begun, (*span).passed, (*span).since_ns) };
+    if passed < begun && since_ns >= first_ns {
+        bump!(span, passed, 1);
+    }
+}
+
+/// A port's row, made where it has none.
+#[inline(always)]
+pub(crate) fn requests<C: EbpfContext>(ctx: &C, key: ListenerKey) -> Option<*mut Requests> {
+    let known = known_requests(key);
+    if known.is_some() {
+        return known;
+    }
+    let new = &NEW_REQUESTS;
+    let _raced = REQUESTS.insert(key, new, u64::from(BPF_NOEXIST));
+    let made = REQUESTS.get_ptr_mut(key);
+    if made.is_none() {
+        note(Health::RequestsFull);
+        warn!(ctx, "request map full");
+    }
+    made
+}
+
+/// A peer's row, made where it has none.
+#[inline(always)]
+pub(crate) fn dependency<C: EbpfContext>(ctx: &C, key: PeerKey) -> Option<*mut Span> {
+    let known = known_dependency(key);
+    if known.is_some() {
+        return known;
+    }
+    let new = &NEW_DEPENDENCY;
+    let _raced = DEPENDENCIES.insert(key, new, u64::from(BPF_NOEXIST));
+    let made = DEPENDENCIES.get_ptr_mut(key);
+    if made.is_none() {
+        note(Health::DependenciesFull);
+        warn!(ctx, "dependency map full");
+    }
+    made
+}
+
+/// A port's row, if it has one.
+#[inline(always)]
+pub(crate) fn known_requests(key: ListenerKey) -> Option<*mut Requests> {
+    REQUESTS.get_ptr_mut(key)
+}
+
+/// A peer's row, if it has one.
+#[inline(always)]
+pub(crate) fn known_dependency(key: PeerKey) -> Option<*mut Span> {
+    DEPENDENCIES.get_ptr_mut(key)
+}
