@@ -88,9 +88,9 @@ impl Agent {
         Self::watch_with(host, &[])
     }
 
-    /// The same with windows of another length, such as `5s`.
-    pub fn watch_every(host: &Namespace, interval: &str) -> Result<Self> {
-        Self::watch_namespaces(host.name(), interval, &[])
+    /// The same with windows of another length, such as `5s`, and further options.
+    pub fn watch_every(host: &Namespace, interval: &str, options: &[&str]) -> Result<Self> {
+        Self::watch_namespaces(host.name(), interval, options)
     }
 
     /// The same with further options.

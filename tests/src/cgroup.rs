@@ -1,4 +1,4 @@
-//! cgroups: one with a limit of memory, of either version, and some with names of our choice; they go with their values.
+//! cgroups: with a limit of memory or of CPU time, of either version, and some with names of our choice; they go with their values.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -32,7 +32,7 @@ impl MemoryGroup {
     pub fn create(role: &str, limit: u64) -> Result<Option<Self>> {
         for (root, file, peak) in HIERARCHIES {
             let path = Path::new(root).join(format!("osi-{}-{role}", std::process::id()));
-            if !can_limit(Path::new(root), file) {
+            if !can_limit(Path::new(root), "memory", file) {
                 continue;
             }
             fs::create_dir(&path).with_context(|| format!("cannot make {}", path.display()))?;
@@ -56,6 +56,73 @@ impl MemoryGroup {
 }
 
 impl Drop for MemoryGroup {
+    fn drop(&mut self) {
+        remove(&self.path);
+    }
+}
+
+/// Where systems mount the hierarchies that limit CPU time, with the file of the quota, what stands behind that in it, and what
+/// stands there where there is none.
+const QUOTAS: [(&str, &str, &str, &str); 2] = [
+    ("/sys/fs/cgroup", "cpu.max", " 100000", "max"),
+    ("/sys/fs/cgroup/cpu", "cpu.cfs_quota_us", "", "-1"),
+];
+
+/// A group with a quota of CPU time in each tenth of a second.
+#[derive(Debug)]
+pub struct CpuGroup {
+    path: PathBuf,
+    file: &'static str,
+    unlimited: &'static str,
+}
+
+impl CpuGroup {
+    /// Makes a group; `None` where no hierarchy lets one limit CPU time.
+    pub fn create(role: &str, quota: Duration) -> Result<Option<Self>> {
+        for (root, file, behind, unlimited) in QUOTAS {
+            if !can_limit(Path::new(root), "cpu", file) {
+                continue;
+            }
+            let path = Path::new(root).join(format!("osi-{}-{role}", std::process::id()));
+            fs::create_dir(&path).with_context(|| format!("cannot make {}", path.display()))?;
+            let group = Self {
+                path,
+                file,
+                unlimited,
+            };
+            let quota = format!("{}{behind}", quota.as_micros());
+            fs::write(group.path.join(file), quota).context("cannot limit CPU time")?;
+            return Ok(Some(group));
+        }
+        Ok(None)
+    }
+
+    /// Takes a process in.
+    pub fn take(&self, pid: u32) -> Result<()> {
+        let procs = self.path.join("cgroup.procs");
+        fs::write(procs, pid.to_string()).context("the group does not take it")
+    }
+
+    /// Takes the quota away.
+    pub fn lift(&self) -> Result<()> {
+        fs::write(self.path.join(self.file), self.unlimited).context("the quota stays")
+    }
+
+    /// Periods in which the quota was used up.
+    pub fn throttled(&self) -> Result<u64> {
+        let text = fs::read_to_string(self.path.join("cpu.stat"))?;
+        let mut lines = text.lines();
+        let found = lines.find_map(|line| line.strip_prefix("nr_throttled "));
+        Ok(found.context("cpu.stat has no nr_throttled")?.parse()?)
+    }
+
+    /// Its path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for CpuGroup {
     fn drop(&mut self) {
         remove(&self.path);
     }
@@ -118,7 +185,7 @@ fn remove(group: &Path) {
 }
 
 /// The root of the first version has the limit's file itself; that of the second must hand the controller to its children.
-fn can_limit(root: &Path, file: &str) -> bool {
+fn can_limit(root: &Path, controller: &str, file: &str) -> bool {
     let handed_on = fs::read_to_string(root.join("cgroup.subtree_control")).unwrap_or_default();
-    root.join(file).exists() || handed_on.split_whitespace().any(|name| name == "memory")
+    root.join(file).exists() || handed_on.split_whitespace().any(|name| name == controller)
 }

@@ -39,6 +39,14 @@ pub fn output_with_input(command: &mut Command, input: &str) -> Result<String> {
     Ok(String::from_utf8_lossy(&done.stdout).into_owned())
 }
 
+/// What a command that may fail said on standard error.
+pub fn diagnostics(command: &mut Command) -> Result<String> {
+    let quiet = command.stdin(Stdio::null()).stdout(Stdio::null());
+    let done = quiet.stderr(Stdio::piped()).output();
+    let done = done.with_context(|| format!("cannot start {command:?}"))?;
+    Ok(String::from_utf8_lossy(&done.stderr).into_owned())
+}
+
 /// The JSON that a command printed.
 pub fn json(command: &mut Command) -> Result<Value> {
     let name = format!("{command:?}");

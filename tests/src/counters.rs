@@ -13,6 +13,17 @@ pub fn snmp(host: &Namespace, name: &str) -> Result<u64> {
         .with_context(|| format!("nstat knows no {name}: {all}"))
 }
 
+/// The value of a key in a file of such pairs.
+pub fn pair(text: &str, key: &str) -> Result<u64> {
+    let words = text.lines().map(str::split_ascii_whitespace);
+    let mut values =
+        words.filter_map(|mut words| (words.next() == Some(key)).then(|| words.next()));
+    let value = values.next().flatten();
+    Ok(value
+        .with_context(|| format!("no {key} in {text:?}"))?
+        .parse()?)
+}
+
 /// How many TCP sockets `ss` lists for a filter such as `dst 10.2.0.2:80`, whatever their state but listening.
 pub fn tcp_sockets(host: &Namespace, filter: &str) -> Result<u64> {
     let text = command::output(
@@ -24,6 +35,14 @@ pub fn tcp_sockets(host: &Namespace, filter: &str) -> Result<u64> {
         .lines()
         .filter(|line| !line.starts_with("LISTEN"))
         .count() as u64)
+}
+
+/// Whether a UDP socket has this port.
+pub fn is_bound(host: &Namespace, port: u16) -> Result<bool> {
+    let filter = format!("sport = :{port}");
+    let mut ss = host.command("ss")?;
+    let text = command::output(ss.args(["-H", "-u", "-a", "-n"]).args(filter.split(' ')))?;
+    Ok(!text.trim().is_empty())
 }
 
 /// Datagrams that the UDP socket on a port dropped: the last figure of `skmem` in `ss -uanm`.

@@ -1,17 +1,20 @@
-//! Real servers: nginx and iperf3, and a process that holds connections; killed when they are dropped.
+//! Real servers: nginx and iperf3; killed when they are dropped.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::netns::Namespace;
-use crate::server::Server;
-use crate::{command, counters, wait};
+use crate::secure::Certificate;
+use crate::{command, counters, processes, scale, wait};
+
+/// Those of TLS that are not broken.
+const VERSIONS: &str = "TLSv1.2 TLSv1.3";
 
 pub(crate) const READY: Duration = Duration::from_secs(10);
 
@@ -40,6 +43,21 @@ impl Daemon {
         kill_process(Pid::from_child(&self.child), signal).context("the daemon is gone")
     }
 
+    /// What it says on standard output, where that was piped; once.
+    pub(crate) fn stdout(&mut self) -> Result<ChildStdout> {
+        self.child.stdout.take().context("its output is not piped")
+    }
+
+    /// The same of its errors.
+    pub(crate) fn stderr(&mut self) -> Result<ChildStderr> {
+        self.child.stderr.take().context("its errors are not piped")
+    }
+
+    /// Waits until it has ended well.
+    pub(crate) fn ended(&mut self) -> Result<()> {
+        self.wait(READY)
+    }
+
     fn wait(&mut self, timeout: Duration) -> Result<()> {
         let child = &mut self.child;
         let status = wait::until("the daemon ends", timeout, || Ok(child.try_wait()?))?;
@@ -60,6 +78,39 @@ impl Drop for Daemon {
     }
 }
 
+/// A process that waits for a line on its standard input before it does what it is for.
+#[derive(Debug)]
+pub struct Waiting {
+    daemon: Daemon,
+    input: ChildStdin,
+}
+
+impl Waiting {
+    /// Starts it.
+    pub fn start(command: &mut Command) -> Result<Self> {
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .with_context(|| format!("cannot start {command:?}"))?;
+        let input = child.stdin.take().context("it has no input")?;
+        Ok(Self {
+            daemon: Daemon { child },
+            input,
+        })
+    }
+
+    /// Lets it begin.
+    pub fn go(&mut self) -> Result<()> {
+        Ok(self.input.write_all(b"go\n")?)
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.daemon.pid()
+    }
+}
+
 /// nginx with one worker that answers every request with `ok`.
 #[derive(Debug)]
 pub struct Nginx<'a> {
@@ -72,25 +123,67 @@ pub struct Nginx<'a> {
 impl<'a> Nginx<'a> {
     /// Starts it and waits until it listens.
     pub fn start(host: &'a Namespace, address: SocketAddr) -> Result<Self> {
-        Self::start_with(host, address, "return 200 ok;")
+        Self::start_with(host, address, "", &page("/", "return 200 ok;"))
     }
 
-    /// The same, but the answer takes more than a minute: it leaves at 20 bytes a second.
+    /// The same, but `/404`, `/500` and so on are answered with these codes.
+    pub fn start_with_errors(host: &'a Namespace, address: SocketAddr) -> Result<Self> {
+        let errors = [301, 404, 500, 503].map(|code| {
+            let path = format!("= /{code}");
+            page(&path, &format!("return {code};"))
+        });
+        let pages = errors.concat() + &page("/", "return 200 ok;");
+        Self::start_with(host, address, "", &pages)
+    }
+
+    /// The same, but the answer takes more than a minute: it leaves at 20 bytes a second on a machine at full speed.
     pub fn start_slow(host: &'a Namespace, address: SocketAddr) -> Result<Self> {
         let body = "slow ".repeat(400);
         Self::start_with(
             host,
             address,
-            &format!("limit_rate 20; return 200 \"{body}\";"),
+            "",
+            &page(
+                "/",
+                &format!("limit_rate {}; return 200 \"{body}\";", scale::rate(20)),
+            ),
         )
     }
 
-    fn start_with(host: &'a Namespace, address: SocketAddr, answer: &str) -> Result<Self> {
-        let directory = std::env::temp_dir().join(format!("{}-nginx", host.name()));
+    /// The same, but over TLS of these versions, such as `TLSv1.2 TLSv1.3`. It closes before the client's last words come, which
+    /// the kernel answers with a reset.
+    pub fn start_tls(
+        host: &'a Namespace,
+        address: SocketAddr,
+        certificate: &Certificate,
+        versions: &str,
+    ) -> Result<Self> {
+        Self::start_with(host, address, " ssl", &secured(certificate, versions))
+    }
+
+    /// The same, and by the same worker without TLS at another address.
+    pub fn start_tls_beside(
+        host: &'a Namespace,
+        address: SocketAddr,
+        certificate: &Certificate,
+        plain: SocketAddr,
+    ) -> Result<Self> {
+        let pages = format!("listen {plain}; {}", secured(certificate, VERSIONS));
+        Self::start_with(host, address, " ssl", &pages)
+    }
+
+    fn start_with(
+        host: &'a Namespace,
+        address: SocketAddr,
+        over: &str,
+        pages: &str,
+    ) -> Result<Self> {
+        let port = address.port();
+        let directory = std::env::temp_dir().join(format!("{}-nginx-{port}", host.name()));
         std::fs::create_dir_all(&directory)?;
         std::fs::write(
             directory.join("nginx.conf"),
-            config(&directory, address, answer),
+            config(&directory, &format!("{address}{over}"), pages),
         )?;
         let master = launch(host, &directory, address)?;
         Ok(Self {
@@ -99,6 +192,20 @@ impl<'a> Nginx<'a> {
             directory,
             master,
         })
+    }
+
+    /// Stops its workers (SIGSTOP), or lets them go on (SIGCONT).
+    pub fn signal_workers(&self, signal: Signal) -> Result<()> {
+        for worker in self.workers()? {
+            let worker = Pid::from_raw(worker.cast_signed()).context("a worker has no pid")?;
+            kill_process(worker, signal).context("a worker is gone")?;
+        }
+        Ok(())
+    }
+
+    /// Process ids of its workers.
+    pub fn workers(&self) -> Result<Vec<u32>> {
+        processes::children(self.master.pid())
     }
 
     /// A graceful reload, as `nginx -s reload` does it.
@@ -144,14 +251,27 @@ fn launch(host: &Namespace, directory: &Path, address: SocketAddr) -> Result<Dae
     Ok(daemon)
 }
 
-fn config(directory: &Path, address: SocketAddr, answer: &str) -> String {
+fn secured(certificate: &Certificate, versions: &str) -> String {
+    format!(
+        "ssl_protocols {versions}; ssl_certificate {}; ssl_certificate_key {}; {}",
+        certificate.file().display(),
+        certificate.key().display(),
+        page("/", "return 200 ok;")
+    )
+}
+
+fn page(path: &str, answer: &str) -> String {
+    format!("location {path} {{ {answer} }} ")
+}
+
+fn config(directory: &Path, listens: &str, pages: &str) -> String {
     let directory = directory.display();
     format!(
         "daemon off;\nuser root;\nworker_processes 1;\npid {directory}/pid;\nerror_log {directory}/error.log;\n\
          events {{ worker_connections 4096; }}\n\
          http {{\n access_log off;\n client_body_temp_path {directory}/body;\n proxy_temp_path {directory}/proxy;\n\
           fastcgi_temp_path {directory}/fastcgi;\n uwsgi_temp_path {directory}/uwsgi;\n scgi_temp_path {directory}/scgi;\n\
-          server {{ listen {address}; location / {{ {answer} }} }}\n}}\n"
+          server {{ listen {listens}; {pages}}}\n}}\n"
     )
 }
 
@@ -183,106 +303,4 @@ pub fn iperf3_bytes(host: &Namespace, server: SocketAddr, seconds: u64) -> Resul
     report["end"]["sum_received"]["bytes"]
         .as_u64()
         .context("iperf3 reports no bytes")
-}
-
-/// A process named `prefork` that listens, with workers that share the listener; nobody accepts.
-#[derive(Debug)]
-pub struct Prefork {
-    daemon: Daemon,
-}
-
-impl Prefork {
-    /// Starts the program at `program` by `starter`, which becomes it, and returns when all its workers run.
-    pub fn start(
-        host: &Namespace,
-        starter: &[&str],
-        program: &str,
-        address: SocketAddr,
-        backlog: u32,
-        workers: u32,
-    ) -> Result<Self> {
-        let mut words = starter.iter().copied().chain([program]);
-        let mut daemon = Daemon::start(
-            host.command(words.next().context("no program")?)?
-                .args(words)
-                .args([
-                    address.to_string(),
-                    backlog.to_string(),
-                    workers.to_string(),
-                ])
-                .stdout(Stdio::piped()),
-        )?;
-        let output = daemon.child.stdout.take().context("it has no output")?;
-        let mut line = String::new();
-        BufReader::new(output).read_line(&mut line)?;
-        ensure!(line == "ready\n", "the server said {line:?}");
-        Ok(Self { daemon })
-    }
-
-    /// Process id of the master.
-    pub fn pid(&self) -> u32 {
-        self.daemon.pid()
-    }
-}
-
-/// A process named `hold-connections` that holds TCP connections to one server.
-#[derive(Debug)]
-pub struct Holder {
-    daemon: Daemon,
-    /// Connections it holds.
-    pub held: u64,
-    /// Connects that were refused, as it counted them.
-    pub refused: u64,
-}
-
-impl Holder {
-    /// Starts the program at `program`, makes `connections` connects to `target` and returns when the last was tried.
-    pub fn start(
-        host: &Namespace,
-        program: &str,
-        target: SocketAddr,
-        connections: u64,
-    ) -> Result<Self> {
-        let mut daemon = Daemon::start(
-            host.command(program)?
-                .args([target.to_string(), connections.to_string()])
-                .stdout(Stdio::piped()),
-        )?;
-        let output = daemon
-            .child
-            .stdout
-            .take()
-            .context("the holder has no output")?;
-        let mut line = String::new();
-        BufReader::new(output).read_line(&mut line)?;
-        let mut numbers = line.split_whitespace().map(str::parse);
-        let mut number = || {
-            numbers
-                .next()
-                .context("the holder said too little")?
-                .context("the holder said no number")
-        };
-        let (held, refused) = (number()?, number()?);
-        Ok(Self {
-            daemon,
-            held,
-            refused,
-        })
-    }
-
-    /// Its process id.
-    pub fn pid(&self) -> u32 {
-        self.daemon.pid()
-    }
-
-    /// Closes every connection, the server's side first: the side that closes first keeps its port in `TIME_WAIT` for a minute.
-    pub fn release(self, host: &Namespace, target: SocketAddr, server: Server) -> Result<()> {
-        drop(server);
-        let open = format!("state established dst {target}");
-        wait::until("the server's closes arrive", READY, || {
-            Ok((counters::tcp_sockets(host, &open)? == 0).then_some(()))
-        })?;
-        drop(self);
-        Ok(())
-    }
 }

@@ -1,14 +1,16 @@
 //! A wire with a known delay: a TUN device on each of two hosts and threads that carry packets between them.
 //!
-//! The lab's kernel has no netem. One direction is one reader, which stamps packets, and one writer, which waits until they are due.
+//! The lab's kernel has no netem. One direction is one reader, which stamps packets, and one writer, which waits until they are
+//! due: a packet that is held back is overtaken.
 
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::AsRawFd as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -32,6 +34,30 @@ struct Packet {
     bytes: Vec<u8>,
 }
 
+/// What the wire does to packets; may change while it carries them.
+#[derive(Debug, Default)]
+struct Manner {
+    /// Of each direction, in nanoseconds.
+    delay_ns: AtomicU64,
+    /// One packet in so many is held back, in each direction; 0 for none.
+    one_in: AtomicU64,
+    /// For so long beyond the delay, in nanoseconds.
+    held_ns: AtomicU64,
+}
+
+impl Manner {
+    /// How long the packet of this number is on its way.
+    fn delay(&self, number: u64) -> Duration {
+        let held = number.checked_rem(self.one_in.load(Ordering::Relaxed)) == Some(0);
+        let held_ns = if held {
+            self.held_ns.load(Ordering::Relaxed)
+        } else {
+            0
+        };
+        Duration::from_nanos(self.delay_ns.load(Ordering::Relaxed) + held_ns)
+    }
+}
+
 /// Two hosts on a slow wire.
 #[derive(Debug)]
 pub struct DelayedPair {
@@ -40,8 +66,7 @@ pub struct DelayedPair {
     /// End 2.
     pub server: Namespace,
     stop: Arc<AtomicBool>,
-    /// Of each direction, in nanoseconds.
-    delay_ns: Arc<AtomicU64>,
+    manner: Arc<Manner>,
     threads: Vec<JoinHandle<Result<()>>>,
 }
 
@@ -52,7 +77,7 @@ impl DelayedPair {
             client: Namespace::create("client")?,
             server: Namespace::create("server")?,
             stop: Arc::new(AtomicBool::new(false)),
-            delay_ns: Arc::default(),
+            manner: Arc::default(),
             threads: Vec::new(),
         };
         let left = attach(&pair.client, 1)?;
@@ -65,8 +90,17 @@ impl DelayedPair {
 
     /// Delays packets by another time from now on.
     pub fn set_delay(&self, delay: Duration) {
-        self.delay_ns
+        self.manner
+            .delay_ns
             .store(delay.as_nanos() as u64, Ordering::Relaxed);
+    }
+
+    /// Holds one packet in so many back in each direction, so that others overtake it.
+    pub fn hold_back(&self, one_in: u64, by: Duration) {
+        self.manner
+            .held_ns
+            .store(by.as_nanos() as u64, Ordering::Relaxed);
+        self.manner.one_in.store(one_in, Ordering::Relaxed);
     }
 
     /// An address of the server.
@@ -76,9 +110,9 @@ impl DelayedPair {
 
     fn carry(&mut self, from: File, to: File) {
         let (sender, receiver) = channel();
-        let (stop, delay_ns) = (Arc::clone(&self.stop), Arc::clone(&self.delay_ns));
+        let (stop, manner) = (Arc::clone(&self.stop), Arc::clone(&self.manner));
         self.threads.push(std::thread::spawn(move || {
-            read(from, &sender, &delay_ns, &stop)
+            read(from, &sender, &manner, &stop)
         }));
         self.threads
             .push(std::thread::spawn(move || write(to, &receiver)));
@@ -106,23 +140,21 @@ fn address(family: Family, number: u8) -> IpAddr {
 }
 
 /// Stamps packets until told to stop; dropping the sender ends the writer.
-fn read(
-    mut from: File,
-    to: &Sender<Packet>,
-    delay_ns: &AtomicU64,
-    stop: &AtomicBool,
-) -> Result<()> {
+fn read(mut from: File, to: &Sender<Packet>, manner: &Manner, stop: &AtomicBool) -> Result<()> {
     let mut buffer = vec![0; LARGEST_PACKET];
+    let mut number = 0;
     while !stop.load(Ordering::Relaxed) {
         let mut ready = [PollFd::new(&from, PollFlags::IN)];
         poll(&mut ready, Some(&GLANCE))?;
         match from.read(&mut buffer) {
-            Ok(length) => to
-                .send(Packet {
-                    due: Instant::now() + Duration::from_nanos(delay_ns.load(Ordering::Relaxed)),
+            Ok(length) => {
+                number += 1;
+                to.send(Packet {
+                    due: Instant::now() + manner.delay(number),
                     bytes: buffer[..length].to_vec(),
                 })
-                .context("the writer is gone")?,
+                .context("the writer is gone")?;
+            }
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
             Err(error) => return Err(error).context("cannot read from the wire"),
         }
@@ -130,13 +162,34 @@ fn read(
     Ok(())
 }
 
+/// Delivers packets when they are due. What is still on its way when the reader ends is lost.
 fn write(mut to: File, from: &Receiver<Packet>) -> Result<()> {
-    while let Ok(packet) = from.recv() {
-        std::thread::sleep(packet.due.saturating_duration_since(Instant::now()));
-        to.write_all(&packet.bytes)
-            .context("cannot write to the wire")?;
+    // What is due at the same time keeps its order.
+    let mut on_its_way: BTreeMap<(Instant, u64), Vec<u8>> = BTreeMap::new();
+    let mut number = 0;
+    loop {
+        let wait = match on_its_way.first_entry() {
+            Some(next) => {
+                let &(due, _) = next.key();
+                let wait = due.saturating_duration_since(Instant::now());
+                if wait.is_zero() {
+                    to.write_all(&next.remove())
+                        .context("cannot write to the wire")?;
+                    continue;
+                }
+                wait
+            }
+            None => Duration::MAX,
+        };
+        match from.recv_timeout(wait) {
+            Ok(packet) => {
+                on_its_way.insert((packet.due, number), packet.bytes);
+                number += 1;
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return Ok(()),
+        }
     }
-    Ok(())
 }
 
 /// Makes the TUN device in `host`, addresses it and brings it up.

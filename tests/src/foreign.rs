@@ -110,7 +110,7 @@ impl Foreign {
     pub fn on_interface(host: &Namespace, interface: &str, hook: Hook) -> Result<Self> {
         host.run(|| {
             let index = index_of(interface)?;
-            let program = load(hook)?;
+            let program = load_for(hook)?;
             // `link_create` of `union bpf_attr`: program, target, type, flags, then the member of the type.
             let flags = match hook {
                 Hook::Xdp | Hook::XdpDrop => SKB_MODE,
@@ -150,7 +150,7 @@ impl Foreign {
             command::output(Command::new("tc").args(add).arg("clsact"))?;
         }
         host.run(|| {
-            let program = load(hook)?;
+            let program = load_for(hook)?;
             filter::add(index_of(interface)?, &program, NAME, PREFERENCE.parse()?)?;
             Ok(Self {
                 hook,
@@ -181,7 +181,7 @@ impl Foreign {
     pub fn on_cgroup(directory: &Path, hook: Hook) -> Result<Self> {
         let cgroup = File::open(directory)
             .with_context(|| format!("there is no {}", directory.display()))?;
-        let program = load(hook)?;
+        let program = load_for(hook)?;
         call(
             PROG_ATTACH,
             &mut cgroup_words(&cgroup, &program, hook, ALLOW_OVERRIDE),
@@ -268,7 +268,7 @@ fn index_of(interface: &str) -> Result<u32> {
     Ok(index)
 }
 
-fn load(hook: Hook) -> Result<OwnedFd> {
+fn load_for(hook: Hook) -> Result<OwnedFd> {
     // `expected_attach_type`, which sock_ops does not have.
     let expected = if hook == Hook::SockOpsOverride {
         0
@@ -282,13 +282,18 @@ fn load(hook: Hook) -> Result<OwnedFd> {
 pub(crate) fn load_returning(verdict: i32, program_type: u32, attach_type: u32) -> Result<OwnedFd> {
     // `mov64 r0, verdict` and `exit`: opcode in the lowest byte, immediate in the upper half.
     let code = [u64::from(verdict as u32) << 32 | 0xb7, 0x95];
+    load(&code, program_type, attach_type)
+}
+
+/// Any instructions, of a program type and for an attach type.
+pub(crate) fn load(code: &[u64], program_type: u32, attach_type: u32) -> Result<OwnedFd> {
     let license = c"GPL";
     let [code_low, code_high] = halves(code.as_ptr() as u64);
     let [license_low, license_high] = halves(license.as_ptr() as u64);
     let mut words = [0_u32; 18];
     words[..6].copy_from_slice(&[
         program_type,
-        2,
+        code.len() as u32,
         code_low,
         code_high,
         license_low,

@@ -1,10 +1,11 @@
-//! Connects from several addresses of one host, in turns: whoever takes a few packets for examples has some of each.
+//! Connects that nobody waits for; also from several addresses of one host, in turns: whoever takes a few packets for examples
+//! has some of each.
 
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with};
 
@@ -28,7 +29,7 @@ pub fn knock(host: &Namespace, sources: Vec<IpAddr>, target: SocketAddr) -> Resu
             sleep_until(start + ROUND * round);
             for _ in 0..EACH {
                 for source in &sources {
-                    held.push(begin(*source, target)?);
+                    held.push(begin(Some(*source), target)?);
                 }
             }
         }
@@ -37,15 +38,24 @@ pub fn knock(host: &Namespace, sources: Vec<IpAddr>, target: SocketAddr) -> Resu
     })
 }
 
+/// Connects on their way: nothing was waited for, and nobody is told how they end. Dropped, those that still wait are given up.
+pub fn begin_all(host: &Namespace, target: SocketAddr, count: u64) -> Result<Vec<OwnedFd>> {
+    ensure!(count <= 256, "{count} connects are too many");
+    host.run(|| (0..count).map(|_| begin(None, target)).collect())
+}
+
 /// A connect on its way.
-fn begin(source: IpAddr, target: SocketAddr) -> Result<OwnedFd> {
+fn begin(source: Option<IpAddr>, target: SocketAddr) -> Result<OwnedFd> {
     let family = match target {
         SocketAddr::V4(_) => AddressFamily::INET,
         SocketAddr::V6(_) => AddressFamily::INET6,
     };
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = socket_with(family, SocketType::STREAM, flags, None)?;
-    bind(&socket, &SocketAddr::new(source, 0)).with_context(|| format!("cannot bind {source}"))?;
+    if let Some(source) = source {
+        bind(&socket, &SocketAddr::new(source, 0))
+            .with_context(|| format!("cannot bind {source}"))?;
+    }
     match connect(&socket, &target) {
         Ok(()) | Err(Errno::INPROGRESS) => Ok(socket),
         Err(error) => Err(error).with_context(|| format!("cannot connect to {target}")),

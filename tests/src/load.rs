@@ -1,7 +1,7 @@
 //! Load with exact counts: connections at a rate, datagrams of a number, one bulk stream. All of it bounded.
 
 use std::collections::BTreeMap;
-use std::io::{Read as _, Write as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
@@ -22,7 +22,9 @@ const WORKERS: usize = 4;
 /// The most connections, datagrams and seconds that any plan may ask for.
 const MOST_CONNECTIONS: u64 = 60_000;
 const MOST_DATAGRAMS: u64 = 100_000;
-const LONGEST: Duration = Duration::from_mins(1);
+pub(crate) const LONGEST: Duration = Duration::from_mins(1);
+/// How often a stream that can send nothing looks whether its time is over.
+const GLANCE: Duration = Duration::from_millis(200);
 
 /// What is said on each connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -201,6 +203,55 @@ fn work(plan: Plan, start: Instant, next: &AtomicU64) -> Result<Report> {
     }
 }
 
+/// Connections that each ask so many times, one request after the other with a pause between; joins to the answers.
+pub fn conversation(
+    host: &Namespace,
+    target: SocketAddr,
+    connections: u64,
+    requests: u64,
+    pause: Duration,
+) -> Result<Task<u64>> {
+    ensure!(connections <= 64, "{connections} threads are too many");
+    host.spawn(move || {
+        let talk = move || -> std::io::Result<u64> {
+            let mut stream = TcpStream::connect_timeout(&target, EXCHANGE_TIMEOUT)?;
+            stream.set_read_timeout(Some(scale::patience(EXCHANGE_TIMEOUT)))?;
+            let mut answer = [0; MESSAGE_BYTES];
+            for _ in 0..requests {
+                stream.write_all(&MESSAGE)?;
+                stream.read_exact(&mut answer)?;
+                std::thread::sleep(pause);
+            }
+            Ok(requests)
+        };
+        let talks: Vec<_> = (0..connections).map(|_| std::thread::spawn(talk)).collect();
+        talks.into_iter().try_fold(0, |sum, talk| {
+            let answers = talk.join().map_err(|_| anyhow!("a client panicked"))??;
+            Ok(sum + answers)
+        })
+    })
+}
+
+/// Connections that each send a request and leave its answer where it is.
+pub fn ask(host: &Namespace, target: SocketAddr, connections: usize) -> Result<Vec<TcpStream>> {
+    host.run(|| {
+        let one = || {
+            let mut stream = TcpStream::connect_timeout(&target, EXCHANGE_TIMEOUT)?;
+            stream.write_all(HTTP_REQUEST)?;
+            Ok(stream)
+        };
+        (0..connections).map(|_| one()).collect()
+    })
+}
+
+/// Reads the answer of such a connection.
+pub fn answered(mut stream: TcpStream) -> Result<()> {
+    stream.set_read_timeout(Some(scale::patience(EXCHANGE_TIMEOUT)))?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer)?;
+    Ok(expect_answer(answer.starts_with(b"HTTP/1.1 200"))?)
+}
+
 /// Waits until unit `number` of a stream of `per_second` is due.
 fn pace(start: Instant, number: u64, per_second: u64) {
     sleep_until(start + Duration::from_nanos(number * 1_000_000_000 / per_second));
@@ -323,10 +374,12 @@ pub fn bulk(
     duration: Duration,
     bytes_per_second: Option<u64>,
 ) -> Result<Task<u64>> {
-    ensure!(duration <= LONGEST, "a stream of {duration:?} is unbounded");
+    let longest = scale::patience(LONGEST);
+    ensure!(duration <= longest, "a stream of {duration:?} is unbounded");
     host.spawn(move || {
         let mut stream = TcpStream::connect_timeout(&target, EXCHANGE_TIMEOUT)?;
-        stream.set_write_timeout(Some(scale::patience(EXCHANGE_TIMEOUT)))?;
+        // Others may fill the queue that it shares with them: then it waits, and still ends in time.
+        stream.set_write_timeout(Some(GLANCE))?;
         let chunk = vec![b'o'; 16 * 1024];
         let start = Instant::now();
         let mut written = 0;
@@ -334,8 +387,11 @@ pub fn bulk(
             if let Some(rate) = bytes_per_second {
                 pace(start, written, rate);
             }
-            stream.write_all(&chunk).context("the bulk stream broke")?;
-            written += chunk.len() as u64;
+            match stream.write(&chunk) {
+                Ok(more) => written += more as u64,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error).context("the bulk stream broke"),
+            }
         }
         stream.shutdown(Shutdown::Both)?;
         Ok(written)

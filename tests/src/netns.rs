@@ -18,7 +18,8 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use crate::command;
 
 const DIRECTORY: &str = "/run/netns";
-const PREFIX: &str = "osi-";
+/// What the names of all that this lab makes begin with; the process id follows.
+pub(crate) const PREFIX: &str = "osi-";
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
 /// `ip netns add` sets up a shared mount the first time; two at once may trip over each other.
@@ -149,7 +150,7 @@ pub fn sweep() -> Result<()> {
     };
     for entry in entries {
         let name = entry?.file_name().to_string_lossy().into_owned();
-        if owner(&name).is_some_and(|pid| !Path::new("/proc").join(pid.to_string()).exists()) {
+        if is_left_behind(&name) {
             remove(&name)?;
         }
     }
@@ -157,9 +158,11 @@ pub fn sweep() -> Result<()> {
     Ok(())
 }
 
-/// The process that made a namespace of this name, if it is one of ours.
-fn owner(name: &str) -> Option<u32> {
-    name.strip_prefix(PREFIX)?.split('-').next()?.parse().ok()
+/// Whether a test process that is no longer alive made what has this name.
+pub(crate) fn is_left_behind(name: &str) -> bool {
+    let owner =
+        |name: &str| -> Option<u32> { name.strip_prefix(PREFIX)?.split('-').next()?.parse().ok() };
+    owner(name).is_some_and(|pid| !Path::new("/proc").join(pid.to_string()).exists())
 }
 
 fn remove(name: &str) -> Result<()> {

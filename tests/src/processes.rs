@@ -53,10 +53,19 @@ pub fn ticks(pid: u32) -> Result<u64> {
 
 /// Resident memory in bytes (`VmRSS`).
 pub fn resident(pid: u32) -> Result<u64> {
-    let text = status(Path::new(&format!("/proc/{pid}")), "VmRSS")?;
-    let kib: u64 = text
-        .strip_suffix("kB")
-        .context("VmRSS is not in kB")?
+    bytes(pid, "VmRSS")
+}
+
+/// The most that it ever was (`VmHWM`).
+pub fn most_resident(pid: u32) -> Result<u64> {
+    bytes(pid, "VmHWM")
+}
+
+fn bytes(pid: u32, field: &str) -> Result<u64> {
+    let text = status(Path::new(&format!("/proc/{pid}")), field)?;
+    let kib = text.strip_suffix("kB");
+    let kib: u64 = kib
+        .with_context(|| format!("{field} is not in kB"))?
         .trim()
         .parse()?;
     Ok(kib * 1024)
@@ -68,4 +77,11 @@ pub fn start_time(pid: u32) -> Result<u64> {
     let (_, behind_name) = stat.rsplit_once(')').context("no name in stat")?;
     let field = behind_name.split_ascii_whitespace().nth(22 - 3);
     Ok(field.context("stat is too short")?.parse()?)
+}
+
+/// Descriptors that a process has open.
+pub fn descriptors(pid: u32) -> Result<u64> {
+    let directory = format!("/proc/{pid}/fd");
+    let listed = fs::read_dir(&directory).with_context(|| format!("cannot read {directory}"))?;
+    Ok(listed.count() as u64)
 }

@@ -8,12 +8,16 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::sockopt::set_socket_linger;
 
+use crate::load::LONGEST;
 use crate::netns::{Namespace, Task};
 use crate::scale;
 
 /// Bytes of one message of an echo.
 pub const MESSAGE_BYTES: usize = 64;
+/// What a request of HTTP/1 is answered with.
+const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 /// How long a connection may stay silent before the server gives up on it.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How often a server looks whether it shall stop.
@@ -27,10 +31,16 @@ const GLANCE: Timespec = Timespec {
 pub enum Behaviour {
     /// Sends one message back and closes.
     Echo,
+    /// Sends each message back after working on it, see [`Server::work_for`], each connection on its own thread.
+    Converse,
+    /// Answers each request of HTTP/1 with 200 after working on it, see [`Server::work_for`], each connection on its own thread.
+    Web,
     /// Reads and forgets until the client closes, each connection on its own thread.
     Sink,
     /// Keeps the connection open and does nothing until the server stops.
     Hold,
+    /// Sends half of a message back and resets the connection.
+    Break,
 }
 
 /// A running server; stops when it is dropped.
@@ -38,6 +48,7 @@ pub enum Behaviour {
 pub struct Server {
     stop: Arc<AtomicBool>,
     accepted: Arc<AtomicU64>,
+    work_ns: Arc<AtomicU64>,
     task: Option<Task<()>>,
 }
 
@@ -47,13 +58,21 @@ impl Server {
         let listener = listen(host, address, 4096)?;
         let stop = Arc::new(AtomicBool::new(false));
         let accepted = Arc::new(AtomicU64::new(0));
-        let (until, count) = (Arc::clone(&stop), Arc::clone(&accepted));
-        let task = host.spawn(move || serve(&listener, behaviour, &until, &count))?;
+        let work_ns = Arc::new(AtomicU64::new(0));
+        let (until, count, work) = (stop.clone(), accepted.clone(), work_ns.clone());
+        let task = host.spawn(move || serve(&listener, behaviour, &until, &count, &work))?;
         Ok(Self {
             stop,
             accepted,
+            work_ns,
             task: Some(task),
         })
+    }
+
+    /// How long it works on a message from now on: it sleeps, as one that waits for a disk or for somebody else.
+    pub fn work_for(&self, time: Duration) {
+        self.work_ns
+            .store(time.as_nanos() as u64, Ordering::Relaxed);
     }
 
     /// Connections accepted so far.
@@ -88,9 +107,10 @@ fn serve(
     behaviour: Behaviour,
     stop: &AtomicBool,
     accepted: &AtomicU64,
+    work_ns: &Arc<AtomicU64>,
 ) -> Result<()> {
     let mut held = Vec::new();
-    let mut sinks = Vec::new();
+    let mut workers = Vec::new();
     while !stop.load(Ordering::Relaxed) {
         let mut ready = [PollFd::new(listener, PollFlags::IN)];
         poll(&mut ready, Some(&GLANCE))?;
@@ -104,8 +124,17 @@ fn serve(
         stream.set_read_timeout(Some(scale::patience(PATIENCE)))?;
         match behaviour {
             Behaviour::Echo => echo(stream)?,
-            Behaviour::Sink => sinks.push(std::thread::spawn(move || sink(stream))),
+            Behaviour::Converse => {
+                let work_ns = work_ns.clone();
+                workers.push(std::thread::spawn(move || converse(stream, &work_ns)));
+            }
+            Behaviour::Web => {
+                let work_ns = work_ns.clone();
+                workers.push(std::thread::spawn(move || answer(stream, &work_ns)));
+            }
+            Behaviour::Sink => workers.push(std::thread::spawn(move || sink(stream))),
             Behaviour::Hold => held.push(stream),
+            Behaviour::Break => break_off(stream)?,
         }
     }
     Ok(())
@@ -122,7 +151,52 @@ fn echo(mut stream: TcpStream) -> Result<()> {
     }
 }
 
+fn break_off(mut stream: TcpStream) -> Result<()> {
+    let mut message = [0; MESSAGE_BYTES];
+    stream.read_exact(&mut message)?;
+    stream.write_all(&message[..MESSAGE_BYTES / 2])?;
+    reset_on_close(&stream)
+}
+
+/// Lets a stream end by a reset when it is closed (`SO_LINGER` 0).
+pub fn reset_on_close(stream: &TcpStream) -> Result<()> {
+    Ok(set_socket_linger(stream, Some(Duration::ZERO))?)
+}
+
+fn converse(mut stream: TcpStream, work_ns: &AtomicU64) {
+    let mut message = [0; MESSAGE_BYTES];
+    while stream.read_exact(&mut message).is_ok() {
+        std::thread::sleep(Duration::from_nanos(work_ns.load(Ordering::Relaxed)));
+        if stream.write_all(&message).is_err() {
+            return;
+        }
+    }
+}
+
+fn answer(mut stream: TcpStream, work_ns: &AtomicU64) {
+    let (mut request, mut buffer) = (Vec::new(), [0; 4096]);
+    while let Ok(length @ 1..) = stream.read(&mut buffer) {
+        request.extend(&buffer[..length]);
+        if !request.ends_with(b"\r\n\r\n") {
+            continue;
+        }
+        std::thread::sleep(Duration::from_nanos(work_ns.load(Ordering::Relaxed)));
+        let is_last = String::from_utf8_lossy(&request).contains("Connection: close");
+        if stream.write_all(OK).is_err() || is_last {
+            return;
+        }
+        request.clear();
+    }
+}
+
 fn sink(mut stream: TcpStream) {
+    // Streams that share a full queue starve one another for longer than an exchange may take.
+    if stream
+        .set_read_timeout(Some(scale::patience(LONGEST)))
+        .is_err()
+    {
+        return;
+    }
     let mut buffer = vec![0; 256 * 1024];
     // Whether the stream ends, breaks or falls silent: the sender's own counts judge that.
     while stream.read(&mut buffer).is_ok_and(|length| length > 0) {}

@@ -1,13 +1,14 @@
 //! What a test needs of the machine; what is missing is said aloud, never passed silently.
 
-use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::path::Path;
 use std::sync::LazyLock;
 
-use anyhow::{Context as _, Result, anyhow, ensure};
+use anyhow::{Result, anyhow, ensure};
 
+use crate::hidden;
 use crate::netns;
+use crate::report;
 use crate::scale;
 use crate::turn::Turn;
 
@@ -22,17 +23,19 @@ pub enum Need {
     OwnMachine(&'static str),
 }
 
-static SWEPT: LazyLock<std::result::Result<(), String>> =
-    LazyLock::new(|| netns::sweep().map_err(|error| format!("{error:#}")));
+static SWEPT: LazyLock<std::result::Result<(), String>> = LazyLock::new(|| {
+    let swept = netns::sweep().and_then(|()| hidden::sweep());
+    swept.map_err(|error| format!("{error:#}"))
+});
 
 /// The test's turn on the machine, beside others; none if it cannot run here, and then the reason is printed and logged.
 pub fn ready(test: &str, needs: &[Need]) -> Result<Option<Turn>> {
-    Ok(possible(test, needs)?.then(Turn::shared))
+    Ok(possible(test, needs)?.then(|| Turn::shared(test)))
 }
 
 /// The same for a test that saturates the machine or would be disturbed by one that does.
 pub fn ready_alone(test: &str, needs: &[Need]) -> Result<Option<Turn>> {
-    Ok(possible(test, needs)?.then(Turn::alone))
+    Ok(possible(test, needs)?.then(|| Turn::alone(test)))
 }
 
 /// The same for a test that measures time: alone where the machine is slow, and others would be part of what it measures.
@@ -73,17 +76,7 @@ pub fn skip(test: &str, reason: &str) -> Result<()> {
     let Some(log) = std::env::var_os("OSI_SKIP_LOG") else {
         return Ok(());
     };
-    OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(&log)
-        .and_then(|mut file| file.write_all(line.as_bytes()))
-        .with_context(|| {
-            format!(
-                "cannot append to the skip log {}",
-                Path::new(&log).display()
-            )
-        })
+    report::append(Path::new(&log), line.as_bytes())
 }
 
 fn missing(needs: &[Need]) -> Option<String> {

@@ -49,6 +49,14 @@ impl Line {
         &self.value["verdict"]
     }
 
+    /// Whether a row of the verdict's evidence says all of these words.
+    pub fn evidence_says(&self, words: &[&str]) -> bool {
+        rows(self.verdict(), "evidence").any(|row| {
+            let why = row["why"].as_str().unwrap_or_default();
+            words.iter().all(|word| why.contains(word))
+        })
+    }
+
     /// The cause that the verdict names.
     pub fn cause(&self) -> Option<&str> {
         self.verdict()["cause"].as_str()
@@ -219,6 +227,15 @@ fn grown(lines: &[Line], layer: &str, matches: impl Fn(&Value) -> bool) -> u64 {
     })
 }
 
+/// Whether nothing is said to be in flight at the end that this latency measures.
+pub fn ensure_none_in_flight(lines: &[Line], layer: &str, id: &str) -> Result<()> {
+    let last = lines.iter().rfind(|line| line.is_fault_map());
+    let in_flight = last.and_then(|map| map.latency(layer, id, "in_flight"));
+    ensure(lines, in_flight == Some(0), || {
+        format!("{in_flight:?} of {id} are said to be in flight at the end")
+    })
+}
+
 /// The lines in which the agent tells of itself; the last one holds for the whole run.
 pub fn stats(lines: &[Line]) -> impl DoubleEndedIterator<Item = &Line> {
     lines.iter().filter(|line| line.kind() == "stats")
@@ -244,8 +261,9 @@ pub fn ensure(lines: &[Line], condition: bool, sentence: impl FnOnce() -> String
 /// What a person needs of a stream when a scenario fails: the findings and the last fault maps.
 pub fn story(lines: &[Line]) -> String {
     let maps: Vec<_> = lines.iter().filter(|line| line.is_fault_map()).collect();
+    let missed = stats(lines).next_back().map_or(0, Line::misses);
     let mut story = vec![format!(
-        "the agent said {} lines, {} of them fault maps:",
+        "the agent said {} lines, {} of them fault maps, and {missed} calls were missed:",
         lines.len(),
         maps.len()
     )];

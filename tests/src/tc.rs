@@ -39,14 +39,27 @@ impl<'a> Shaper<'a> {
     ) -> Result<Self> {
         let rate = format!("{}bit", scale::rate(bits_per_s));
         command::output(tc(host).args([
-            "qdisc", "add", "dev", interface, "root", "tbf", "rate", &rate, "burst", burst,
-            "limit", limit,
+            "qdisc", "add", "dev", interface, "root", "handle", "1:", "tbf", "rate", &rate,
+            "burst", burst, "limit", limit,
         ]))?;
         Ok(Self {
             host,
             interface,
             kind: "tbf",
         })
+    }
+
+    /// Makes the queue of a cap one of `packets` that drops the oldest: their sender has taken them for sent, while what is
+    /// refused by a full queue it offers once more.
+    pub fn drops_the_oldest(&self, packets: u32) -> Result<()> {
+        let limit = packets.to_string();
+        let child = ["parent", "1:1", "pfifo_head_drop", "limit", &limit];
+        command::output(
+            tc(self.host)
+                .args(["qdisc", "add", "dev", self.interface])
+                .args(child),
+        )
+        .map(drop)
     }
 
     /// Lets an interface be, but puts all that it sends into a class of `bits_per_s`, whose queue takes `packets`.

@@ -218,6 +218,11 @@ impl Routed {
         SocketAddr::new(address(family, 2, 2), port)
     }
 
+    /// An address on the server's subnet that nobody owns.
+    pub fn beside_server(family: Family, number: u8, port: u16) -> SocketAddr {
+        SocketAddr::new(address(family, 2, number), port)
+    }
+
     /// The router's address on the client's link.
     pub fn router_at(family: Family, port: u16) -> SocketAddr {
         SocketAddr::new(address(family, 1, 1), port)

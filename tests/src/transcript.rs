@@ -1,11 +1,11 @@
 //! Keeps what the agent said in each scenario, in the directory that `OSI_TRANSCRIPTS` names.
 
-use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::path::Path;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 
+use crate::report;
 use crate::stream::Line;
 
 /// Appends the lines to a file named after the running test. Does nothing unless asked.
@@ -21,10 +21,5 @@ pub fn keep(lines: &[Line]) -> Result<()> {
     for line in lines {
         writeln!(text, "{}", line.value())?;
     }
-    OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(&path)
-        .and_then(|mut file| file.write_all(&text))
-        .with_context(|| format!("cannot write the transcript {}", path.display()))
+    report::append(&path, &text)
 }

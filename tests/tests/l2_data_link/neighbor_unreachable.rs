@@ -43,7 +43,7 @@ fn neighbor_unreachable_v6() -> Result<()> {
 }
 
 fn scenario(test: &str, family: Family) -> Result<()> {
-    // Alone: while other agents attach or detach, the kernel passes over what is dropped by a timer.
+    // Alone: the busier process 1 is, the more some kernels hide of what is dropped by a timer (`osi_tests::hidden`).
     let Some(_turn) = skip::ready_alone(test, &[])? else {
         return Ok(());
     };

@@ -38,7 +38,7 @@ fn packet_filtered_v6() -> Result<()> {
 }
 
 fn scenario(test: &str, family: Family) -> Result<()> {
-    // Alone: while other agents attach or detach, the kernel passes over what a timer sends again and a rule drops.
+    // Alone: the busier process 1 is, the more some kernels hide of what a timer sends again (`osi_tests::hidden`).
     let Some(_turn) = skip::ready_alone(test, &[Need::Program("nft")])? else {
         return Ok(());
     };

@@ -2,15 +2,19 @@
 //!
 //! First evidence: the first connect that returns ECONNREFUSED, at once.
 
-use std::time::SystemTime;
+use std::process::Command;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result};
 use osi_tests::agent::{Agent, INTERVAL};
+use osi_tests::cgroup::NamedGroup;
+use osi_tests::daemon::Waiting;
 use osi_tests::expect::{Expected, HARD};
 use osi_tests::load::{self, Plan};
-use osi_tests::skip;
+use osi_tests::skip::{self, Need};
 use osi_tests::stream::{self, event_count, is_errno};
 use osi_tests::topology::{Family, Routed};
+use osi_tests::wait;
 
 const EXPECTED: Expected = Expected {
     cause: "connection_refused",
@@ -105,5 +109,49 @@ fn named_among_all_namespaces() -> Result<()> {
     agent.wait_for("a fault map with it", INTERVAL * 2, |line| {
         line.is_fault_map() && line.has_open(&id)
     })?;
+    agent.stop().map(drop)
+}
+
+const CONTAINER: &str = "5e1f7a9b3c2d4e6f8091a2b3c4d5e6f70123456789abcdef0123456789abcdef";
+
+/// A container's namespace has no name of its own: it is told by the container.
+#[test]
+fn named_by_the_container_of_its_namespace() -> Result<()> {
+    let test = "l4_transport::connection_refused::named_by_the_container_of_its_namespace";
+    let Some(_turn) = skip::ready(test, &[Need::Program("unshare")])? else {
+        return Ok(());
+    };
+    let outer = format!("osi-{}-docker", std::process::id());
+    let Some(group) = NamedGroup::create(&[&outer, CONTAINER])? else {
+        return skip::skip(test, "no cgroup2 hierarchy is mounted");
+    };
+    let [shell, words @ ..] = group.starter()?;
+    let connects =
+        format!("ip link set lo up && read -r go && exec \"$0\" 127.0.0.1:{PORT} {CONNECTS}");
+    let mut client = Waiting::start(
+        Command::new(shell)
+            .args(words)
+            .args(["unshare", "--net", "sh", "-c", &connects])
+            .arg(env!("CARGO_BIN_EXE_hold-connections")),
+    )?;
+    let own = std::fs::read_link("/proc/self/ns/net")?;
+    let link = format!("/proc/{}/ns/net", client.pid());
+    wait::until("a namespace of its own", Duration::from_secs(5), || {
+        Ok((std::fs::read_link(&link)? != own).then_some(()))
+    })?;
+    let agent = Agent::watch_all()?;
+    client.go()?;
+    let named = agent.wait_for("who refuses inside the container", INTERVAL * 10, |line| {
+        line.kind() == "finding"
+            && line.value()["cause"] == EXPECTED.cause
+            && line.value()["scope"]["netns"]["container"] == CONTAINER
+    })?;
+    let words = format!("in the namespace of container {}", &CONTAINER[..12]);
+    let summary = &named.value()["summary"];
+    agent.ensure(
+        summary.as_str().is_some_and(|text| text.contains(&words)),
+        || format!("the namespace is not told in {summary}"),
+    )?;
+    drop(client);
     agent.stop().map(drop)
 }

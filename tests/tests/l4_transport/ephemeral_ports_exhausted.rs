@@ -7,15 +7,14 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Result, ensure};
 use osi_tests::agent::{Agent, INTERVAL};
-use osi_tests::counters;
-use osi_tests::daemon::Holder;
 use osi_tests::expect::{Expected, HARD};
+use osi_tests::lab_program::Holder;
 use osi_tests::report;
 use osi_tests::server::{Behaviour, Server};
 use osi_tests::skip;
 use osi_tests::stream::{self, Line, event_count};
 use osi_tests::topology::{Family, Pair};
-use osi_tests::wait;
+use osi_tests::{counters, processes, wait};
 
 const EXPECTED: Expected = Expected {
     cause: "ephemeral_ports_exhausted",
@@ -77,11 +76,14 @@ fn scenario(test: &str, family: Family) -> Result<()> {
         line.value()["kind"] == "port_exhausted"
     })?;
     let process = &event.value()["process"];
+    let started = processes::start_time(holder.pid())?;
     agent.ensure(
-        process["pid"] == holder.pid() && process["comm"] == "hold-connection",
+        process["pid"] == holder.pid()
+            && process["start_time"] == started
+            && process["comm"] == "hold-connection",
         || {
             format!(
-                "hold-connection, {}, ran out of ports, not {process}",
+                "hold-connection, {}, that started at {started}, ran out of ports, not {process}",
                 holder.pid()
             )
         },
@@ -139,8 +141,9 @@ fn port_use_is_what_ss_counts() -> Result<()> {
 /// Ports in TIME_WAIT that a new connection may take are not in use: the kernel gives them away.
 #[test]
 fn ports_that_may_be_taken_over_are_not_used() -> Result<()> {
+    // Alone: beside others, not all of the closed connections came to TIME_WAIT in time, here and in guests.
     let test = "l4_transport::ephemeral_ports_exhausted::ports_that_may_be_taken_over_are_not_used";
-    let Some(_turn) = skip::ready(test, &[])? else {
+    let Some(_turn) = skip::ready_alone(test, &[])? else {
         return Ok(());
     };
     let pair = Pair::build()?;
@@ -153,11 +156,14 @@ fn ports_that_may_be_taken_over_are_not_used() -> Result<()> {
     let program = env!("CARGO_BIN_EXE_hold-connections");
     // A server that closes when its client has.
     let server = Server::start(&pair.server, target, Behaviour::Sink)?;
-    drop(Holder::start(&pair.client, program, target, 150)?);
     let waiting = format!("state time-wait dst {target}");
-    wait::until("all are in TIME_WAIT", Duration::from_secs(5), || {
-        Ok((counters::tcp_sockets(&pair.client, &waiting)? == 150).then_some(()))
-    })?;
+    // No more at once than the listener's queue takes (128): what finds it full is not closed for seconds.
+    for count in [50, 100, 150] {
+        drop(Holder::start(&pair.client, program, target, 50)?);
+        wait::until("all are in TIME_WAIT", Duration::from_secs(20), || {
+            Ok((counters::tcp_sockets(&pair.client, &waiting)? == count).then_some(()))
+        })?;
+    }
     drop(server);
     let server = Server::start(&pair.server, target, Behaviour::Hold)?;
     let holder = Holder::start(&pair.client, program, target, 50)?;

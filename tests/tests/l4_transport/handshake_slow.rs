@@ -11,7 +11,7 @@ use osi_tests::expect::{Expected, STATISTICAL};
 use osi_tests::load::{self, Plan};
 use osi_tests::server::{Behaviour, Server};
 use osi_tests::skip::{self, Need};
-use osi_tests::stream;
+use osi_tests::stream::{self, event_count};
 use osi_tests::topology::Family;
 
 const EXPECTED: Expected = Expected {
@@ -25,6 +25,8 @@ const PORT: u16 = 7;
 /// Each way. Slow is well below the second after which a SYN is sent again, on any machine.
 const USUAL: Duration = Duration::from_millis(2);
 const SLOW: Duration = Duration::from_millis(150);
+/// Of the cause.
+const BUDGET: Duration = Duration::from_millis(100);
 /// Ten windows to learn from, ten to be slow in, and some to recover.
 const CONNECTS: u64 = 600;
 const PER_SECOND: u64 = 20;
@@ -71,6 +73,12 @@ fn handshake_slow() -> Result<()> {
     let report = load.join()?;
     ensure!(report.connected == CONNECTS, "{:?}", report.errors);
     drop(server);
+    // What the wire made slow, and whatever may count as slow: a program waits at least as long as its handshake takes.
+    let waited = |least: Duration| {
+        let ns = least.as_nanos() as u64;
+        report.connect_ns.count_between(ns, report.connect_ns.max())
+    };
+    let slow = waited(2 * SLOW)..=waited(BUDGET);
     for (agent, signal) in [
         (client_side, "tcp_handshake_client"),
         (server_side, "tcp_handshake_server"),
@@ -79,6 +87,20 @@ fn handshake_slow() -> Result<()> {
         let lines = EXPECTED.stop(agent)?;
         let counted = stream::handshakes(&lines, signal);
         stream::ensure_counted(&lines, signal, CONNECTS, counted)?;
+        let told = event_count(&lines, "handshake_slow", |event| {
+            event["flow"]["dst"] == target.ip().to_string() && event["flow"]["dport"] == PORT
+        });
+        // Peers are those that are connected to: who accepts has none.
+        let expected = if signal == "tcp_handshake_client" {
+            slow.clone()
+        } else {
+            0..=0
+        };
+        stream::ensure(&lines, expected.contains(&told), || {
+            format!(
+                "the program waited {expected:?} times for long, and the events of {signal} count {told}"
+            )
+        })?;
     }
     Ok(())
 }

@@ -2,13 +2,14 @@
 //!
 //! A server with workers listens with a backlog of 1, and nobody accepts; the truth are its own process ids and what `ss -p` lists.
 
+use std::net::TcpStream;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result};
 use osi_tests::agent::Agent;
 use osi_tests::cgroup::NamedGroup;
-use osi_tests::daemon::Prefork;
 use osi_tests::expect::{Expected, HARD};
+use osi_tests::lab_program::{Prefork, Serving};
 use osi_tests::load::{self, Plan};
 use osi_tests::skip::{self, Need};
 use osi_tests::stream::{self, Line, rows};
@@ -25,6 +26,8 @@ const EXPECTED: Expected = Expected {
 
 const PORT: u16 = 8080;
 const WORKERS: u32 = 3;
+/// Connections that each worker accepts where any does.
+const ACCEPTS: u32 = 4;
 const CONTAINER: &str = "5e1f7a9b3c2d4e6f8091a2b3c4d5e6f70123456789abcdef0123456789abcdef";
 const POD: &str = "0b6f2c1a-8d3e-4f5a-9b7c-1d2e3f4a5b6c";
 /// A walk through the descriptors is asked for every 5 s at most, and its result is in the window after the next.
@@ -32,6 +35,14 @@ const COUNTED: Duration = Duration::from_secs(12);
 
 fn prefork() -> &'static str {
     env!("CARGO_BIN_EXE_prefork")
+}
+
+const fn serving(backlog: u32, workers: u32, accepts: u32) -> Serving {
+    Serving {
+        backlog,
+        workers,
+        accepts,
+    }
 }
 
 /// Ten connects to a queue of two: the kernel's first overflow.
@@ -87,8 +98,7 @@ fn a_shared_listener_is_named_by_who_opened_it() -> Result<()> {
         &group.starter()?,
         prefork(),
         target,
-        1,
-        WORKERS,
+        serving(1, WORKERS, 0),
     )?;
     let (fault, evidence) = overflow(&pair)?;
     let map = EXPECTED.named(&agent, fault, evidence)?;
@@ -128,7 +138,7 @@ fn a_listener_from_before_is_named_by_who_holds_it() -> Result<()> {
     };
     let pair = Pair::build()?;
     let target = Pair::server_at(Family::V4, PORT);
-    let server = Prefork::start(&pair.server, &[], prefork(), target, 1, 0)?;
+    let server = Prefork::start(&pair.server, &[], prefork(), target, serving(1, 0, 0))?;
     let agent = Agent::watch(&pair.server)?;
     let (fault, evidence) = overflow(&pair)?;
     let named = EXPECTED.named(&agent, fault, evidence)?;
@@ -150,6 +160,85 @@ fn a_listener_from_before_is_named_by_who_holds_it() -> Result<()> {
     EXPECTED.stop(agent).map(drop)
 }
 
+/// A master that listens, and workers that accept, keep what they have, and accept no more.
+#[test]
+fn workers_are_named_as_who_serves() -> Result<()> {
+    served(
+        "l4_transport::listener_owner::workers_are_named_as_who_serves",
+        WORKERS,
+    )
+}
+
+/// Socket activation: one process listens, and another that it started alone accepts.
+#[test]
+fn who_was_started_with_the_socket_is_named_as_who_serves() -> Result<()> {
+    served(
+        "l4_transport::listener_owner::who_was_started_with_the_socket_is_named_as_who_serves",
+        1,
+    )
+}
+
+fn served(test: &str, workers: u32) -> Result<()> {
+    let Some(_turn) = skip::ready(test, &[Need::Program("nstat")])? else {
+        return Ok(());
+    };
+    let pair = Pair::build()?;
+    let agent = Agent::watch(&pair.server)?;
+    let target = Pair::server_at(Family::V4, PORT);
+    let program = serving(1, workers, ACCEPTS);
+    let server = Prefork::start(&pair.server, &[], prefork(), target, program)?;
+    // One after the other: the queue holds two.
+    let kept = pair.client.run(|| {
+        let connect = |_| {
+            let stream = TcpStream::connect_timeout(&target, Duration::from_secs(5))?;
+            wait::until("a worker to accept", Duration::from_secs(5), || {
+                Ok((counters::accept_queue(&pair.server, PORT)? == 0).then_some(()))
+            })?;
+            Ok(stream)
+        };
+        (0..workers * ACCEPTS)
+            .map(connect)
+            .collect::<Result<Vec<_>>>()
+    })?;
+    let (fault, evidence) = overflow(&pair)?;
+    let map = EXPECTED.named(&agent, fault, evidence)?;
+
+    let mut children = processes::children(server.pid())?;
+    children.sort_unstable();
+    let map_with = agent.wait_for("who serves the listener", COUNTED, |line| {
+        line.is_fault_map() && line.verdict()["owner"]["servers"] == workers
+    })?;
+    let owner = &map_with.verdict()["owner"];
+    let pids: Vec<_> = rows(owner, "served_by")
+        .map(|process| process["pid"].as_u64())
+        .collect();
+    let all: Vec<_> = children.iter().map(|pid| Some(u64::from(*pid))).collect();
+    let started = processes::start_time(children[0])?;
+    agent.ensure(
+        pids == all
+            && owner["served_by"][0]["start_time"] == started
+            && owner["opened_by"]["pid"] == server.pid(),
+        || {
+            format!(
+                "process {} listens and {children:?} serve, the agent says {owner}",
+                server.pid()
+            )
+        },
+    )?;
+    let who = format!("why prefork (pid {}", children[0]);
+    let advice = &rows(map_with.verdict(), "advice")
+        .next()
+        .context("no advice")?["text"];
+    agent.ensure(
+        advice.as_str().is_some_and(|text| text.contains(&who)),
+        || format!("{children:?} serve, and the advice is {advice}"),
+    )?;
+    drop(kept);
+    drop(server);
+    EXPECTED.resolves(&agent, &map)?;
+    EXPECTED.stop(agent).map(drop)
+}
+
 /// Both ends on one host: what softirq does for the server runs in the client's system calls.
 #[test]
 fn a_server_is_never_taken_for_the_client() -> Result<()> {
@@ -163,7 +252,7 @@ fn a_server_is_never_taken_for_the_client() -> Result<()> {
         Pair::server_at(Family::V4, PORT + 1),
     );
     let agent = Agent::watch(&pair.server)?;
-    let server = Prefork::start(&pair.server, &[], prefork(), open, 64, 1)?;
+    let server = Prefork::start(&pair.server, &[], prefork(), open, serving(64, 1, 0))?;
     let connected = load::connections(&pair.server, Plan::connects(open, 40, 40))?.join()?;
     let refused = load::connections(&pair.server, Plan::connects(closed, 40, 40))?.join()?;
     agent.ensure(

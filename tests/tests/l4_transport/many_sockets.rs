@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Result, ensure};
 use osi_tests::agent::{Agent, INTERVAL};
-use osi_tests::daemon::Holder;
+use osi_tests::lab_program::Holder;
 use osi_tests::netns::Namespace;
 use osi_tests::server::listen;
 use osi_tests::stream::Line;
@@ -16,8 +16,8 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 const SERVERS: usize = 6;
 /// Connections to each, both ends of which are sockets of the host.
 const EACH: u64 = 5000;
-/// Descriptors of a process that holds them.
-const DESCRIPTORS: u64 = EACH + 100;
+/// Descriptors of a process that holds them: as many again as it needs, so that it is not short of them.
+const DESCRIPTORS: u64 = 2 * EACH;
 /// Windows that are measured.
 const WINDOWS: usize = 8;
 /// Share of one CPU that the agent may take for them, on a machine at full speed.

@@ -2,11 +2,10 @@
 //!
 //! First evidence: the first probe of the closed window (`TCPWinProbe`), one retransmission time-out after the last byte.
 
-use std::io::{ErrorKind, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use osi_tests::agent::Agent;
 use osi_tests::expect::{Expected, STATISTICAL};
 use osi_tests::netns::Namespace;
@@ -14,7 +13,7 @@ use osi_tests::server::{Behaviour, Server};
 use osi_tests::skip::{self, Need};
 use osi_tests::stream::{self, growth, rows};
 use osi_tests::topology::{Family, Pair};
-use osi_tests::{counters, wait};
+use osi_tests::{counters, unread, wait};
 
 const EXPECTED: Expected = Expected {
     cause: "peer_not_reading",
@@ -24,8 +23,6 @@ const EXPECTED: Expected = Expected {
 };
 
 const PORT: u16 = 7;
-/// More than both ends' buffers together ever hold.
-const MOST: usize = 64 * 1024 * 1024;
 
 #[test]
 fn peer_not_reading() -> Result<()> {
@@ -54,7 +51,7 @@ fn scenario(test: &str, family: Family) -> Result<()> {
     let reader = Agent::watch(&pair.server)?;
 
     let fault = SystemTime::now();
-    let stream = filled(&pair.client, target)?;
+    let stream = unread::filled(&pair.client, target)?;
     let probes = || counters::snmp(&pair.client, "TcpExtTCPWinProbe");
     let evidence = wait::until_above("window probes", 0, Duration::from_secs(5), probes)?;
     let map = EXPECTED.named(&agent, fault, evidence)?;
@@ -89,33 +86,6 @@ fn scenario(test: &str, family: Family) -> Result<()> {
     let counted = growth(&lines, "L4", "zero_windows_sent");
     stream::ensure(&lines, counted == closed && closed > 0, || {
         format!("nstat counts {closed} closed windows on the reader's side and the agent {counted}")
-    })
-}
-
-/// A connection on which as much was written as the two ends take.
-fn filled(host: &Namespace, target: SocketAddr) -> Result<TcpStream> {
-    host.run(|| {
-        let mut stream = TcpStream::connect(target)?;
-        stream.set_nonblocking(true)?;
-        let chunk = vec![b'o'; 64 * 1024];
-        let mut written = 0;
-        wait::until("the window is closed", Duration::from_secs(10), || {
-            // The kernel enlarges both buffers while data moves: only a pause tells that they are full.
-            let before = written;
-            while written < MOST {
-                match stream.write(&chunk) {
-                    Ok(more) => written += more,
-                    Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                    Err(error) => return Err(error).context("the stream broke"),
-                }
-            }
-            if written >= MOST {
-                bail!("{MOST} bytes found room");
-            }
-            let probed = counters::snmp(host, "TcpExtTCPWinProbe")? > 0;
-            Ok((probed && written == before).then_some(()))
-        })?;
-        Ok(stream)
     })
 }
 

@@ -50,19 +50,21 @@ fn a_proxy_runs_out_of_ports() -> Result<()> {
     let fault = SystemTime::now();
     let mut load = Vec::new();
     let filter = format!("dst {back}");
-    let mut exhausted = None;
+    let (mut exhausted, mut most) = (None, 0);
     // A third more than it can carry.
     for second in 1..=PORTS * 4 / 3 / MORE {
         load.push(wrk(&pair.server, front, MORE, SLOW)?);
         let until = fault + scale::patience(Duration::from_secs(second));
         while SystemTime::now() < until {
-            if exhausted.is_none() && counters::tcp_sockets(&pair.client, &filter)? >= PORTS {
-                exhausted = Some(SystemTime::now());
+            if exhausted.is_none() {
+                most = counters::tcp_sockets(&pair.client, &filter)?.max(most);
+                exhausted = (most >= PORTS).then(SystemTime::now);
             }
             std::thread::sleep(Duration::from_millis(20));
         }
     }
-    let exhausted = exhausted.context("the proxy did not use all of its ports")?;
+    let exhausted =
+        exhausted.with_context(|| format!("the proxy used {most} of its {PORTS} ports"))?;
     let refused = agent.wait_for("the event port_exhausted", INTERVAL * 3, |line| {
         line.value()["kind"] == "port_exhausted"
     })?;
@@ -86,6 +88,10 @@ fn a_proxy_runs_out_of_ports() -> Result<()> {
         || format!("the verdict says: {summary}"),
     )?;
     report::say("said", summary)?;
+    agent.wait_for("503 as a symptom", INTERVAL * 6, |line| {
+        line.cause() == Some(EXPECTED.cause)
+            && rows(line.verdict(), "symptoms").any(|row| row["cause"] == "http_errors")
+    })?;
 
     drop(load);
     drop(proxy);

@@ -14,7 +14,7 @@ use osi_tests::load::{self, Datagrams};
 use osi_tests::skip::{self, Need};
 use osi_tests::stream::{self, growth};
 use osi_tests::topology::{Family, Pair};
-use osi_tests::{counters, wait};
+use osi_tests::{counters, processes, wait};
 
 const EXPECTED: Expected = Expected {
     cause: "receive_buffer_overflow",
@@ -25,6 +25,8 @@ const EXPECTED: Expected = Expected {
 
 const PORT: u16 = 5000;
 const DATAGRAMS: u64 = 6000;
+/// A walk through the descriptors is asked for every 5 s at most, and its result is in the window after the next.
+const OWNED: Duration = Duration::from_secs(12);
 
 #[test]
 fn receive_buffer_overflow() -> Result<()> {
@@ -83,6 +85,15 @@ fn scenario(test: &str, family: Family, counter: &str) -> Result<()> {
         scope["kind"] == "listener" && scope["port"] == PORT && scope["proto"] == "udp",
         || format!("UDP port {PORT} is read too slowly, not {scope}"),
     )?;
+    let started = processes::start_time(std::process::id())?;
+    agent.wait_for("who holds the socket", OWNED, |line| {
+        let owner = &line.verdict()["owner"];
+        let holder = &owner["held_by"][0];
+        line.is_fault_map()
+            && owner["processes"] == 1
+            && holder["pid"] == std::process::id()
+            && holder["start_time"] == started
+    })?;
 
     load.join()?;
     let truth = lost()?;

@@ -45,8 +45,7 @@ fn tcp_memory_pressure() -> Result<()> {
     let agent = Agent::watch_all()?;
 
     let fault = SystemTime::now();
-    let usual = fs::read_to_string(SETTING)?;
-    fs::write(SETTING, format!("1024 {PRESSURE} {LIMIT}"))?;
+    let short = Limits::set(&format!("1024 {PRESSURE} {LIMIT}"))?;
     let streams = pair.client.run(|| fill(target))?;
     let evidence = wait::until_above("pages of TCP", PRESSURE, Duration::from_secs(10), pages)?;
     let map = EXPECTED.named(&agent, fault, evidence)?;
@@ -57,9 +56,30 @@ fn tcp_memory_pressure() -> Result<()> {
 
     drop(streams);
     drop(server);
-    fs::write(SETTING, usual.trim())?;
+    drop(short);
     EXPECTED.resolves(&agent, &map)?;
     EXPECTED.stop(agent).map(drop)
+}
+
+/// The machine's limits of TCP memory, put back also where the scenario fails: others run after it.
+struct Limits {
+    usual: String,
+}
+
+impl Limits {
+    fn set(limits: &str) -> Result<Self> {
+        let usual = fs::read_to_string(SETTING)?;
+        fs::write(SETTING, limits)?;
+        Ok(Self { usual })
+    }
+}
+
+impl Drop for Limits {
+    fn drop(&mut self) {
+        if let Err(error) = fs::write(SETTING, self.usual.trim()) {
+            eprintln!("{SETTING} stays as it is: {error}");
+        }
+    }
 }
 
 /// Connections whose buffers are full on both sides.

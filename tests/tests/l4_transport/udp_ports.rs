@@ -53,14 +53,17 @@ fn udp_ports_run_out() -> Result<()> {
         scope["kind"] == "pool" && scope["proto"] == "udp" && map.verdict()["state"] == "critical",
         || format!("the verdict is about {scope}: {map}"),
     )?;
-    let (used, capacity, listed) = (meter(&map, "used"), meter(&map, "capacity"), count(host)?);
+    let listed = count(host)?;
+    // Where refusals are seen one by one, they may name it a window before the sockets are counted.
+    let full = agent.wait_for(&format!("{listed} ports in use"), INTERVAL * 3, |line| {
+        let used = line.is_fault_map().then(|| meter(line, "used")).flatten();
+        used == Some(listed as f64) && used == meter(line, "capacity")
+    })?;
+    let (used, capacity) = (meter(&full, "used"), meter(&full, "capacity"));
     report::say(
         "compared",
         &format!("{used:?} of {capacity:?} UDP ports, ss lists {listed}"),
     )?;
-    agent.ensure(used == Some(listed as f64) && used == capacity, || {
-        format!("ss lists {listed} UDP sockets, the agent has {used:?} of {capacity:?}")
-    })?;
     let pid = std::process::id();
     agent.wait_for("the process that holds them", INTERVAL * 6, |line| {
         let mut rows = rows(line.verdict(), "evidence");
@@ -79,17 +82,30 @@ fn udp_ports_run_out() -> Result<()> {
 }
 
 /// Sockets that connect without having bound: those that got a port, and how many got EAGAIN.
-fn ask(host: &Namespace, count: usize) -> Result<(Vec<OwnedFd>, usize)> {
+pub(super) fn ask(host: &Namespace, count: usize) -> Result<(Vec<OwnedFd>, usize)> {
+    let target = Pair::server_at(Family::V4, 53);
+    sockets(host, count, SocketType::DGRAM, Errno::AGAIN, |socket| {
+        connect(socket, &target)
+    })
+}
+
+/// Sockets that each want any port: those that got one, and how many were refused with this error.
+pub(super) fn sockets(
+    host: &Namespace,
+    count: usize,
+    kind: SocketType,
+    refusal: Errno,
+    want: impl Fn(&OwnedFd) -> Result<(), Errno> + Sync,
+) -> Result<(Vec<OwnedFd>, usize)> {
     host.run(|| {
-        let target = Pair::server_at(Family::V4, 53);
         let (mut held, mut refused) = (Vec::new(), 0);
         for _ in 0..count {
             // Programs that other scenarios start meanwhile would hold them, too.
             let flags = SocketFlags::CLOEXEC;
-            let socket = socket_with(AddressFamily::INET, SocketType::DGRAM, flags, None)?;
-            match connect(&socket, &target) {
+            let socket = socket_with(AddressFamily::INET, kind, flags, None)?;
+            match want(&socket) {
                 Ok(()) => held.push(socket),
-                Err(Errno::AGAIN) => refused += 1,
+                Err(error) if error == refusal => refused += 1,
                 Err(error) => return Err(error.into()),
             }
         }

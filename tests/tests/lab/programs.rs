@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use osi_tests::daemon::{self, Holder, Nginx};
+use osi_tests::daemon::{self, Nginx};
+use osi_tests::lab_program::Holder;
 use osi_tests::load::{self, Exchange, Plan};
 use osi_tests::server::{Behaviour, Server};
 use osi_tests::skip::{self, Need};

@@ -9,13 +9,17 @@ use osi_tests::bpf::Objects;
 use osi_tests::netns::Namespace;
 use osi_tests::skip::{self, Need};
 use osi_tests::stream::{self, event_count, rows, stats};
-use osi_tests::{link, processes, wait};
+use osi_tests::{link, processes, report, wait};
 
 /// More than the map of peers holds, many times over.
 const PEERS: u32 = 100_000;
 /// Memory that a window's own lists may take for a while.
 const ROOM: u64 = 6 << 20;
 const NAMESPACES: u64 = 200;
+/// What the watcher may take for a moment, also where the kernel has no Landlock and the loader reads all types.
+const STARTING: u64 = 48 << 20;
+/// What both processes may take; the half of it is this program, which they share.
+const RUNNING: u64 = 24 << 20;
 
 #[test]
 fn a_hundred_thousand_peers_take_no_more_memory() -> Result<()> {
@@ -65,6 +69,27 @@ fn a_hundred_thousand_peers_take_no_more_memory() -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// The kernel's types are several times what is kept of them.
+#[test]
+fn starting_takes_little_more_memory_than_running() -> Result<()> {
+    let test = "safety::bounded::starting_takes_little_more_memory_than_running";
+    let Some(_turn) = skip::ready(test, &[])? else {
+        return Ok(());
+    };
+    let host = Namespace::create("client")?;
+    let agent = Agent::watch(&host)?;
+    agent.wait_for_window(SystemTime::now(), 2)?;
+    let [watcher, helper] = agent.processes()?;
+    let (most, both) = (processes::most_resident(watcher)?, resident(&agent)?);
+    let told = format!(
+        "the watcher took at most {most} bytes, the helper {}, and both take {both}",
+        processes::most_resident(helper)?
+    );
+    report::say("memory", &told)?;
+    agent.ensure(most <= STARTING && both <= RUNNING, || told.clone())?;
+    agent.stop().map(drop)
 }
 
 #[test]

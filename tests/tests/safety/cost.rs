@@ -9,20 +9,30 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use osi_tests::agent::Agent;
 use osi_tests::bpf::{Objects, Runs};
+use osi_tests::daemon::Nginx;
 use osi_tests::foreign::{self, Foreign, Hook};
 use osi_tests::load::{self, Datagrams, Exchange, Plan};
 use osi_tests::netns::Namespace;
 use osi_tests::nft::DropRule;
+use osi_tests::resolver::{self, Dnsmasq, KNOWN};
+use osi_tests::secure::{Certificate, Requests, curl};
 use osi_tests::server::{Behaviour, Server};
 use osi_tests::skip::{self, Need};
 use osi_tests::topology::{Family, Pair};
 use osi_tests::twin::Twin;
-use osi_tests::{kernel, report};
+use osi_tests::{http, kernel, report};
 
 const CONNECTIONS: u64 = 500;
+/// As fast as they go: between rarer ones the CPU sleeps, and what is measured then is how it wakes up.
+const AT_ONCE: u64 = 50_000;
+/// Connections that ask one request after the other.
+const TALKERS: u64 = 4;
+const REQUESTS: u64 = 1000;
 const DATAGRAMS: u64 = 5000;
-/// In vain; a SYN is sent again after one second, and after two more.
-const UNANSWERED: u64 = 50;
+const HANDSHAKES: u64 = 300;
+const QUERIES: u64 = 300;
+/// In vain and all at once; each SYN is sent again twice.
+const UNANSWERED: u64 = 200;
 const NEIGHBOURS: u8 = 200;
 const NEIGHBOUR: fn(u8) -> Ipv4Addr = |number| Ipv4Addr::new(10, 1, 1, number);
 
@@ -44,7 +54,7 @@ fn each_program_beside_an_empty_one() -> Result<()> {
     let plan = Plan {
         target: echo_at,
         connections: CONNECTIONS,
-        per_second: 500,
+        per_second: AT_ONCE,
         connect_timeout: Duration::from_secs(2),
         exchange: Exchange::Echo,
     };
@@ -55,7 +65,22 @@ fn each_program_beside_an_empty_one() -> Result<()> {
     })?;
     drop(echo);
 
-    let closed = Plan::connects(Pair::server_at(Family::V4, 81), CONNECTIONS, 500);
+    if kernel::is_at_least(6, 3)? {
+        let talk_at = Pair::server_at(Family::V4, 8);
+        let _talker = Server::start(&pair.server, talk_at, Behaviour::Converse)?;
+        for hook in ["sk_data_ready", "tcp_rcv_space_adjust", "sock_send_length"] {
+            // Both ends: each message is sent, arrives and is read once.
+            compare(&programs, hook, 2 * TALKERS * REQUESTS, || {
+                let pause = Duration::ZERO;
+                let talk = load::conversation(&pair.client, talk_at, TALKERS, REQUESTS, pause)?;
+                let answers = talk.join()?;
+                ensure!(answers == TALKERS * REQUESTS, "{answers} answers");
+                Ok(())
+            })?;
+        }
+    }
+
+    let closed = Plan::connects(Pair::server_at(Family::V4, 81), CONNECTIONS, AT_ONCE);
     let refuse = || {
         let report = load::connections(&pair.client, closed)?.join()?;
         let refused = report.errors_of(libc::ECONNREFUSED);
@@ -70,11 +95,9 @@ fn each_program_beside_an_empty_one() -> Result<()> {
 
     let rule = DropRule::add(&pair.server, "input", "tcp dport 82")?;
     compare(&programs, "tcp_retransmit_skb", UNANSWERED, || {
-        let plan = Plan {
-            connect_timeout: Duration::from_millis(2500),
-            ..Plan::connects(Pair::server_at(Family::V4, 82), UNANSWERED, 500)
-        };
-        load::connections(&pair.client, plan)?.join()?;
+        let target = Pair::server_at(Family::V4, 82);
+        let patience = Duration::from_millis(2500);
+        load::connect_all_at_once(&pair.client, target, UNANSWERED, patience)?.join()?;
         Ok(())
     })?;
     rule.remove()?;
@@ -153,6 +176,106 @@ fn each_packet_beside_an_empty_program() -> Result<()> {
         )?;
         agent.stop()?;
     }
+    Ok(())
+}
+
+/// What the packets of exchanges cost, all of them: what a program is handed counts as the time of who hands it on.
+#[test]
+fn each_exchange_on_the_wire() -> Result<()> {
+    let test = "safety::cost::each_exchange_on_the_wire";
+    let needs = ["bpftool", "nginx", "openssl", "curl", "dnsmasq", "dig"].map(Need::Program);
+    let Some(_turn) = skip::ready_alone(test, &needs)? else {
+        return Ok(());
+    };
+    let pair = Pair::build()?;
+    let (client, server) = (&pair.client, &pair.server);
+    let at = |port| Pair::server_at(Family::V4, port);
+    let certificate = Certificate::create(server, "good")?;
+    let _nginx = Nginx::start_tls_beside(server, at(443), &certificate, at(80))?;
+    let _resolver = Dnsmasq::start(server, at(53))?;
+    let _talker = Server::start(server, at(8), Behaviour::Converse)?;
+    let agent = Agent::watch(client)?;
+    let _counted = foreign::counting()?;
+    let programs = programs(&agent)?;
+
+    wire(
+        &programs,
+        "exchanges of no known protocol",
+        TALKERS * REQUESTS,
+        || {
+            let talk = load::conversation(client, at(8), TALKERS, REQUESTS, Duration::ZERO)?;
+            let answers = talk.join()?;
+            ensure!(answers == TALKERS * REQUESTS, "{answers} answers");
+            Ok(())
+        },
+    )?;
+    wire(
+        &programs,
+        "HTTP requests on one connection",
+        REQUESTS,
+        || {
+            let told = http::curl(client, at(80), "/", REQUESTS, &[])?;
+            ensure!(told.of(200) == REQUESTS, "{:?}", told.codes);
+            Ok(())
+        },
+    )?;
+    wire(&programs, "DNS queries", QUERIES, || {
+        let names: Vec<_> = (0..QUERIES)
+            .map(|number| format!("{number}.{KNOWN}"))
+            .collect();
+        let told = resolver::dig(client, at(53), &["+tries=1"], &names)?;
+        ensure!(told.answered() == QUERIES, "{told:?}");
+        Ok(())
+    })?;
+    wire(
+        &programs,
+        "TLS connections with one request each",
+        HANDSHAKES,
+        || {
+            let requests = Requests {
+                server: at(443),
+                trusts: &certificate.file(),
+                version: "1.3",
+                count: HANDSHAKES,
+                per_second: 0,
+            };
+            let told = curl(client, requests)?.join()?;
+            ensure!(told.completed() == HANDSHAKES, "{told:?}");
+            Ok(())
+        },
+    )?;
+    agent.stop()?;
+    Ok(())
+}
+
+/// Says how often the programs of an interface run for things of a kind, and how long in all: both directions, one end.
+fn wire(
+    programs: &[u64],
+    things: &str,
+    count: u64,
+    work: impl FnOnce() -> Result<()>,
+) -> Result<()> {
+    let hooks = ["osi_tc_ingress", "osi_tc_egress"];
+    let read = || {
+        let of_hooks = hooks.map(|name| of_name(programs, name));
+        of_hooks.into_iter().collect::<Result<Vec<_>>>()
+    };
+    let before = read()?;
+    work()?;
+    let told = read()?.into_iter().zip(before).zip(hooks);
+    let told: Vec<_> = told
+        .map(|((after, before), hook)| (hook, after.since(&before)))
+        .collect();
+    let words = told.iter().map(|(hook, runs)| {
+        let (packets, ns) = (runs.count, runs.each_ns());
+        format!(
+            "{hook} {packets} runs of {ns} ns, {} ns each",
+            packets * ns / count
+        )
+    });
+    let text = format!("{count} {things}: {}", words.collect::<Vec<_>>().join("; "));
+    report::say("cost", &text)?;
+    ensure!(told.iter().all(|(_, runs)| runs.count >= count), "{text}");
     Ok(())
 }
 

@@ -9,6 +9,7 @@ mod frames;
 mod kernel_memory;
 mod leftovers;
 mod limits;
+mod messages;
 mod missed;
 mod paused;
 mod privileges;

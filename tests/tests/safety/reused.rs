@@ -1,13 +1,13 @@
 //! A process id that is given again at once: an event names the process that acted, never the one that has its number now.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use osi_tests::agent::Agent;
-use osi_tests::daemon::Holder;
+use osi_tests::lab_program::Holder;
 use osi_tests::skip;
 use osi_tests::stream;
 use osi_tests::topology::{Family, Pair};
@@ -38,7 +38,7 @@ fn each_process_answers_for_its_own() -> Result<()> {
     let directory = Directory::create()?;
     let pair = Pair::build()?;
     let target = Pair::server_at(Family::V4, 81);
-    let agent = Agent::watch_every(&pair.client, "10s")?;
+    let agent = Agent::watch_every(&pair.client, "10s", &[])?;
     let run = |name| {
         let program = directory.program(name)?;
         let holder = Holder::start(&pair.client, &program, target, CONNECTS)?;
@@ -63,6 +63,7 @@ fn each_process_answers_for_its_own() -> Result<()> {
         }
         let lines = agent.stop()?;
         let mut told: BTreeMap<&str, u64> = BTreeMap::new();
+        let mut started = BTreeSet::new();
         let mut all = 0;
         for event in lines.iter().map(stream::Line::value) {
             if event["kind"] != "connect_failed" {
@@ -74,15 +75,16 @@ fn each_process_answers_for_its_own() -> Result<()> {
                 *told
                     .entry(event["process"]["comm"].as_str().unwrap_or("-"))
                     .or_default() += count;
+                started.extend(event["process"]["start_time"].as_u64());
             }
         }
         let expected = NAMES.map(|name| (name, CONNECTS)).into();
         return stream::ensure(
             &lines,
-            told == expected && all == 2 * CONNECTS * tries,
+            told == expected && started.len() == NAMES.len() && all == 2 * CONNECTS * tries,
             || {
                 format!(
-                    "process {first} was {expected:?}, and is told as {told:?}; in {tries} tries {all} failures are told"
+                    "process {first} was {expected:?}, and is told as {told:?}, started at {started:?}; in {tries} tries {all} failures are told"
                 )
             },
         );

@@ -88,6 +88,39 @@ pub(super) const NEEDS: &[Need] = &[
         "a real proxy that runs out of ports",
     ),
     package("wrk", &["wrk"], "requests by the hundred at once"),
+    package(
+        "curl",
+        &["curl"],
+        "a real client of web servers, with and without TLS",
+    ),
+    package(
+        "openssl",
+        &["openssl"],
+        "certificates, good ones and bad ones, and both ends of TLS",
+    ),
+    package(
+        "redis-server",
+        &["redis-server", "redis-benchmark"],
+        "a real server that speaks no HTTP, and its load",
+    ),
+    package(
+        "postgresql",
+        &["pg_createcluster", "pgbench"],
+        "a real database that speaks TLS, and its load",
+    ),
+    package("dnsmasq-base", &["dnsmasq"], "a real resolver to break"),
+    package("bind9-dnsutils", &["dig"], "a real client of resolvers"),
+    package(
+        "ngtcp2-server",
+        &["gtlsserver"],
+        "a real server that speaks QUIC",
+    ),
+    package("ngtcp2-client", &["gtlsclient"], "its clients"),
+    package(
+        "tcpdump",
+        &["tcpdump"],
+        "what is on the wire, to hold the agent's figures against",
+    ),
     Need {
         name: "x86_64 musl",
         why: "static programs run on any kernel, without this machine's libraries",

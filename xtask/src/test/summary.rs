@@ -1,5 +1,8 @@
 //! The sum of all test programs' results, and the lines a run ends with.
 
+use std::collections::BTreeMap;
+
+use super::complaint::Complaints;
 use super::skips::Skip;
 
 /// What was run, what failed, what could not be run.
@@ -9,12 +12,14 @@ pub(super) struct Summary {
     failed: u64,
     ignored: u64,
     failed_tests: Vec<String>,
+    complaints: Complaints,
     skips: Vec<Skip>,
 }
 
 impl Summary {
     /// Takes in one line of a test program's output.
     pub(super) fn read(&mut self, line: &str) {
+        self.complaints.read(line);
         if let Some(counts) = line.strip_prefix("test result: ") {
             self.passed += number_before(counts, " passed");
             self.failed += number_before(counts, " failed");
@@ -42,14 +47,30 @@ impl Summary {
         self.failed_tests.push(what);
     }
 
+    /// Takes back, and names, the failed tests of which something was hidden: they are to be run again.
+    pub(super) fn repeat(&mut self, hidden: &BTreeMap<String, u64>) -> Vec<String> {
+        let (again, failed) = std::mem::take(&mut self.failed_tests)
+            .into_iter()
+            .partition::<Vec<_>, _>(|test| hidden.contains_key(test));
+        self.failed_tests = failed;
+        self.failed = self.failed.saturating_sub(again.len() as u64);
+        for (test, count) in hidden.iter().filter(|(test, _)| again.contains(test)) {
+            println!(
+                "repeated: {test}: the kernel showed {count} occurrences to its own trace and to no program; {}",
+                self.complaints.of(test)
+            );
+        }
+        again
+    }
+
     pub(super) fn failed(&self) -> u64 {
         self.failed
     }
 
-    /// Failed and skipped tests by name, then the counts, last and alone on their line.
+    /// Failed tests with what they said, skipped ones with why, then the counts, last and alone on their line.
     pub(super) fn print(&self) {
         for test in &self.failed_tests {
-            println!("failed: {test}");
+            println!("failed: {test}: {}", self.complaints.of(test));
         }
         for skip in &self.skips {
             println!("{skip}");
@@ -88,7 +109,7 @@ fn failed_test(line: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::Summary;
-    use crate::test::skips;
+    use crate::test::{hidden, skips};
 
     fn read(lines: &[&str]) -> Summary {
         let mut summary = Summary::default();
@@ -119,6 +140,20 @@ mod tests {
         assert_eq!(summary.counts(), "3 passed, 0 failed, 2 skipped");
         summary.never_ran(skips::parse("skipped: c: takes root\n"));
         assert_eq!(summary.counts(), "3 passed, 0 failed, 3 skipped");
+    }
+
+    #[test]
+    fn only_what_was_hidden_is_repeated() {
+        let mut summary = read(&[
+            "test l4::ports ... FAILED",
+            "test l3::drops ... FAILED",
+            "test result: FAILED. 3 passed; 2 failed; 0 ignored",
+        ]);
+        let hidden = hidden::parse("hidden: l3::drops: 8\nhidden: l2::fine: 2\n");
+        assert_eq!(summary.repeat(&hidden), ["l3::drops"]);
+        summary.read("test result: ok. 1 passed; 0 failed; 0 ignored");
+        assert_eq!(summary.counts(), "4 passed, 1 failed, 0 skipped");
+        assert_eq!(summary.failed_tests, ["l4::ports"]);
     }
 
     #[test]

@@ -10,6 +10,7 @@ mount -t tracefs tracefs /sys/kernel/tracing
 mount -t bpf bpf /sys/fs/bpf
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
 echo +memory >/sys/fs/cgroup/cgroup.subtree_control
+echo +cpu >/sys/fs/cgroup/cgroup.subtree_control
 echo "@@up $(cat /proc/uptime)"
 
 while read -r module; do

@@ -49,6 +49,8 @@ const MODULES: &[&str] = &[
     "tcp_diag",
     "udp_diag",
     "unix_diag",
+    "tls",
+    "gcm",
 ];
 
 /// Where the modules lie in the guest; `order` names them.

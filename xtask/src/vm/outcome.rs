@@ -5,6 +5,7 @@ use std::fmt;
 
 use serde_json::Value;
 
+use crate::test::complaint::Complaints;
 use crate::test::skips;
 
 /// How one cell of a table ended.
@@ -66,12 +67,16 @@ pub(super) fn read(lines: &[String], expected: &[&str], ended: &str) -> Outcome 
     let listed = lines
         .iter()
         .filter_map(|line| line.strip_prefix("@@listed ")?.strip_suffix(": test"));
+    let mut complaints = Complaints::default();
+    for line in lines {
+        complaints.read(line);
+    }
     let scenarios = listed
         .chain(expected.iter().copied())
         .map(|test| {
             let skip = skipped.iter().find(|skip| skip.test == test);
             let cell = match (skip, result(lines, test)) {
-                (_, Some(End::Failed)) => Cell::Failed(complaint(lines, test)),
+                (_, Some(End::Failed)) => Cell::Failed(complaints.of(test).to_owned()),
                 (Some(skip), _) => Cell::Unavailable(skip.reason.clone()),
                 (None, Some(End::Passed { took })) => {
                     Cell::Ok(format!("ok {took}").trim_end().to_owned())
@@ -117,32 +122,6 @@ fn result<'a>(lines: &'a [String], test: &str) -> Option<End<'a>> {
     })
 }
 
-/// What a failed test said first.
-fn complaint(lines: &[String], test: &str) -> String {
-    let head = format!("---- {test} stdout ----");
-    lines
-        .iter()
-        .skip_while(|line| **line != head)
-        .skip(1)
-        .find(|line| !line.is_empty())
-        .map_or_else(
-            || "the console does not say why".to_owned(),
-            |line| shortened(line),
-        )
-}
-
-/// The first and the last words of a long line: what was tried, and what came of it.
-fn shortened(line: &str) -> String {
-    const SHOWN: usize = 200;
-    let length = line.chars().count();
-    if length <= 2 * SHOWN {
-        return line.to_owned();
-    }
-    let head: String = line.chars().take(SHOWN).collect();
-    let tail: String = line.chars().skip(length - SHOWN).collect();
-    format!("{head} … {tail}")
-}
-
 fn probes(doctor: &str) -> Vec<(String, Cell)> {
     let report: Value = serde_json::from_str(doctor).unwrap_or_default();
     let text = |probe: &Value, field: &str| probe[field].as_str().unwrap_or_default().to_owned();
@@ -153,17 +132,32 @@ fn probes(doctor: &str) -> Vec<(String, Cell)> {
             let cell = match probe["state"].as_str() {
                 Some("active") => Cell::Ok(text(probe, "variant")),
                 Some("off") => Cell::Ok("off".to_owned()),
-                // Every kernel that we boot has a variant of every probe.
-                _ => Cell::Failed(text(probe, "reason")),
+                // Every kernel that we boot has a variant of every other probe.
+                _ => missing(&text(probe, "name"), text(probe, "reason")),
             };
             (text(probe, "name"), cell)
         })
         .collect()
 }
 
+/// Probes that need more than the oldest kernel that we boot has, and what the loader says where it is missing.
+const YOUNG: [(&str, &str); 1] = [
+    // Linux 6.3.
+    ("exchanges", "unknown BTF type `btf_trace_sk_data_ready`"),
+];
+
+fn missing(probe: &str, reason: String) -> Cell {
+    let is_known = |(young, why): &(&str, &str)| *young == probe && reason.contains(why);
+    if YOUNG.iter().any(is_known) {
+        Cell::Unavailable(reason)
+    } else {
+        Cell::Failed(reason)
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{Cell, read};
+    use super::{Cell, missing, read};
 
     const CONSOLE: &str = r#"[    1.0] a word of the kernel
 @@up 3.1 2.0
@@ -185,6 +179,18 @@ Error: 40 connects ended otherwise
 @@tested 101
 @@skipped: a::c: needs TCX: Linux 6.6
 @@end 30.0 1.0"#;
+
+    #[test]
+    fn a_probe_that_is_too_young_is_no_failure_and_any_other_reason_is() {
+        let young = "exchanges: tp_btf: unknown BTF type `btf_trace_sk_data_ready`".to_owned();
+        let other = "exchanges: tp_btf: refused at load".to_owned();
+        assert!(matches!(
+            missing("exchanges", young.clone()),
+            Cell::Unavailable(_)
+        ));
+        assert!(matches!(missing("exchanges", other), Cell::Failed(_)));
+        assert!(matches!(missing("drops", young), Cell::Failed(_)));
+    }
 
     #[test]
     fn every_expected_scenario_has_a_cell() {

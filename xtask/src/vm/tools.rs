@@ -33,6 +33,13 @@ pub(super) const PACKAGES: &[&str] = &[
     "nginx-light",
     "haproxy",
     "wrk",
+    "ngtcp2-server",
+    "ngtcp2-client",
+    "dnsmasq-base",
+    "bind9-dnsutils",
+    "openssl",
+    "curl",
+    "tcpdump",
     // Names of protocols and services.
     "netbase",
 ];

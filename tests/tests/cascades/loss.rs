@@ -1,0 +1,71 @@
+//! Every other segment to a server is lost → TLS handshakes and answers over HTTP wait for time-outs.
+//!
+//! SYNs are spared, so that it is no fault of handshakes. First evidence: the first segment that is sent again.
+
+use std::time::{Duration, SystemTime};
+
+use anyhow::Result;
+use osi_tests::agent::Agent;
+use osi_tests::daemon::Nginx;
+use osi_tests::expect::{Expected, STATISTICAL};
+use osi_tests::nft::DropRule;
+use osi_tests::secure::Certificate;
+use osi_tests::skip::{self, Need};
+use osi_tests::topology::{Family, Routed};
+use osi_tests::{counters, wait};
+
+use super::clients::{Clients, Plan};
+use super::told;
+
+const EXPECTED: Expected = Expected {
+    cause: "packet_loss",
+    layer: "L4",
+    within: STATISTICAL,
+    // What it causes may be seen before it has lasted for two windows.
+    beside: &["tls_handshake_slow", "http_slow", "dependency_slow"],
+};
+
+/// Clients of each kind, and how often each asks where it can. What is lost once waits for 200 ms, which is just about the budget:
+/// what is lost twice is slow.
+const CLIENTS: u64 = 16;
+const PER_SECOND: u32 = 3;
+const REQUESTS: u64 = 60;
+const LEARNT: usize = 8;
+
+#[test]
+fn loss() -> Result<()> {
+    let test = "cascades::loss::loss";
+    let needs = ["nginx", "openssl", "curl", "nft", "nstat"].map(Need::Program);
+    let Some(_turn) = skip::ready_alone(test, &needs)? else {
+        return Ok(());
+    };
+    let lab = Routed::build()?;
+    let [tls, http] = [443, 80].map(|port| Routed::server_at(Family::V4, port));
+    let certificate = Certificate::create(&lab.server, "good")?;
+    let _nginx = Nginx::start_tls_beside(&lab.server, tls, &certificate, http)?;
+    let agent = Agent::watch(&lab.client)?;
+    let plan = Plan {
+        tls,
+        http,
+        certificate: &certificate,
+        clients: CLIENTS,
+        requests: REQUESTS,
+        per_second: PER_SECOND,
+    };
+    let clients = Clients::start(&lab.client, &plan)?;
+    agent.wait_for_window(SystemTime::now(), LEARNT)?;
+
+    let fault = SystemTime::now();
+    let before = counters::snmp(&lab.client, "TcpRetransSegs")?;
+    let some = "tcp dport { 80, 443 } tcp flags & syn == 0 numgen random mod 2 < 1";
+    let rule = DropRule::add(&lab.router, "forward", some)?;
+    let again = || counters::snmp(&lab.client, "TcpRetransSegs");
+    let evidence = wait::until_above("segments sent again", before, Duration::from_secs(3), again)?;
+    let map = EXPECTED.named(&agent, fault, evidence)?;
+    told(&agent, EXPECTED.cause, &["tls_handshake_slow", "http_slow"])?;
+
+    rule.remove()?;
+    clients.all_are_served()?;
+    EXPECTED.resolves(&agent, &map)?;
+    EXPECTED.stop(agent).map(drop)
+}

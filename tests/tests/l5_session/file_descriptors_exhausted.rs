@@ -1,0 +1,104 @@
+//! A server with 32 descriptors that closes nothing: it can not accept any more, and then its queue overflows.
+//!
+//! First evidence: the server has as many descriptors as it may.
+
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context as _, Result};
+use osi_tests::agent::{Agent, INTERVAL};
+use osi_tests::expect::{Expected, HARD};
+use osi_tests::lab_program::{Prefork, Serving};
+use osi_tests::skip::{self, Need};
+use osi_tests::stream::{self, event_count, rows};
+use osi_tests::topology::{Family, Pair};
+use osi_tests::{counters, load, processes, wait};
+
+const EXPECTED: Expected = Expected {
+    cause: "file_descriptors_exhausted",
+    layer: "L5",
+    within: HARD,
+    beside: &["accept_queue_overflow"],
+};
+
+const PORT: u16 = 7;
+const DESCRIPTORS: u64 = 32;
+/// Room for a burst of handshakes.
+const BACKLOG: u32 = 16;
+/// They fill the descriptors and the queue, and then some.
+const CONNECTS: u64 = 64;
+
+#[test]
+fn file_descriptors_exhausted() -> Result<()> {
+    let test = "l5_session::file_descriptors_exhausted::file_descriptors_exhausted";
+    let needs = [Need::Program("nstat"), Need::Program("prlimit")];
+    let Some(_turn) = skip::ready_to_time(test, &needs)? else {
+        return Ok(());
+    };
+    let pair = Pair::build()?;
+    let target = Pair::server_at(Family::V4, PORT);
+    let agent = Agent::watch(&pair.server)?;
+    let limit = format!("--nofile={DESCRIPTORS}");
+    let program = env!("CARGO_BIN_EXE_hold-accepted");
+    let server = Prefork::start(
+        &pair.server,
+        &["prlimit", &limit],
+        program,
+        target,
+        Serving {
+            backlog: BACKLOG,
+            workers: 0,
+            accepts: 0,
+        },
+    )?;
+
+    let fault = SystemTime::now();
+    let timeout = Duration::from_millis(3500);
+    let connects = load::connect_all_at_once(&pair.client, target, CONNECTS, timeout)?;
+    let evidence = wait::until_above("descriptors", DESCRIPTORS - 1, timeout, || {
+        processes::descriptors(server.pid())
+    })?;
+    let map = EXPECTED.named(&agent, fault, evidence)?;
+    let process = &map.verdict()["scope"]["process"];
+    let started = processes::start_time(server.pid())?;
+    agent.ensure(
+        process["pid"] == server.pid() && process["start_time"] == started,
+        || {
+            format!(
+                "process {} is out of descriptors, not {process}",
+                server.pid()
+            )
+        },
+    )?;
+    // It may have been handed some down with numbers above the limit.
+    let used = processes::descriptors(server.pid())?;
+    let full = agent.wait_for("the full meter", INTERVAL * 3, |line| {
+        line.meters("L5", "process_descriptors")
+            .any(|row| row["used"] == used as f64 && row["capacity"] == DESCRIPTORS as f64)
+    })?;
+    let ratio = &full.layer("L5")["saturation_ratio"];
+    agent.ensure(ratio.as_f64() >= Some(1.0), || {
+        format!("the layer is full, not {ratio}")
+    })?;
+
+    let overflows = || counters::snmp(&pair.server, "TcpExtListenOverflows");
+    wait::until_above("overflows", 0, Duration::from_secs(2), overflows)?;
+    let map = agent.wait_for("its symptom", INTERVAL * 5, |line| {
+        line.is_fault_map()
+            && line.cause() == Some(EXPECTED.cause)
+            && rows(line.verdict(), "symptoms").any(|row| row["cause"] == "accept_queue_overflow")
+    })?;
+    let others = rows(map.verdict(), "other_roots").count();
+    agent.ensure(others == 0, || format!("{others} other roots are named"))?;
+
+    connects.join().context("the connects")?;
+    drop(server);
+    EXPECTED.resolves(&agent, &map)?;
+    let pid = map.verdict()["scope"]["process"]["pid"].clone();
+    let lines = EXPECTED.stop(agent)?;
+    let told = event_count(&lines, "fd_exhausted", |event| {
+        event["errno"] == "EMFILE" && event["process"]["pid"] == pid
+    });
+    stream::ensure(&lines, told == 1, || {
+        format!("the last descriptor went once, and events tell of it {told} times")
+    })
+}

@@ -1,0 +1,7 @@
+//! Faults of established connections, and of what holds them.
+
+mod close_wait_leak;
+mod file_descriptors_exhausted;
+mod session_lifetime;
+mod sessions_reset;
+mod sessions_timed_out;

@@ -1,0 +1,80 @@
+//! The server behind a proxy becomes slow: at the proxy, that server is the root, and its own slow answers are the symptom.
+//!
+//! First evidence: the first answer that took so long.
+
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Result, ensure};
+use osi_tests::agent::{Agent, INTERVAL};
+use osi_tests::expect::{Expected, STATISTICAL};
+use osi_tests::proxy::Haproxy;
+use osi_tests::server::{Behaviour, Server};
+use osi_tests::skip::{self, Need};
+use osi_tests::stream::rows;
+use osi_tests::topology::{Family, Pair};
+use osi_tests::{kernel, load};
+
+const EXPECTED: Expected = Expected {
+    cause: "dependency_slow",
+    layer: "L7",
+    within: STATISTICAL,
+    beside: &[],
+};
+
+const USUAL: Duration = Duration::from_millis(5);
+const SLOW: Duration = Duration::from_millis(300);
+const CLIENTS: u64 = 8;
+/// Ten windows to learn from, five to be slow in, and twelve to recover.
+const REQUESTS: u64 = 450;
+const PAUSE: Duration = Duration::from_millis(45);
+
+#[test]
+fn dependency_slow() -> Result<()> {
+    let test = "l7_application::dependency_slow::dependency_slow";
+    let Some(_turn) = skip::ready_to_time(test, &[Need::Program("haproxy")])? else {
+        return Ok(());
+    };
+    if !kernel::is_at_least(6, 3)? {
+        return skip::skip(test, "data that arrives is told by the kernel since 6.3");
+    }
+    let pair = Pair::build()?;
+    let (front, back) = (
+        Pair::client_at(Family::V4, 8080),
+        Pair::server_at(Family::V4, 7),
+    );
+    let server = Server::start(&pair.server, back, Behaviour::Converse)?;
+    server.work_for(USUAL);
+    let proxy = Haproxy::start_tcp(&pair.client, front, back)?;
+    let agent = Agent::watch(&pair.client)?;
+    let talk = load::conversation(&pair.server, front, CLIENTS, REQUESTS, PAUSE)?;
+    agent.wait_for_window(SystemTime::now(), 10)?;
+
+    let fault = SystemTime::now();
+    server.work_for(SLOW);
+    let map = EXPECTED.named(&agent, fault, fault + SLOW)?;
+    let scope = &map.verdict()["scope"];
+    agent.ensure(
+        scope["remote"] == back.ip().to_string() && scope["port"] == back.port(),
+        || format!("{back} is slow, not {scope}"),
+    )?;
+    let least = SLOW.as_nanos() as f64;
+    let told = map.verdict()["evidence"][0]["value"].as_f64();
+    agent.ensure(told.is_some_and(|ns| ns >= least), || {
+        format!("answers take {least} ns, and the evidence is {told:?}")
+    })?;
+    agent.wait_for(
+        "the proxy's own answers as a symptom",
+        INTERVAL * 3,
+        |line| {
+            line.cause() == Some(EXPECTED.cause)
+                && rows(line.verdict(), "symptoms").any(|row| row["cause"] == "application_slow")
+        },
+    )?;
+
+    server.work_for(USUAL);
+    EXPECTED.resolves(&agent, &map)?;
+    let answers = talk.join()?;
+    ensure!(answers == CLIENTS * REQUESTS, "{answers} answers came back");
+    drop(proxy);
+    EXPECTED.stop(agent).map(drop)
+}
