@@ -100,36 +100,46 @@ pub fn browse(
     })
 }
 
-/// Sends so many requests on one connection and reads no answer before the last is sent: each in a segment of its own, or all in
-/// one. Returns how many answers said 200.
+/// Asks once on a connection, and when the answer is there so many times more, of which no answer is read before the last is sent:
+/// each in a segment of its own, or all in one. Returns how many answers said 200, the first among them.
+///
+/// nginx turns Nagle's algorithm off where a connection waits for its next request. Without the first request, later answers would
+/// wait for the acknowledgement of the one before and share a segment (`tcp_nagle_check`).
 pub fn pipeline(host: &Namespace, server: SocketAddr, count: u64, in_one: bool) -> Result<u64> {
     ensure!(count <= MOST_REQUESTS, "{count} requests are too many");
     host.run(|| {
         let mut stream = connect(server)?;
         stream.set_nodelay(true)?;
         let one = request("/", "keep-alive");
+        stream.write_all(&one)?;
+        let first = read_answers(&mut stream, 1)?;
         if in_one {
             stream.write_all(&one.repeat(count as usize))?;
         } else {
             (0..count).try_for_each(|_| stream.write_all(&one))?;
         }
-        let (mut all, mut buffer) = (Vec::<u8>::new(), [0; 4096]);
-        loop {
-            let answered = all
-                .windows(12)
-                .filter(|part| *part == b"HTTP/1.1 200")
-                .count() as u64;
-            let length = if answered == count {
-                0
-            } else {
-                stream.read(&mut buffer).context("an answer is missing")?
-            };
-            if length == 0 {
-                return Ok(answered);
-            }
-            all.extend(&buffer[..length]);
-        }
+        Ok(first + read_answers(&mut stream, count)?)
     })
+}
+
+/// Reads until so many answers said 200, or the server closes.
+fn read_answers(stream: &mut TcpStream, count: u64) -> Result<u64> {
+    let (mut all, mut buffer) = (Vec::<u8>::new(), [0; 4096]);
+    loop {
+        let answered = all
+            .windows(12)
+            .filter(|part| *part == b"HTTP/1.1 200")
+            .count() as u64;
+        let length = if answered == count {
+            0
+        } else {
+            stream.read(&mut buffer).context("an answer is missing")?
+        };
+        if length == 0 {
+            return Ok(answered);
+        }
+        all.extend(&buffer[..length]);
+    }
 }
 
 fn connect(server: SocketAddr) -> Result<TcpStream> {
