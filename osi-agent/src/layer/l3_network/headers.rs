@@ -41,42 +41,57 @@ pub const MARTIAN: [&str; 4] = [
     "IP_LOCAL_SOURCE",
 ];
 
-/// The functions that look at headers first; before 5.17 they name no reason.
+/// The functions that look at headers first; before 5.18 they name no reason.
 const RECEIVERS: [&str; 2] = ["ip_rcv_core", "ip6_rcv_core"];
 
-/// Whether a drop may be one of what [`IP_MALFORMED`] counts.
-fn may_be_malformed(key: &DropKey) -> bool {
-    let named = MALFORMED.contains(&&*key.reason);
-    let unnamed = RECEIVERS.contains(&&*key.function) && &*key.reason == UNNAMED;
-    (named || unnamed) && !hops::is_exhausted(&key.reason, &key.function)
+const COUNTERS: [Mib; 4] = [
+    Mib::IpInHdrErrors,
+    Mib::IpInTruncatedPkts,
+    Mib::Ip6InHdrErrors,
+    Mib::Ip6InTruncatedPkts,
+];
+
+/// Whether a drop with a reason is one of what [`IP_MALFORMED`] counts.
+fn is_malformed(key: &DropKey) -> bool {
+    // Layers above say the last one of their own headers, too.
+    let of_ip = &*key.reason != "PKT_TOO_SMALL" || RECEIVERS.contains(&&*key.function);
+    MALFORMED.contains(&&*key.reason) && of_ip && !hops::is_exhausted(&key.reason, &key.function)
 }
 
-/// The counters include packets without a hop, which are no fault of the header. As counters and drops are read one
-/// after the other, the difference says something only where a drop of another kind was seen.
+/// Whether a drop without a reason may be one of them.
+fn may_be_malformed(key: &DropKey) -> bool {
+    &*key.reason == UNNAMED && RECEIVERS.contains(&&*key.function)
+}
+
+/// Where drops have reasons these are counted. Elsewhere the counters decide, since packets for other hosts end in the same
+/// functions. They include packets without a hop, and are read at another moment than the drops: in a window in which hops ran
+/// out they say something only where a drop of another kind was seen.
 fn header_errors(window: &Window, rows: &mut Vec<Amount>) {
+    let named = drops(window, is_malformed);
+    let seen = drops(window, may_be_malformed);
     let mut expired = Vec::new();
     hops::exhausted(window, &mut expired);
-    let seen = drops(window, may_be_malformed);
     for (state, _) in window.namespaces() {
         let scope = Scope::netns(&state.netns);
-        if !seen.iter().any(|row| row.scope == scope) {
-            rows.push(Amount { scope, delta: 0 });
-            continue;
-        }
-        let counted = [
-            Mib::IpInHdrErrors,
-            Mib::IpInTruncatedPkts,
-            Mib::Ip6InHdrErrors,
-            Mib::Ip6InTruncatedPkts,
-        ];
-        let counted = counted.map(|mib| window.mib_in(&state.netns, mib));
-        let of_routers = expired.iter().filter(|row| row.scope == scope);
-        let of_routers: u64 = of_routers.map(|row| row.delta).sum();
-        rows.push(Amount {
-            scope,
-            delta: counted.iter().sum::<u64>().saturating_sub(of_routers),
-        });
+        let of_routers = of(&scope, &expired, |row| (&row.scope, row.delta));
+        let is_seen = seen.iter().any(|row| row.scope == scope);
+        let delta = if is_seen || window.now.kernel.nameless && of_routers == 0 {
+            let counted = COUNTERS.map(|mib| window.mib_in(&state.netns, mib));
+            counted.iter().sum::<u64>().saturating_sub(of_routers)
+        } else {
+            of(&scope, &named, |row| (&row.scope, row.packets))
+        };
+        rows.push(Amount { scope, delta });
     }
+}
+
+/// What rows of a scope come to.
+fn of<R>(scope: &Scope, rows: &[R], figure: impl Fn(&R) -> (&Scope, u64)) -> u64 {
+    let figures = rows.iter().map(figure);
+    figures
+        .filter(|(of, _)| *of == scope)
+        .map(|(_, delta)| delta)
+        .sum()
 }
 
 fn martians(window: &Window, rows: &mut Vec<Amount>) {

@@ -322,6 +322,29 @@ fn packets_without_a_hop_are_no_damaged_headers() {
     assert!(!open(&map).contains(&"ip_header_errors"), "{map:?}");
 }
 
+/// Without reasons the counter decides, whichever of counter and drops is read first at the end of a window.
+#[test]
+fn no_damaged_header_is_lost_between_windows() {
+    let counters: fn(&mut Snapshot) = |s| mib(s, CLIENT, Mib::IpInHdrErrors, 20);
+    let drops: fn(&mut Snapshot) = |s| drop_packets(s, CLIENT, "NOT_SPECIFIED", "ip_rcv_core", 20);
+    for counters_first in [true, false] {
+        let mut world = World::new();
+        world.now.kernel.nameless = true;
+        world.window(|s| mib(s, CLIENT, Mib::IpInHdrErrors, 0));
+        let maps = [counters_first, !counters_first].map(|counted| {
+            let moved = if counted { counters } else { drops };
+            world.window(moved)
+        });
+        let counted = maps.iter().map(|map| {
+            let rows = map.layers.iter().filter(|row| row.layer == "L3");
+            let rows = rows.flat_map(|row| &row.counters);
+            let rows = rows.filter(|row| row.id == "ip_malformed");
+            rows.map(|row| row.delta).sum::<u64>()
+        });
+        assert_eq!(counted.sum::<u64>(), 20, "{counters_first}");
+    }
+}
+
 fn fragmented(snapshot: &mut Snapshot, whole: u64, failed: u64) {
     mib(snapshot, CLIENT, Mib::IpReasmOks, whole);
     mib(snapshot, CLIENT, Mib::IpReasmFails, failed);
