@@ -7,7 +7,8 @@ use osi_common::failure::errno;
 use osi_common::layer::Layer;
 use osi_common::occurrence::Kind;
 
-use super::super::l1_physical::link_down::LINK_DOWN;
+use super::super::l1_physical::{link_down::LINK_DOWN, rx_backlog_overflow::RX_BACKLOG_OVERFLOW};
+use super::super::l3_network::packet_processing_saturated::PACKET_PROCESSING_SATURATED;
 use super::super::text::{iface, inside, place, quoted};
 use super::super::{
     Advice, Cause, CauseClass, Confidence, Evidence, Facts, Finding, Impact, Onset, Severity,
@@ -25,7 +26,13 @@ pub(in crate::verdict) static NEIGHBOR_UNREACHABLE: Cause = Cause {
     onset: Onset::Hard,
     severity: Severity::Critical,
     help: "An address on the local network does not say who has it, so packets for it are thrown away.",
-    explained_by: &[&[&LINK_DOWN, &DATAPATH_PROGRAM_DROPS]],
+    // A CPU that does not get through with its packets gets to the answers too late, or has no room for them.
+    explained_by: &[&[
+        &LINK_DOWN,
+        &DATAPATH_PROGRAM_DROPS,
+        &PACKET_PROCESSING_SATURATED,
+        &RX_BACKLOG_OVERFLOW,
+    ]],
     suspects: &[],
     reads: &[&NEIGHBOUR_FAILED, &NEIGHBOURS_INCOMPLETE],
     thresholds: &[
