@@ -50,19 +50,6 @@ pub fn fold(window: &Window, unavailable: &dyn Fn(&str) -> Option<String>) -> La
     for blind in told.chain(frames::shadowed(window)) {
         layers[blind.layer.index()].blind.push(blind);
     }
-    for reading in layers.iter_mut().filter(|reading| !reading.sighted) {
-        if reading.blind.is_empty() {
-            let (what, why) = (
-                "all signals".to_owned(),
-                "this version does not measure this layer".to_owned(),
-            );
-            reading.blind.push(Blind {
-                layer: reading.layer,
-                what,
-                why,
-            });
-        }
-    }
     LayerMap {
         boot_ns: window.now.boot_ns,
         elapsed_ns: window.elapsed_ns(),

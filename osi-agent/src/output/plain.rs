@@ -137,7 +137,7 @@ mod tests {
         let expected = "\
 2026-11-22T15:00:42Z CRITICAL L4 transport: ephemeral_ports_exhausted (certain)
   L7 application  [▎░░░░░░░░░░░]  3.0% ok               queueing_share listener…
-  L6 presentation [╱╱╱╱╱╱╱╱╱╱╱╱]     - blind            this version does not m…
+  L6 presentation [╱╱╱╱╱╱╱╱╱╱╱╱]     - blind            tc: Operation not permi…
   L5 session      [▏░░░░░░░░░░░]  2.0% ok               host_descriptors host
   L4 transport    [███████████▉] 99.0% CRITICAL         412 errors · ephemeral_…
   L3 network      [░░░░░░░░░░░░]    0% ok
@@ -167,7 +167,7 @@ mod tests {
         let text = render(&fixture::incident(), Glyphs::Unicode, None);
         assert!(!text.contains('…'), "{text}");
         for line in [
-            "  L6 presentation [╱╱╱╱╱╱╱╱╱╱╱╱]     - blind            this version does not measure this layer",
+            "  L6 presentation [╱╱╱╱╱╱╱╱╱╱╱╱]     - blind            tc: Operation not permitted (os error 1)",
             "  verdict:  No local port is left from 10.0.0.2 to 10.0.0.9:443: 412 connects failed.",
         ] {
             assert!(text.lines().any(|shown| shown == line), "{text}");
