@@ -3,6 +3,7 @@
 mod ktls;
 mod plaintext_on_tls_port;
 mod quic;
+mod quic_unanswered;
 mod tls;
 mod tls_handshake_failed;
 mod tls_handshake_slow;

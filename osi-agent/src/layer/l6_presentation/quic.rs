@@ -5,7 +5,7 @@ use osi_common::layer::Layer;
 use osi_common::tls::Outcomes;
 use osi_common::wire::UDP;
 
-use super::tls::shaken_over;
+use super::tls::{Shaken, shaken_over};
 use crate::layer::{Amount, Read, Source, Unit, Window, rows};
 use crate::scope::ScopeKind;
 
@@ -75,8 +75,13 @@ rows! { Layer::L6;
     }
 }
 
+/// The window's handshakes of QUIC by server and by own port, in the order of their keys; quiet ones are left out.
+pub fn shaken(window: &Window) -> Vec<Shaken> {
+    shaken_over(UDP, window)
+}
+
 fn amounts(window: &Window, rows: &mut Vec<Amount>, count: fn(&Outcomes) -> u64) {
-    rows.extend(shaken_over(UDP, window).into_iter().map(|row| Amount {
+    rows.extend(shaken(window).into_iter().map(|row| Amount {
         delta: count(&row.outcomes),
         scope: row.scope,
     }));

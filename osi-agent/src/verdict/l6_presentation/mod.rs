@@ -6,6 +6,8 @@ use crate::scope::Scope;
 
 pub(super) mod plaintext_on_tls_port;
 
+pub(super) mod quic_unanswered;
+
 pub(super) mod tls_handshake_failed;
 
 pub(super) mod tls_handshake_slow;
@@ -15,6 +17,7 @@ pub(super) static CAUSES: &[&Cause] = &[
     &tls_handshake_failed::TLS_HANDSHAKE_FAILED,
     &tls_handshake_slow::TLS_HANDSHAKE_SLOW,
     &plaintext_on_tls_port::PLAINTEXT_ON_TLS_PORT,
+    &quic_unanswered::QUIC_UNANSWERED,
 ];
 
 /// `with` a server, or `at` a port.

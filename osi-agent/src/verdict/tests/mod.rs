@@ -52,6 +52,7 @@ mod path_mtu;
 mod port_pools;
 
 mod properties;
+mod quic;
 
 mod rows;
 
