@@ -20,8 +20,13 @@ const EXPECTED: Expected = Expected {
     cause: "tcp_memory_pressure",
     layer: "L4",
     within: STATISTICAL,
-    // The peers of the server stall, and try again.
-    beside: &["packet_loss", "handshake_timeout", "peer_not_reading"],
+    // The peers of the server stall, and try again. And it does not read, which is how the memory fills: kernels since 6.3 tell.
+    beside: &[
+        "packet_loss",
+        "handshake_timeout",
+        "peer_not_reading",
+        "application_stalled",
+    ],
 };
 
 const SETTING: &str = "/proc/sys/net/ipv4/tcp_mem";
