@@ -12,7 +12,7 @@ use crate::event::of_sample;
 use crate::layer::l3_network::icmp::is_own;
 use crate::layer::{LayerMap, Meter, Signal, Window, address};
 use crate::scope::{Iface, Netns, Scope};
-use crate::snapshot::{Link, NetnsState};
+use crate::snapshot::{Link, Mib, NetnsState};
 
 /// What a condition looks at: the window's values, its rates, and what earlier windows left.
 #[derive(Clone, Copy)]
@@ -88,6 +88,13 @@ impl<'a> Facts<'a> {
     /// Growth of a counter in a namespace.
     pub fn count_in(&self, signal: &'static Signal, netns: &Netns) -> u64 {
         self.map.count(signal, &Scope::netns(netns))
+    }
+
+    /// Whether packets of others were forwarded in a namespace.
+    pub fn forwards(&self, netns: &Netns) -> bool {
+        [Mib::IpForwDatagrams, Mib::Ip6OutForwDatagrams]
+            .iter()
+            .any(|mib| self.window.mib_in(netns, *mib) > 0)
     }
 
     /// The row of a meter in a scope.

@@ -7,8 +7,7 @@ use osi_common::failure::errno;
 use osi_common::layer::Layer;
 use osi_common::occurrence::Kind;
 
-use super::super::l1_physical::{link_down::LINK_DOWN, rx_backlog_overflow::RX_BACKLOG_OVERFLOW};
-use super::super::l3_network::packet_processing_saturated::PACKET_PROCESSING_SATURATED;
+use super::super::l1_physical::link_down::LINK_DOWN;
 use super::super::text::{iface, inside, place, quoted};
 use super::super::{
     Advice, Cause, CauseClass, Confidence, Evidence, Facts, Finding, Impact, Onset, Severity,
@@ -17,7 +16,7 @@ use super::super::{
 use super::datapath_program_drops::DATAPATH_PROGRAM_DROPS;
 use crate::layer::l2_data_link::neighbour::{NEIGHBOUR_FAILED, NEIGHBOURS_INCOMPLETE, is_fresh};
 use crate::scope::{Netns, Scope};
-use crate::snapshot::{Mib, Neighbour, NetnsState};
+use crate::snapshot::{Neighbour, NetnsState};
 
 pub(in crate::verdict) static NEIGHBOR_UNREACHABLE: Cause = Cause {
     id: "neighbor_unreachable",
@@ -26,13 +25,7 @@ pub(in crate::verdict) static NEIGHBOR_UNREACHABLE: Cause = Cause {
     onset: Onset::Hard,
     severity: Severity::Critical,
     help: "An address on the local network does not say who has it, so packets for it are thrown away.",
-    // A CPU that does not get through with its packets gets to the answers too late, or has no room for them.
-    explained_by: &[&[
-        &LINK_DOWN,
-        &DATAPATH_PROGRAM_DROPS,
-        &PACKET_PROCESSING_SATURATED,
-        &RX_BACKLOG_OVERFLOW,
-    ]],
+    explained_by: &[&[&LINK_DOWN, &DATAPATH_PROGRAM_DROPS]],
     suspects: &[],
     reads: &[&NEIGHBOUR_FAILED, &NEIGHBOURS_INCOMPLETE],
     thresholds: &[
@@ -125,7 +118,7 @@ fn sighting(
     if !wanted || !(waiting || gave_up) {
         return None;
     }
-    let others = forwards(facts, netns);
+    let others = facts.forwards(netns);
     let leads_on = || {
         state
             .routes
@@ -246,13 +239,6 @@ fn dropped(facts: &Facts, netns: &Netns) -> u64 {
         .filter(|row| &*row.reason == REASON && row.scope.netns.as_ref() == Some(netns))
         .map(|row| row.packets)
         .sum()
-}
-
-/// Whether packets of others are forwarded in the namespace: it asks for neighbours in their name.
-fn forwards(facts: &Facts, netns: &Netns) -> bool {
-    [Mib::IpForwDatagrams, Mib::Ip6OutForwDatagrams]
-        .iter()
-        .any(|mib| facts.window.mib_in(netns, *mib) > 0)
 }
 
 fn share(facts: &Facts, netns: &Netns, connections: u64) -> f64 {

@@ -6,7 +6,6 @@ use super::builder::{
     CLIENT, SERVER, World, drop_packets, far, finding, listener, mib, namespace, near, neighbour,
     occur, open, peer, root, sample, state, traffic,
 };
-use super::l1_physical::busy;
 use crate::snapshot::{Gauge, Mib, Snapshot};
 
 fn saturated(s: &mut Snapshot) {
@@ -117,20 +116,6 @@ fn a_link_that_is_down_explains_neighbours_and_handshakes() {
     );
     assert_eq!(root(&map), "link_down");
     assert_eq!(map.verdict.symptoms.len(), 2);
-    assert_eq!(map.verdict.other_roots.len(), 0);
-}
-
-#[test]
-fn a_cpu_without_time_for_packets_explains_neighbours() {
-    let mut world = World::new();
-    world.window(|s| busy(s, 0, 0, 0));
-    let map = world.windows(3, |s| {
-        busy(s, 0, 98, 50);
-        state(s, CLIENT).neighbours.unresolved = vec![neighbour(near(254), true, 500)];
-        silence(s);
-    });
-    assert!(open(&map).contains(&"neighbor_unreachable"), "{map:?}");
-    assert_eq!(root(&map), "packet_processing_saturated");
     assert_eq!(map.verdict.other_roots.len(), 0);
 }
 

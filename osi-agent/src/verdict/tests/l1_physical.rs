@@ -254,7 +254,7 @@ fn a_full_backlog_is_a_fault_of_the_cpu_that_has_it() {
 }
 
 /// A CPU's window: so much of a second in softirqs, and so many times its budget ran out.
-pub(super) fn busy(snapshot: &mut Snapshot, cpu: usize, softirq_ticks: u64, squeezed: u64) {
+fn busy(snapshot: &mut Snapshot, cpu: usize, softirq_ticks: u64, squeezed: u64) {
     let row = &mut softnet(snapshot)[cpu];
     row.time.softirq_ticks += softirq_ticks;
     row.time.ticks += 100;
