@@ -58,7 +58,7 @@ fn ip_header_errors() -> Result<()> {
     stream::ensure(&lines, truth == PACKETS && said == truth, || {
         format!("{PACKETS} packets were sent, nstat counts {truth} and the agent {said}")
     })?;
-    if kernel::is_at_least(5, 17)? {
+    if kernel::is_at_least(5, 18)? {
         let by_reason = stream::sum(&lines, |map| map.dropped("L3", "IP_CSUM"));
         stream::ensure_counted(&lines, "packets with a wrong checksum", truth, by_reason)?;
     }

@@ -41,7 +41,7 @@ pub const MARTIAN: [&str; 4] = [
     "IP_LOCAL_SOURCE",
 ];
 
-/// The functions that look at headers first; before 5.18 they name no reason.
+/// The functions that look at headers first; before 5.19 not both name a reason.
 const RECEIVERS: [&str; 2] = ["ip_rcv_core", "ip6_rcv_core"];
 
 const COUNTERS: [Mib; 4] = [
@@ -53,7 +53,7 @@ const COUNTERS: [Mib; 4] = [
 
 /// Whether a drop with a reason is one of what [`IP_MALFORMED`] counts.
 fn is_malformed(key: &DropKey) -> bool {
-    // Layers above say the last one of their own headers, too.
+    // TCP and UDP say that of their own headers, too.
     let of_ip = &*key.reason != "PKT_TOO_SMALL" || RECEIVERS.contains(&&*key.function);
     MALFORMED.contains(&&*key.reason) && of_ip && !hops::is_exhausted(&key.reason, &key.function)
 }
@@ -75,12 +75,11 @@ fn header_errors(window: &Window, rows: &mut Vec<Amount>) {
         let scope = Scope::netns(&state.netns);
         let of_routers = of(&scope, &expired, |row| (&row.scope, row.delta));
         let is_seen = seen.iter().any(|row| row.scope == scope);
-        let delta = if is_seen || window.now.kernel.nameless && of_routers == 0 {
+        let mut delta = of(&scope, &named, |row| (&row.scope, row.packets));
+        if delta == 0 && (is_seen || window.now.kernel.nameless && of_routers == 0) {
             let counted = COUNTERS.map(|mib| window.mib_in(&state.netns, mib));
-            counted.iter().sum::<u64>().saturating_sub(of_routers)
-        } else {
-            of(&scope, &named, |row| (&row.scope, row.packets))
-        };
+            delta = counted.iter().sum::<u64>().saturating_sub(of_routers);
+        }
         rows.push(Amount { scope, delta });
     }
 }
