@@ -139,7 +139,13 @@ impl Tls {
                     };
                     *waiting = (waiting.0 + 1, waiting.1.max(age_ns));
                 }
-                if handshake.stage < Stage::Answered as u32 {
+                // Over UDP it tells that something comes back at all, and a Retry does.
+                let answer = if is_quic {
+                    Stage::Retried
+                } else {
+                    Stage::Answered
+                };
+                if handshake.stage < answer as u32 {
                     let silent = maps
                         .tls_silent
                         .entry(endpoint(&ends, &handshake))

@@ -35,6 +35,13 @@ fn server(scope: &Scope) -> String {
     }
 }
 
+/// The command that tells how long a server takes over TCP: to take the connection, and to secure it.
+fn time_over_tcp(to: &str) -> String {
+    format!(
+        "curl -sko /dev/null -m 3 -w 'connected after %{{time_connect}} s, secured after %{{time_appconnect}} s\\n' https://{to}/ || echo not within 3 s"
+    )
+}
+
 /// Where a server is asked: one of this host where it listens, if that is one address.
 fn target(scope: &Scope) -> String {
     let port = scope.port.unwrap_or_default();

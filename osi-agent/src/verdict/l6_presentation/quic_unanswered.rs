@@ -1,4 +1,4 @@
-//! QUIC handshakes leave for a server and nothing comes back.
+//! QUIC handshakes leave for a server and no hello comes back.
 
 use osi_common::layer::Layer;
 
@@ -12,7 +12,7 @@ use super::super::{
     Advice, Cause, CauseClass, Confidence, Evidence, Facts, Finding, Impact, Onset, Severity,
     Sighting, Threshold,
 };
-use super::target;
+use super::{target, time_over_tcp};
 use crate::layer::l6_presentation::quic::{QUIC_NO_ANSWER, shaken};
 use crate::layer::l6_presentation::tls::{self, Shaken};
 use crate::scope::ScopeKind;
@@ -56,9 +56,12 @@ fn detect(facts: &Facts, found: &mut Vec<Sighting>) {
     // What a client of this host does not hear says nothing of this host's port: others get what they ask for.
     let asked = shaken(facts.window).into_iter();
     for row in asked.filter(|row| row.scope.kind == ScopeKind::Peer) {
+        // A router may see one direction alone.
+        let netns = row.scope.netns.as_ref();
+        let is_two_way = row.waits.has_passed || !netns.is_some_and(|netns| facts.forwards(netns));
         let is_silent = row.waits.stuck as f64 > facts.limit("handshakes")
             && row.waits.stuck_ns as f64 > facts.limit("silent_s") * 1e9;
-        if is_silent {
+        if is_silent && is_two_way {
             let beside = over_tcp.iter().filter(|tls| is_same(&row, tls));
             let completed = beside.map(|tls| tls.outcomes.completed()).sum();
             found.push(sighting(row, completed));
@@ -106,7 +109,8 @@ fn sighting(row: Shaken, over_tcp: u64) -> Sighting {
         evidence,
         impact: Impact {
             connections: count,
-            share_ratio: 1.0,
+            // Clients go on over TCP: what it hurts is no traffic.
+            share_ratio: 0.0,
             peers: 1,
         },
         summary: format!(
@@ -131,17 +135,15 @@ fn advise(finding: &Finding) -> Vec<Advice> {
     let to = target(&finding.scope);
     let answers_tcp = finding.evidence.iter().any(|row| row.signal == OVER_TCP);
     let text = if answers_tcp {
-        "it answers over TCP, so look for a firewall on the way that lets no UDP through"
+        "it answers over TCP, so look for a firewall on the way that lets no UDP through, then whether anybody there has the UDP port"
     } else {
-        "see whether it answers over TCP: if so, a firewall on the way lets no UDP through; if not, it is the server"
+        "see whether it answers over TCP: if so, a firewall on the way lets no UDP through, or nobody has the UDP port; if not, it is the server"
     };
     vec![Advice {
-        text: format!("QUIC handshakes leave for {to} and nothing comes back: {text}."),
+        text: format!("QUIC handshakes leave for {to} and no hello comes back: {text}."),
         confirm: inside(
             &finding.scope,
-            &format!(
-                "curl -sko /dev/null -m 3 -w 'over TCP secured after %{{time_appconnect}} s\\n' https://{to}/ || echo not over TCP either"
-            ),
+            &time_over_tcp(&to),
         ),
         change: format!(
             "let UDP through to port {} and back, datagrams of 1200 bytes and more included; or take h3 out of the server's Alt-Svc header and HTTPS records",

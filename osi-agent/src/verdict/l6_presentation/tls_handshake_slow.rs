@@ -18,7 +18,7 @@ use super::super::{
     Advice, Cause, CauseClass, Confidence, Evidence, Facts, Finding, Impact, Onset, Severity,
     Sighting, Threshold,
 };
-use super::{target, whom};
+use super::{target, time_over_tcp, whom};
 use crate::layer::l6_presentation::tls::{Shaken, TLS_HANDSHAKE, shaken};
 use crate::scope::{Scope, ScopeKind};
 
@@ -149,12 +149,7 @@ fn advise(finding: &Finding) -> Vec<Advice> {
         text: format!(
             "TLS handshakes {whom} take {ms:.0} ms: look at the server's CPU (keys are its dearest work), then at the way to it."
         ),
-        confirm: inside(
-            &finding.scope,
-            &format!(
-                "curl -sko /dev/null -m 3 -w 'connected after %{{time_connect}} s, secured after %{{time_appconnect}} s\\n' https://{to}/ || echo not within 3 s"
-            ),
-        ),
+        confirm: inside(&finding.scope, &time_over_tcp(&to)),
         change:
             "give the server more CPU, use ECDSA keys, and let clients go on with earlier sessions"
                 .to_owned(),

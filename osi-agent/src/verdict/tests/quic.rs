@@ -4,9 +4,9 @@ use osi_common::handshake::PeerKey;
 use osi_common::tls::{Endpoint, Handshakes};
 use osi_common::wire::{Role, TCP, UDP};
 
-use super::builder::{CLIENT, World, bytes, complete, far, finding, hang, open};
+use super::builder::{CLIENT, World, bytes, complete, far, finding, hang, mib, open};
 use crate::scope::ScopeKind;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Mib, Snapshot};
 use crate::verdict::Severity;
 
 const MS: u64 = 1_000_000;
@@ -74,14 +74,32 @@ fn a_server_that_answers_over_tcp_alone_is_named_until_it_answers() {
     );
     let advice = format!("{:?}", map.verdict.advice);
     assert!(advice.contains("lets no UDP through"), "{advice}");
+    world.windows(6, asking(4, 20_000));
+    let map = world.window(asking(4, 20_000));
+    assert_eq!(finding(&map, "quic_unanswered").severity, Severity::Warn);
     assert_eq!(world.until_calm(answered), 5);
+}
+
+/// A router may see what goes to a server and not what comes back.
+#[test]
+fn a_way_of_one_direction_is_no_fault() {
+    let forwarded = |s: &mut Snapshot| {
+        mib(s, CLIENT, Mib::IpForwDatagrams, 100);
+        silent(Role::Asking, 4, 5000)(s);
+    };
+    assert_eq!(open(&World::new().windows(5, forwarded)), [""; 0]);
+    let mut world = World::new();
+    world.windows(3, answered);
+    assert_eq!(open(&world.windows(5, forwarded)), ["quic_unanswered"]);
 }
 
 #[test]
 fn who_gave_up_half_a_minute_ago_and_who_asks_this_host_are_no_fault() {
     let given_up = |s: &mut Snapshot| {
-        answered(s);
-        row(s, key(UDP, Role::Asking)).outcomes.no_answer += 20;
+        let row = row(s, key(UDP, Role::Asking));
+        row.outcomes.no_answer += 20;
+        row.times.begun += 20;
+        row.times.ended += 20;
     };
     assert_eq!(open(&World::new().windows(5, given_up)), [""; 0]);
     let served = silent(Role::Serving, 20, 5000);
