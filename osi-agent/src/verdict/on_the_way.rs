@@ -17,6 +17,18 @@ use super::l3_network::{
     packet_filtered::PACKET_FILTERED, reverse_path_filtered::REVERSE_PATH_FILTERED,
     routing_loop::ROUTING_LOOP, tunnel_or_ipsec_drops::TUNNEL_OR_IPSEC_DROPS,
 };
+use super::l4_transport::{
+    conntrack_table_full::CONNTRACK_TABLE_FULL, nat_ports_exhausted::NAT_PORTS_EXHAUSTED,
+    packet_loss::PACKET_LOSS, receive_buffer_overflow::RECEIVE_BUFFER_OVERFLOW,
+};
+
+/// Faults of L4 that take a question of UDP or its answer away.
+pub(super) static DATAGRAMS_LOST: &[&Cause] = &[
+    &PACKET_LOSS,
+    &CONNTRACK_TABLE_FULL,
+    &NAT_PORTS_EXHAUSTED,
+    &RECEIVE_BUFFER_OVERFLOW,
+];
 
 pub(super) static ON_THE_WAY: &[&Cause] = &[
     &LINK_DOWN,

@@ -2,14 +2,15 @@
 
 use osi_common::histogram::Coarse;
 
+use super::history::times_of;
 use super::l4_transport::handshake_slow::HANDSHAKE_SLOW;
 use super::l6_presentation::tls_handshake_slow::TLS_HANDSHAKE_SLOW;
 use super::l7_application::{
     application_slow::APPLICATION_SLOW, dependency_slow::DEPENDENCY_SLOW, dns_slow::DNS_SLOW,
     http_slow::HTTP_SLOW,
 };
-use super::text::share;
-use super::{Cause, Evidence, Facts, Impact};
+use super::text::{percent, place, share};
+use super::{Cause, Confidence, Evidence, Facts, Impact, Onset, Severity, Sighting};
 use crate::layer::Signal;
 use crate::scope::{Scope, ScopeKind};
 
@@ -61,7 +62,38 @@ pub(super) fn slow(
     })
 }
 
+/// The same of every scope in which a signal was measured in the window, with `ratio` of the cause at hand as `most`.
+pub(super) fn slow_scopes(
+    facts: &Facts,
+    wanted: &'static Signal,
+) -> impl Iterator<Item = (Scope, Slow)> {
+    let measured = times_of(facts.window, |signal| signal.id == wanted.id);
+    measured.filter_map(|(signal, scope, times)| {
+        let slow = slow(facts, signal, &scope, &times, facts.limit("ratio"))?;
+        Some((scope, slow))
+    })
+}
+
 impl Slow {
+    /// A warning: `what` at this scope take so long.
+    pub(super) fn sighting(&self, what: &str, evidence: Vec<Evidence>, scope: Scope) -> Sighting {
+        Sighting {
+            onset: Onset::Statistical,
+            confidence: Confidence::Likely,
+            severity: Severity::Warn,
+            evidence,
+            impact: self.impact(&scope),
+            summary: format!(
+                "{what}{} take {}: {} in a window, {} of them.",
+                place(&scope),
+                self.words(),
+                self.count,
+                percent(self.ratio)
+            ),
+            scope,
+        }
+    }
+
     /// `up to 400 ms (22.2 ms is usual)`.
     pub(super) fn words(&self) -> String {
         let ms = |ns: u64| ns as f64 / 1e6;

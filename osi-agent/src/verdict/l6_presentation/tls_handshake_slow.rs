@@ -2,7 +2,6 @@
 
 use osi_common::layer::Layer;
 
-use super::super::history::times_of;
 use super::super::l1_physical::link_saturated::LINK_SATURATED;
 use super::super::l2_data_link::egress_queue_overflow::EGRESS_QUEUE_OVERFLOW;
 use super::super::l3_network::{
@@ -12,8 +11,8 @@ use super::super::l4_transport::packet_loss::PACKET_LOSS;
 use super::super::l7_application::{
     application_stalled::APPLICATION_STALLED, cpu_starved::CPU_STARVED,
 };
-use super::super::slow::{Slow, slow};
-use super::super::text::{inside, percent, place};
+use super::super::slow::{Slow, slow_scopes};
+use super::super::text::{inside, place};
 use super::super::{
     Advice, Cause, CauseClass, Confidence, Evidence, Facts, Finding, Impact, Onset, Severity,
     Sighting, Threshold,
@@ -75,34 +74,18 @@ fn detect(facts: &Facts, found: &mut Vec<Sighting>) {
             found.push(stuck(row));
         }
     }
-    let of_tls = times_of(facts.window, |signal| signal.id == TLS_HANDSHAKE.id);
-    for (signal, scope, times) in of_tls {
-        let slow = slow(facts, signal, &scope, &times, facts.limit("ratio"));
-        found.extend(slow.map(|slow| sighting(scope, &slow)));
-    }
+    let slow = slow_scopes(facts, &TLS_HANDSHAKE);
+    found.extend(slow.map(|(scope, slow)| sighting(scope, &slow)));
 }
 
 fn sighting(scope: Scope, slow: &Slow) -> Sighting {
     let whom = whom(&scope);
-    Sighting {
-        onset: Onset::Statistical,
-        confidence: Confidence::Likely,
-        severity: Severity::Warn,
-        evidence: slow.evidence(
-            format!("99 of 100 handshakes {whom} took at most this"),
-            "handshakes",
-            "took longer than is allowed for",
-        ),
-        impact: slow.impact(&scope),
-        summary: format!(
-            "TLS handshakes {whom}{} take {}: {} in a window, {} of them.",
-            place(&scope),
-            slow.words(),
-            slow.count,
-            percent(slow.ratio)
-        ),
-        scope,
-    }
+    let evidence = slow.evidence(
+        format!("99 of 100 handshakes {whom} took at most this"),
+        "handshakes",
+        "took longer than is allowed for",
+    );
+    slow.sighting(&format!("TLS handshakes {whom}"), evidence, scope)
 }
 
 fn stuck(row: Shaken) -> Sighting {

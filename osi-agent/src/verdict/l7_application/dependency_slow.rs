@@ -2,10 +2,9 @@
 
 use osi_common::layer::Layer;
 
-use super::super::history::times_of;
 use super::super::l4_transport::{handshake_slow::HANDSHAKE_SLOW, packet_loss::PACKET_LOSS};
-use super::super::slow::{Slow, slow};
-use super::super::text::{inside, percent, place, remote, share, ss_address};
+use super::super::slow::{Slow, slow_scopes};
+use super::super::text::{inside, place, remote, share, ss_address};
 use super::super::{
     Advice, Cause, CauseClass, Confidence, Evidence, Facts, Finding, Impact, Onset, Severity,
     Sighting, Threshold,
@@ -51,16 +50,8 @@ pub(in crate::verdict) static DEPENDENCY_SLOW: Cause = Cause {
 };
 
 fn detect(facts: &Facts, found: &mut Vec<Sighting>) {
-    for (_, scope, times) in times_of(facts.window, |signal| signal.id == DEPENDENCY_TIME.id) {
-        let slow = slow(
-            facts,
-            &DEPENDENCY_TIME,
-            &scope,
-            &times,
-            facts.limit("ratio"),
-        );
-        found.extend(slow.map(|slow| slowly(scope, &slow)));
-    }
+    let slow = slow_scopes(facts, &DEPENDENCY_TIME);
+    found.extend(slow.map(|(scope, slow)| slowly(scope, &slow)));
     let mute = depended(facts.window)
         .into_iter()
         .filter_map(|(scope, waits)| {
@@ -78,22 +69,12 @@ fn detect(facts: &Facts, found: &mut Vec<Sighting>) {
 
 fn slowly(scope: Scope, slow: &Slow) -> Sighting {
     let whom = remote(&scope);
-    sighting(
-        format!(
-            "Answers of {whom}{} take {}: {} in a window, {} of them.",
-            place(&scope),
-            slow.words(),
-            slow.count,
-            percent(slow.ratio)
-        ),
-        slow.evidence(
-            format!("99 of 100 answers of {whom} took at most this"),
-            "requests",
-            "took longer than is allowed for",
-        ),
-        slow.impact(&scope),
-        scope,
-    )
+    let evidence = slow.evidence(
+        format!("99 of 100 answers of {whom} took at most this"),
+        "requests",
+        "took longer than is allowed for",
+    );
+    slow.sighting(&format!("Answers of {whom}"), evidence, scope)
 }
 
 fn silent(scope: Scope, waits: &Waits, usual_ns: u64) -> Sighting {
@@ -132,17 +113,10 @@ fn silent(scope: Scope, waits: &Waits, usual_ns: u64) -> Sighting {
         waits.stuck_ns as f64 / 1e9
     );
     Sighting {
-        // It may be asked for what takes long, for the first time.
-        confidence: Confidence::Possible,
-        ..sighting(summary, evidence, impact, scope)
-    }
-}
-
-fn sighting(summary: String, evidence: Vec<Evidence>, impact: Impact, scope: Scope) -> Sighting {
-    Sighting {
         scope,
         onset: Onset::Statistical,
-        confidence: Confidence::Likely,
+        // It may be asked for what takes long, for the first time.
+        confidence: Confidence::Possible,
         severity: Severity::Warn,
         evidence,
         impact,

@@ -2,15 +2,14 @@
 
 use osi_common::layer::Layer;
 
-use super::super::history::times_of;
 use super::super::l1_physical::link_saturated::LINK_SATURATED;
 use super::super::l2_data_link::egress_queue_overflow::EGRESS_QUEUE_OVERFLOW;
 use super::super::l3_network::packet_processing_saturated::PACKET_PROCESSING_SATURATED;
 use super::super::l4_transport::packet_loss::PACKET_LOSS;
-use super::super::slow::{Slow, slow};
-use super::super::text::{inside, percent, place, remote};
+use super::super::slow::{Slow, slow_scopes};
+use super::super::text::{inside, remote};
 use super::super::{
-    Advice, Cause, CauseClass, Confidence, Facts, Finding, Onset, Severity, Sighting, Threshold,
+    Advice, Cause, CauseClass, Facts, Finding, Onset, Severity, Sighting, Threshold,
 };
 use super::dig;
 use crate::layer::l7_application::dns::DNS_TIME;
@@ -55,33 +54,18 @@ pub(in crate::verdict) static DNS_SLOW: Cause = Cause {
 };
 
 fn detect(facts: &Facts, found: &mut Vec<Sighting>) {
-    for (signal, scope, times) in times_of(facts.window, |signal| signal.id == DNS_TIME.id) {
-        let slow = slow(facts, signal, &scope, &times, facts.limit("ratio"));
-        found.extend(slow.map(|slow| sighting(scope, &slow)));
-    }
+    let slow = slow_scopes(facts, &DNS_TIME);
+    found.extend(slow.map(|(scope, slow)| sighting(scope, &slow)));
 }
 
 fn sighting(scope: Scope, slow: &Slow) -> Sighting {
     let whom = remote(&scope);
-    Sighting {
-        onset: Onset::Statistical,
-        confidence: Confidence::Likely,
-        severity: Severity::Warn,
-        evidence: slow.evidence(
-            format!("99 of 100 answers of {whom} took at most this"),
-            "queries",
-            "took longer than is allowed for",
-        ),
-        impact: slow.impact(&scope),
-        summary: format!(
-            "Answers of the resolver {whom}{} take {}: {} in a window, {} of them.",
-            place(&scope),
-            slow.words(),
-            slow.count,
-            percent(slow.ratio)
-        ),
-        scope,
-    }
+    let evidence = slow.evidence(
+        format!("99 of 100 answers of {whom} took at most this"),
+        "queries",
+        "took longer than is allowed for",
+    );
+    slow.sighting(&format!("Answers of the resolver {whom}"), evidence, scope)
 }
 
 fn advise(finding: &Finding) -> Vec<Advice> {

@@ -2,11 +2,7 @@
 
 use osi_common::layer::Layer;
 
-use super::super::l4_transport::{
-    conntrack_table_full::CONNTRACK_TABLE_FULL, nat_ports_exhausted::NAT_PORTS_EXHAUSTED,
-    packet_loss::PACKET_LOSS, receive_buffer_overflow::RECEIVE_BUFFER_OVERFLOW,
-};
-use super::super::on_the_way::ON_THE_WAY;
+use super::super::on_the_way::{DATAGRAMS_LOST, ON_THE_WAY};
 use super::super::text::{inside, percent, place, remote, share};
 use super::super::{
     Advice, Cause, CauseClass, Confidence, Evidence, Facts, Finding, Impact, Onset, Severity,
@@ -22,15 +18,7 @@ pub(in crate::verdict) static DNS_TIMEOUT: Cause = Cause {
     onset: Onset::Statistical,
     severity: Severity::Critical,
     help: "Queries to a resolver get no answer, and nothing on this host dropped them.",
-    explained_by: &[
-        ON_THE_WAY,
-        &[
-            &PACKET_LOSS,
-            &CONNTRACK_TABLE_FULL,
-            &NAT_PORTS_EXHAUSTED,
-            &RECEIVE_BUFFER_OVERFLOW,
-        ],
-    ],
+    explained_by: &[ON_THE_WAY, DATAGRAMS_LOST],
     suspects: &[],
     reads: &[&DNS_NO_ANSWER, &DNS_TIME],
     thresholds: &[

@@ -2,14 +2,12 @@
 
 use osi_common::layer::Layer;
 
-use super::super::history::times_of;
 use super::super::l3_network::packet_processing_saturated::PACKET_PROCESSING_SATURATED;
 use super::super::l4_transport::packet_loss::PACKET_LOSS;
 use super::super::on_the_way::ON_THE_WAY;
-use super::super::slow::{Slow, slow};
-use super::super::text::{percent, place};
+use super::super::slow::{Slow, slow_scopes};
 use super::super::{
-    Advice, Cause, CauseClass, Confidence, Facts, Finding, Onset, Severity, Sighting, Threshold,
+    Advice, Cause, CauseClass, Facts, Finding, Onset, Severity, Sighting, Threshold,
 };
 use super::application_slow::APPLICATION_SLOW;
 use super::application_stalled::APPLICATION_STALLED;
@@ -66,33 +64,18 @@ pub(in crate::verdict) static HTTP_SLOW: Cause = Cause {
 };
 
 fn detect(facts: &Facts, found: &mut Vec<Sighting>) {
-    for (signal, scope, times) in times_of(facts.window, |signal| signal.id == HTTP_TIME.id) {
-        let slow = slow(facts, signal, &scope, &times, facts.limit("ratio"));
-        found.extend(slow.map(|slow| sighting(scope, &slow)));
-    }
+    let slow = slow_scopes(facts, &HTTP_TIME);
+    found.extend(slow.map(|(scope, slow)| sighting(scope, &slow)));
 }
 
 fn sighting(scope: Scope, slow: &Slow) -> Sighting {
     let whom = whom(&scope);
-    Sighting {
-        onset: Onset::Statistical,
-        confidence: Confidence::Likely,
-        severity: Severity::Warn,
-        evidence: slow.evidence(
-            format!("99 of 100 answers of {whom} began within this"),
-            "requests",
-            "took longer than is allowed for",
-        ),
-        impact: slow.impact(&scope),
-        summary: format!(
-            "HTTP answers of {whom}{} take {}: {} in a window, {} of them.",
-            place(&scope),
-            slow.words(),
-            slow.count,
-            percent(slow.ratio)
-        ),
-        scope,
-    }
+    let evidence = slow.evidence(
+        format!("99 of 100 answers of {whom} began within this"),
+        "requests",
+        "took longer than is allowed for",
+    );
+    slow.sighting(&format!("HTTP answers of {whom}"), evidence, scope)
 }
 
 fn advise(finding: &Finding) -> Vec<Advice> {
