@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::netns::Namespace;
 use crate::stream::{self, Line};
-use crate::{processes, scale, transcript, wait};
+use crate::{processes, report, scale, transcript, wait};
 
 use self::heard::{Heard, OUTPUTS};
 
@@ -270,6 +270,12 @@ impl Agent {
             return Ok(());
         }
         Err(self.failure(&anyhow!(sentence())))
+    }
+
+    /// The same; if it holds, the sentence is said as well, so that a run shows what was equal.
+    pub fn compare(&self, condition: bool, sentence: impl Fn() -> String) -> Result<()> {
+        self.ensure(condition, &sentence)?;
+        Ok(report::say("compared", &sentence())?)
     }
 
     /// An error, followed by what the agent said last.

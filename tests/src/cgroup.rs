@@ -128,6 +128,15 @@ impl Drop for CpuGroup {
     }
 }
 
+/// Where the hierarchy of the second version is mounted, if it is.
+pub fn unified() -> Result<Option<PathBuf>> {
+    let mounts = fs::read_to_string("/proc/self/mounts").context("cannot read the mounts")?;
+    Ok(mounts.lines().find_map(|line| {
+        let fields: Vec<_> = line.split(' ').collect();
+        (fields.get(2) == Some(&"cgroup2")).then(|| PathBuf::from(fields[1]))
+    }))
+}
+
 /// Groups one inside the other in the hierarchy of the second version, for the sake of their names.
 #[derive(Debug)]
 pub struct NamedGroup {
@@ -138,12 +147,7 @@ pub struct NamedGroup {
 impl NamedGroup {
     /// Makes them; `None` where no such hierarchy is mounted.
     pub fn create(names: &[&str]) -> Result<Option<Self>> {
-        let mounts = fs::read_to_string("/proc/self/mounts").context("cannot read the mounts")?;
-        let root = mounts.lines().find_map(|line| {
-            let fields: Vec<_> = line.split(' ').collect();
-            (fields.get(2) == Some(&"cgroup2")).then(|| PathBuf::from(fields[1]))
-        });
-        let Some(mut path) = root else {
+        let Some(mut path) = unified()? else {
             return Ok(None);
         };
         let mut group = Self { paths: Vec::new() };

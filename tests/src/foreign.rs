@@ -27,6 +27,8 @@ const LINK_CREATE: libc::c_int = 28;
 const ENABLE_STATS: libc::c_int = 32;
 /// `BPF_F_ALLOW_OVERRIDE`: the mode of a cgroup program that suffers no other beside it.
 const ALLOW_OVERRIDE: u32 = 1;
+/// `BPF_F_ALLOW_MULTI`: the mode of one that suffers others.
+const ALLOW_MULTI: u32 = 1 << 1;
 /// `BPF_F_BEFORE`: first in order.
 const BEFORE: u32 = 1 << 3;
 /// `XDP_FLAGS_SKB_MODE`: generic.
@@ -59,6 +61,8 @@ pub enum Hook {
     FilterIngressDrop,
     /// sock_ops of a cgroup, attached so that it may be overridden: nothing can be attached beside it.
     SockOpsOverride,
+    /// The same beside others.
+    SockOps,
 }
 
 impl Hook {
@@ -71,7 +75,7 @@ impl Hook {
             | Self::TcxEgressNext
             | Self::TcxIngressDrop
             | Self::FilterIngressDrop => 3,
-            Self::SockOpsOverride => 13,
+            Self::SockOpsOverride | Self::SockOps => 13,
         }
     }
 
@@ -82,7 +86,7 @@ impl Hook {
             Self::TcxIngress | Self::TcxIngressNext | Self::TcxIngressDrop => 46,
             Self::TcxEgressNext => 47,
             Self::FilterIngressDrop => 0,
-            Self::SockOpsOverride => 3,
+            Self::SockOpsOverride | Self::SockOps => 3,
         }
     }
 
@@ -90,7 +94,7 @@ impl Hook {
         match self {
             Self::TcxIngressNext | Self::TcxEgressNext => -1,
             Self::TcxIngress => 0,
-            Self::XdpDrop | Self::XdpDriverDrop | Self::SockOpsOverride => 1,
+            Self::XdpDrop | Self::XdpDriverDrop | Self::SockOpsOverride | Self::SockOps => 1,
             Self::Xdp | Self::TcxIngressDrop | Self::FilterIngressDrop => 2,
         }
     }
@@ -118,7 +122,7 @@ impl Foreign {
                 Hook::TcxIngress | Hook::TcxIngressNext | Hook::TcxEgressNext => BEFORE,
                 Hook::TcxIngressDrop => 0,
                 Hook::FilterIngressDrop => bail!("a filter is no link"),
-                Hook::SockOpsOverride => bail!("sock_ops attaches to a cgroup"),
+                Hook::SockOpsOverride | Hook::SockOps => bail!("sock_ops attaches to a cgroup"),
             };
             let words = [
                 program.as_raw_fd() as u32,
@@ -182,9 +186,14 @@ impl Foreign {
         let cgroup = File::open(directory)
             .with_context(|| format!("there is no {}", directory.display()))?;
         let program = load_for(hook)?;
+        let mode = if hook == Hook::SockOps {
+            ALLOW_MULTI
+        } else {
+            ALLOW_OVERRIDE
+        };
         call(
             PROG_ATTACH,
-            &mut cgroup_words(&cgroup, &program, hook, ALLOW_OVERRIDE),
+            &mut cgroup_words(&cgroup, &program, hook, mode),
         )
         .context("cannot attach a foreign program to a cgroup")?;
         Ok(Self {
@@ -270,29 +279,45 @@ fn index_of(interface: &str) -> Result<u32> {
 
 fn load_for(hook: Hook) -> Result<OwnedFd> {
     // `expected_attach_type`, which sock_ops does not have.
-    let expected = if hook == Hook::SockOpsOverride {
+    let expected = if matches!(hook, Hook::SockOpsOverride | Hook::SockOps) {
         0
     } else {
         hook.attach_type()
     };
-    load_returning(hook.verdict(), hook.program_type(), expected)
+    let kind = Kind {
+        program_type: hook.program_type(),
+        attach_type: expected,
+        function: 0,
+    };
+    load_returning(hook.verdict(), kind)
 }
 
-/// `return verdict;`, of a program type and for an attach type.
-pub(crate) fn load_returning(verdict: i32, program_type: u32, attach_type: u32) -> Result<OwnedFd> {
+/// What sort of program is to be loaded.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Kind {
+    /// `enum bpf_prog_type`.
+    pub(crate) program_type: u32,
+    /// `enum bpf_attach_type`, where the kernel wants to know it.
+    pub(crate) attach_type: u32,
+    /// The function's number in the kernel's types, for programs at a function's entry.
+    pub(crate) function: u32,
+}
+
+/// `return verdict;`.
+pub(crate) fn load_returning(verdict: i32, kind: Kind) -> Result<OwnedFd> {
     // `mov64 r0, verdict` and `exit`: opcode in the lowest byte, immediate in the upper half.
     let code = [u64::from(verdict as u32) << 32 | 0xb7, 0x95];
-    load(&code, program_type, attach_type)
+    load(&code, kind)
 }
 
-/// Any instructions, of a program type and for an attach type.
-pub(crate) fn load(code: &[u64], program_type: u32, attach_type: u32) -> Result<OwnedFd> {
+/// Any instructions.
+pub(crate) fn load(code: &[u64], kind: Kind) -> Result<OwnedFd> {
     let license = c"GPL";
     let [code_low, code_high] = halves(code.as_ptr() as u64);
     let [license_low, license_high] = halves(license.as_ptr() as u64);
-    let mut words = [0_u32; 18];
+    let mut words = [0_u32; 28];
     words[..6].copy_from_slice(&[
-        program_type,
+        kind.program_type,
         code.len() as u32,
         code_low,
         code_high,
@@ -304,7 +329,8 @@ pub(crate) fn load(code: &[u64], program_type: u32, attach_type: u32) -> Result<
         bytes[..part.len()].copy_from_slice(part);
         *word = u32::from_ne_bytes(bytes);
     }
-    words[17] = attach_type;
+    words[17] = kind.attach_type;
+    words[27] = kind.function;
     // Kernels before 5.11 count programs as locked memory of the process; later ones do not ask, so a refusal is no matter.
     let unlimited = Rlimit {
         current: None,

@@ -73,7 +73,7 @@ impl Watch {
             .filter_map(|thread| Some(thread.file_name()?.to_string_lossy().into_owned()))
             .collect();
         fs::write(self.instance.join("set_event_pid"), threads.join(" "))?;
-        let program = load(&self.code(), RAW_TRACEPOINT, 0)?;
+        let program = load(&self.code(), RAW_TRACEPOINT)?;
         for (event, name) in TRACEPOINTS {
             self.links.push(twin::attach(&program, name)?);
             fs::write(self.instance.join("events").join(event).join("enable"), "1")?;

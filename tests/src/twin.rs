@@ -2,18 +2,30 @@
 
 use std::ffi::CString;
 use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::process::Command;
 
 use anyhow::{Context as _, Result};
 
 use crate::bpf::Runs;
-use crate::foreign::{bpf, halves, id_of, load_returning};
+use crate::command;
+use crate::foreign::{Kind, bpf, halves, id_of, load_returning};
 
 /// Command of bpf(2).
 const RAW_TRACEPOINT_OPEN: libc::c_int = 17;
 /// `BPF_PROG_TYPE_RAW_TRACEPOINT`: run by the same function of the kernel as the programs with types.
-pub(crate) const RAW_TRACEPOINT: u32 = 17;
+pub(crate) const RAW_TRACEPOINT: Kind = Kind {
+    program_type: 17,
+    attach_type: 0,
+    function: 0,
+};
+/// `BPF_PROG_TYPE_TRACING` for `BPF_TRACE_FENTRY`.
+const FENTRY: Kind = Kind {
+    program_type: 26,
+    attach_type: 24,
+    function: 0,
+};
 
-/// An empty program on a tracepoint; it goes with this value.
+/// An empty program on a tracepoint or at a function's entry; it goes with this value.
 #[derive(Debug)]
 pub struct Twin {
     program: OwnedFd,
@@ -23,8 +35,24 @@ pub struct Twin {
 impl Twin {
     /// On the tracepoint of this name.
     pub fn on(tracepoint: &str) -> Result<Self> {
-        let program = load_returning(0, RAW_TRACEPOINT, 0)?;
+        let program = load_returning(0, RAW_TRACEPOINT)?;
         let link = attach(&program, tracepoint)?;
+        Ok(Self {
+            program,
+            _link: link,
+        })
+    }
+
+    /// At the entry of the kernel's function of this name.
+    pub fn at_entry_of(function: &str) -> Result<Self> {
+        let kind = Kind {
+            function: number(function)?,
+            ..FENTRY
+        };
+        let program = load_returning(0, kind)?;
+        // No name: the kernel knows the function since the program was loaded.
+        let link = bpf(RAW_TRACEPOINT_OPEN, &[0, 0, program.as_raw_fd() as u32, 0])
+            .with_context(|| format!("cannot attach to the entry of {function}"))?;
         Ok(Self {
             program,
             _link: link,
@@ -45,4 +73,14 @@ pub(crate) fn attach(program: &OwnedFd, tracepoint: &str) -> Result<OwnedFd> {
     let words = [low, high, program.as_raw_fd() as u32, 0];
     bpf(RAW_TRACEPOINT_OPEN, &words)
         .with_context(|| format!("cannot attach to the tracepoint {tracepoint}"))
+}
+
+/// A function's number in the kernel's types.
+fn number(function: &str) -> Result<u32> {
+    let types = ["btf", "dump", "file", "/sys/kernel/btf/vmlinux"];
+    let text = command::output(Command::new("bpftool").args(types))?;
+    let named = format!("FUNC '{function}' ");
+    let line = text.lines().find(|line| line.contains(&named));
+    line.and_then(|line| line.strip_prefix('[')?.split(']').next()?.parse().ok())
+        .with_context(|| format!("the kernel's types have no function {function}"))
 }

@@ -72,7 +72,7 @@ fn an_interface_is_followed_while_it_is_there() -> Result<()> {
     // The milliseconds of the agent may cut a burst, and the sender may be interrupted: a quarter in one of them is sure.
     let least = (BURST * PACKET_BYTES * 8 * 1000 / 4) as f64;
     let most = (sent * 8 * 1000) as f64;
-    agent.ensure((least..=most).contains(&tx), || {
+    agent.compare((least..=most).contains(&tx), || {
         format!("bursts of {BURST} packets of {PACKET_BYTES} bytes left and the busiest millisecond is said to have sent {tx} bit/s")
     })?;
     agent.ensure(rx < tx / 10.0, || {
@@ -83,7 +83,7 @@ fn an_interface_is_followed_while_it_is_there() -> Result<()> {
         ("link_throughput_rx", received),
     ] {
         let said: f64 = maps.iter().filter_map(|map| bytes(map, id)).sum();
-        agent.ensure((said - truth as f64).abs() <= sent as f64 * 0.05, || {
+        agent.compare((said - truth as f64).abs() <= sent as f64 * 0.05, || {
             format!("ip counts {truth} bytes and {id} comes to {said:.0}")
         })?;
     }
@@ -94,7 +94,7 @@ fn an_interface_is_followed_while_it_is_there() -> Result<()> {
             .iter()
             .map(|map| map.packets_up_to(2048, INTERFACE, direction))
             .sum();
-        agent.ensure(said == truth, || {
+        agent.compare(said == truth, || {
             format!("{truth} datagrams went {direction} and {said} packets of their size are told")
         })?;
     }

@@ -58,7 +58,7 @@ fn link_degraded() -> Result<()> {
     })?;
     let later = agent.wait_for_window(SystemTime::now(), 2)?;
     let said = changes(&later);
-    agent.ensure(said == Some(truth), || {
+    agent.compare(said == Some(truth), || {
         format!("the carrier changed {truth} times and the verdict says {said:?}")
     })?;
 

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::Result;
 use osi_tests::agent::Agent;
 use osi_tests::expect::{Expected, HARD};
+use osi_tests::stream::{self, growth};
 use osi_tests::topology::{Family, Routed};
 use osi_tests::{link, load, skip};
 
@@ -24,6 +25,7 @@ fn link_down() -> Result<()> {
     };
     let lab = Routed::build()?;
     let agent = Agent::watch(&lab.client)?;
+    let before = link::carrier_changes(&lab.client, "eth0")?;
 
     let fault = SystemTime::now();
     link::set_up(&lab.router, Routed::WEST, false)?;
@@ -54,5 +56,10 @@ fn link_down() -> Result<()> {
 
     link::set_up(&lab.router, Routed::WEST, true)?;
     EXPECTED.resolves(&agent, &map)?;
-    EXPECTED.stop(agent).map(drop)
+    let truth = link::carrier_changes(&lab.client, "eth0")? - before;
+    let lines = EXPECTED.stop(agent)?;
+    let said = growth(&lines, "L1", "carrier_changes");
+    stream::ensure(&lines, truth == 2 && said == truth, || {
+        format!("by ip the carrier changed {truth} times and the agent counts {said}")
+    })
 }

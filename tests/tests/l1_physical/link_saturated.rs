@@ -12,7 +12,7 @@ use osi_tests::skip::{self, Need};
 use osi_tests::stream::{Line, rows};
 use osi_tests::tc::Shaper;
 use osi_tests::topology::{Family, Routed};
-use osi_tests::{load, scale, wait};
+use osi_tests::{link, load, scale, wait};
 
 const EXPECTED: Expected = Expected {
     cause: "link_saturated",
@@ -65,22 +65,14 @@ fn link_saturated() -> Result<()> {
     let delay = delays
         .filter(|row| row["scope"]["iface"]["name"] == Routed::EAST)
         .find_map(|row| row["used"].as_f64());
-    agent.ensure(
+    agent.compare(
         delay.is_some_and(|delay| delay > 0.0 && delay < full * 1.1),
         || format!("a full queue takes {full} ns, and bytes are said to wait {delay:?} ns"),
     )?;
 
-    let (bytes, began) = (shaper.counts()?.bytes, Instant::now());
-    let since = SystemTime::now();
-    agent.wait_for_window(since, COMPARED)?;
-    let truth = (shaper.counts()?.bytes - bytes) as f64 * 8.0 / began.elapsed().as_secs_f64();
-    let mut said = Vec::new();
-    for map in agent.fault_maps_after(since)?.iter().take(COMPARED) {
-        said.push(sending(map).context("there is no throughput row for east")?);
-    }
-    let mean = said.iter().sum::<f64>() / said.len() as f64;
-    agent.ensure((mean / truth - 1.0).abs() < 0.05, || {
-        format!("the shaper let {truth:.0} bit/s through and the agent says {mean:.0}")
+    let (truth, said) = measured(&agent, Routed::EAST, || Ok(shaper.counts()?.bytes))?;
+    agent.compare((said / truth - 1.0).abs() < 0.05, || {
+        format!("by tc the shaper let {truth:.0} bit/s through and the agent says {said:.0}")
     })?;
 
     stream.join()?;
@@ -90,11 +82,26 @@ fn link_saturated() -> Result<()> {
     EXPECTED.stop(agent).map(drop)
 }
 
-/// What the agent says is sent on `east`, in bit/s, if it knows the capacity that the shaper gave the link.
-fn sending(map: &Line) -> Option<f64> {
+/// What goes through an interface in `COMPARED` windows, in bit/s: by a tool's count of bytes, and as the agent says.
+fn measured(agent: &Agent, interface: &str, bytes: impl Fn() -> Result<u64>) -> Result<(f64, f64)> {
+    let (before, began, since) = (bytes()?, Instant::now(), SystemTime::now());
+    agent.wait_for_window(since, COMPARED)?;
+    let truth = (bytes()? - before) as f64 * 8.0 / began.elapsed().as_secs_f64();
+    let maps = agent.fault_maps_after(since)?;
+    let said = maps
+        .iter()
+        .take(COMPARED)
+        .map(|map| throughput(map, interface))
+        .sum::<Option<f64>>()
+        .context("there is no throughput of the interface")?;
+    Ok((truth, said / COMPARED as f64))
+}
+
+/// What the agent says goes through an interface, in bit/s, if it knows the capacity of the link.
+fn throughput(map: &Line, interface: &str) -> Option<f64> {
     rows(map.layer("L1"), "meters")
         .filter(|row| row["unit"] == "bits_per_s" && row["kind"] == "capacity")
-        .filter(|row| row["scope"]["iface"]["name"] == Routed::EAST)
+        .filter(|row| row["scope"]["iface"]["name"] == interface)
         .filter(|row| row["capacity"].as_f64() == Some(scale::rate(RATE_BITS_PER_S) as f64))
         .filter_map(|row| row["used"].as_f64())
         .max_by(f64::total_cmp)
@@ -124,6 +131,11 @@ fn the_user_knows_the_speed() -> Result<()> {
     let interface = &map.verdict()["scope"]["iface"]["name"];
     agent.ensure(interface == Routed::WEST, || {
         format!("the full link is west, not {interface}")
+    })?;
+    let received = || link::received_bytes(&lab.router, Routed::WEST);
+    let (truth, said) = measured(&agent, Routed::WEST, received)?;
+    agent.compare((said / truth - 1.0).abs() < 0.05, || {
+        format!("by ip {truth:.0} bit/s come in and the agent says {said:.0}")
     })?;
     stream.join()?;
     drop(server);

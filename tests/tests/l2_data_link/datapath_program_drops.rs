@@ -104,7 +104,7 @@ fn drops(test: &str, hook: &str, attach: impl FnOnce(&Pair) -> Result<Foreign>) 
     let truth = program.runs()?;
     if hook == "tc ingress" {
         let counted = tc::filter_drops(&pair.server, ETH0)?;
-        agent.ensure(counted == truth, || {
+        agent.compare(counted == truth, || {
             format!("the filter ran {truth} times and tc says that {counted} were dropped")
         })?;
     }

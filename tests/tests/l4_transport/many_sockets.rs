@@ -86,7 +86,7 @@ fn sixty_thousand_sockets_cost_little() -> Result<()> {
             && line.value()["seq"].as_u64() >= map.value()["seq"].as_u64()
             && used(line, first).is_some()
     })?;
-    agent.ensure(used(&map, first) == Some(listed as f64), || {
+    agent.compare(used(&map, first) == Some(listed as f64), || {
         format!(
             "ss lists {listed} sockets towards {first}, the agent {:?}",
             used(&map, first)

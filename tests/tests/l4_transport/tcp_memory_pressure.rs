@@ -13,6 +13,7 @@ use osi_tests::agent::Agent;
 use osi_tests::expect::{Expected, STATISTICAL};
 use osi_tests::server::{Behaviour, Server};
 use osi_tests::skip::{self, Need};
+use osi_tests::stream::Line;
 use osi_tests::topology::{Family, Pair};
 use osi_tests::{scale, wait};
 
@@ -57,6 +58,11 @@ fn tcp_memory_pressure() -> Result<()> {
     let scope = &map.verdict()["scope"];
     agent.ensure(scope["kind"] == "host", || {
         format!("the memory is the host's, not that of {scope}")
+    })?;
+    // Nothing is read, so what fills the memory stays.
+    let (used, held) = (in_use(&map), pages()?);
+    agent.compare(used.is_some_and(|used| used > PRESSURE as f64), || {
+        format!("sockstat counts {held} pages, and the agent {used:?} in its window")
     })?;
 
     drop(streams);
@@ -116,4 +122,9 @@ fn pages() -> Result<u64> {
     words
         .and_then(|(_, pages)| pages.trim().parse().ok())
         .context("sockstat tells no memory of TCP")
+}
+
+/// The same, as the agent says.
+fn in_use(map: &Line) -> Option<f64> {
+    map.meters("L4", "tcp_memory").next()?["used"].as_f64()
 }

@@ -55,7 +55,7 @@ fn time_wait_table_full() -> Result<()> {
             .as_u64()
             .or(row["used"].as_f64().map(|used| used as u64))
     });
-    agent.ensure(waiting == LIMIT && used == Some(waiting), || {
+    agent.compare(waiting == LIMIT && used == Some(waiting), || {
         format!("ss counts {waiting} in TIME_WAIT and the agent {used:?}")
     })?;
     // They would stay for a minute.

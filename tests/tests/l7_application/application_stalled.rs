@@ -66,7 +66,7 @@ fn application_stalled() -> Result<()> {
     let waiting = rows(map.verdict(), "evidence")
         .find(|row| row["signal"] == "waiting")
         .and_then(|row| row["value"].as_f64());
-    agent.ensure(waiting == Some(WAITING as f64), || {
+    agent.compare(waiting == Some(WAITING as f64), || {
         format!("{WAITING} requests wait and {waiting:?} are told")
     })?;
     let owner = &map.verdict()["owner"];

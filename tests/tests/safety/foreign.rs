@@ -1,6 +1,5 @@
 //! What others have attached is still there, and still the same, however the agent starts and ends.
 
-use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result, ensure};
@@ -12,7 +11,7 @@ use osi_tests::netns::Namespace;
 use osi_tests::skip::{self, Need};
 use osi_tests::stream::{Line, event_count, rows};
 use osi_tests::topology::{Family, Pair};
-use osi_tests::{link, tc};
+use osi_tests::{cgroup, link, tc};
 
 const ETH0: &str = "eth0";
 
@@ -137,7 +136,7 @@ fn a_cgroup_program_of_others_stays() -> Result<()> {
     let Some(_turn) = skip::ready_alone(test, &[])? else {
         return Ok(());
     };
-    let Some(root) = cgroup2_root()? else {
+    let Some(root) = cgroup::unified()? else {
         return skip::skip(test, "no cgroup2 file system is mounted");
     };
     let pair = Pair::build()?;
@@ -226,14 +225,4 @@ fn filters(host: &Namespace) -> Result<Vec<String>> {
         all.extend(text.lines().map(|line| format!("{direction} {line}")));
     }
     Ok(all)
-}
-
-/// Ids of a cgroup's programs. As text: where there are none, bpftool prints no JSON but nothing.
-fn cgroup2_root() -> Result<Option<PathBuf>> {
-    let mounts = std::fs::read_to_string("/proc/self/mountinfo")?;
-    let mount = mounts
-        .lines()
-        .find(|line| line.contains(" - cgroup2 "))
-        .and_then(|line| line.split(' ').nth(4));
-    Ok(mount.map(PathBuf::from))
 }

@@ -1,0 +1,51 @@
+//! What each hook costs: how often its program runs for what the lab does, exactly, and how long a run takes beside that of an
+//! empty program on the same hook.
+//!
+//! Times are said and never judged: they are this machine's, and only the difference to the empty twin means something.
+
+use anyhow::{Context as _, Result, ensure};
+use osi_tests::agent::Agent;
+use osi_tests::bpf::{Objects, Runs};
+use osi_tests::report;
+
+mod calls;
+mod exchanges;
+mod packets;
+
+/// Connections that ask one request after the other, and how many.
+const TALKERS: u64 = 4;
+const REQUESTS: u64 = 1000;
+const DATAGRAMS: u64 = 5000;
+
+fn judge(hook: &str, things: u64, ours: &Runs, twin: &Runs) -> Result<()> {
+    let text = format!(
+        "{hook}: {things} done, {} runs and {} of the empty twin; {} ns a run, the twin {}, net {}",
+        ours.count,
+        twin.count,
+        ours.each_ns(),
+        twin.each_ns(),
+        ours.each_ns().saturating_sub(twin.each_ns())
+    );
+    report::say("cost", &text)?;
+    // Counters are read one after the other, and the machine's own connections go on meanwhile.
+    let apart = ours.count.abs_diff(twin.count);
+    ensure!(ours.count >= things && apart <= things / 50, "{text}");
+    Ok(())
+}
+
+fn programs(agent: &Agent) -> Result<Vec<u64>> {
+    Ok(Objects::held_by(agent.pid())?
+        .programs
+        .into_iter()
+        .collect())
+}
+
+/// A program by its name, of which the kernel keeps 15 bytes; some versions of bpftool take the whole of it from the types.
+fn of_name(programs: &[u64], name: &str) -> Result<Runs> {
+    let short = &name[..name.len().min(15)];
+    let all = programs.iter().map(|id| Runs::of(*id));
+    let all = all.collect::<Result<Vec<_>>>()?;
+    all.into_iter()
+        .find(|runs| [name, short].contains(&runs.name.as_str()))
+        .with_context(|| format!("the agent holds no program {name}"))
+}
