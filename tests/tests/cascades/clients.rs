@@ -1,10 +1,14 @@
 //! Clients of a server that speaks TLS at one port and plain HTTP at another, while a fault comes and goes.
 
 use std::net::SocketAddr;
+use std::thread;
+use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use osi_tests::agent::INTERVAL;
 use osi_tests::http::{Told, browse};
 use osi_tests::netns::{Namespace, Task};
+use osi_tests::scale;
 use osi_tests::secure::{Certificate, Curl, Requests, curl};
 
 /// What they ask.
@@ -12,13 +16,19 @@ pub(super) struct Plan<'a> {
     pub(super) tls: SocketAddr,
     pub(super) http: SocketAddr,
     pub(super) certificate: &'a Certificate,
-    /// Clients of each kind.
+    /// Clients that speak TLS on a machine at full speed, and for each of them two that do not.
     pub(super) clients: u64,
     /// Requests of each client.
     pub(super) requests: u64,
-    /// How many of these a second, where it can.
-    pub(super) per_second: u32,
 }
+
+/// As long on a slow machine that as much is asked in each: windows with few answers tell nothing.
+pub(super) fn window() -> String {
+    format!("{}s", scale::patience(INTERVAL).as_secs())
+}
+
+/// How often each asks where it can, on a machine at full speed.
+const PER_SECOND: u64 = 3;
 
 /// At work.
 pub(super) struct Clients {
@@ -28,7 +38,8 @@ pub(super) struct Clients {
 }
 
 impl Clients {
-    /// Starts all of them.
+    /// Starts all of them, one after the other, so that they do not ask at the same time: they would wait for each other, with
+    /// or without a fault.
     pub(super) fn start(host: &Namespace, plan: &Plan) -> Result<Self> {
         let Plan {
             tls,
@@ -36,23 +47,32 @@ impl Clients {
             certificate,
             clients,
             requests,
-            per_second,
         } = *plan;
+        let (clients, per_second) = (scale::rate(clients), scale::rate(PER_SECOND));
+        let apart = scale::patience(Duration::from_secs(1)) / u32::try_from(clients)?;
         let trusts = certificate.file();
         let secured = Requests {
             server: tls,
             trusts: &trusts,
             version: "1.3",
             count: requests,
-            per_second: per_second.into(),
+            per_second,
         };
-        let secure = (0..clients).map(|_| curl(host, secured));
-        let plain = (0..clients).map(|_| browse(host, http, "/", requests, per_second));
-        Ok(Self {
-            secure: secure.collect::<Result<_>>()?,
-            plain: plain.collect::<Result<_>>()?,
+        let mut started = Self {
+            secure: Vec::new(),
+            plain: Vec::new(),
             requests,
-        })
+        };
+        for _ in 0..clients {
+            started.secure.push(curl(host, secured)?);
+            for _ in 0..2 {
+                let pace = u32::try_from(per_second)?;
+                let plain = browse(host, http, "/", requests, pace)?;
+                started.plain.push(plain);
+                thread::sleep(apart / 2);
+            }
+        }
+        Ok(started)
     }
 
     /// Waits until all have asked; each request was answered well.

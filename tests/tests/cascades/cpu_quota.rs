@@ -12,9 +12,9 @@ use osi_tests::expect::{Expected, STATISTICAL};
 use osi_tests::secure::Certificate;
 use osi_tests::skip::{self, Need};
 use osi_tests::topology::{Family, Pair};
-use osi_tests::wait;
+use osi_tests::{scale, wait};
 
-use super::clients::{Clients, Plan};
+use super::clients::{Clients, Plan, window};
 use super::told;
 
 const EXPECTED: Expected = Expected {
@@ -26,10 +26,9 @@ const EXPECTED: Expected = Expected {
 };
 
 /// Of a hundred milliseconds: a fraction of what the clients want, and enough for several handshakes in each window.
-const QUOTA: Duration = Duration::from_millis(3);
-/// Clients of each kind: so many that each waits long for its turn. And how often each asks where it can.
-const CLIENTS: u64 = 36;
-const PER_SECOND: u32 = 3;
+const QUOTA: Duration = Duration::from_millis(2);
+/// So many that each waits long for its turn.
+const CLIENTS: u64 = 16;
 /// Eight windows to learn from, and as long as it takes under the quota.
 const REQUESTS: u64 = 90;
 const LEARNT: usize = 8;
@@ -41,7 +40,7 @@ fn cpu_quota() -> Result<()> {
     let Some(_turn) = skip::ready_alone(test, &needs)? else {
         return Ok(());
     };
-    let Some(group) = CpuGroup::create("quota", QUOTA)? else {
+    let Some(group) = CpuGroup::create("quota", scale::patience(QUOTA))? else {
         return skip::skip(test, "no hierarchy of cgroups limits CPU time");
     };
     let pair = Pair::build()?;
@@ -51,16 +50,16 @@ fn cpu_quota() -> Result<()> {
     let [worker] = nginx.workers()?[..] else {
         anyhow::bail!("nginx has more than one worker");
     };
-    let agent = Agent::watch(&pair.server)?;
     let plan = Plan {
         tls,
         http,
         certificate: &certificate,
         clients: CLIENTS,
         requests: REQUESTS,
-        per_second: PER_SECOND,
     };
     let clients = Clients::start(&pair.client, &plan)?;
+    // A start takes a slow machine's whole time for a moment.
+    let agent = Agent::watch_every(&pair.server, &window(), &[])?;
     agent.wait_for_window(SystemTime::now(), LEARNT)?;
 
     group.take(worker)?;

@@ -14,7 +14,7 @@ use osi_tests::skip::{self, Need};
 use osi_tests::topology::{Family, Routed};
 use osi_tests::{counters, wait};
 
-use super::clients::{Clients, Plan};
+use super::clients::{Clients, Plan, window};
 use super::told;
 
 const EXPECTED: Expected = Expected {
@@ -25,11 +25,9 @@ const EXPECTED: Expected = Expected {
     beside: &["tls_handshake_slow", "http_slow", "dependency_slow"],
 };
 
-/// Clients of each kind, and how often each asks where it can. What is lost once waits for 200 ms, which is just about the budget:
-/// what is lost twice is slow.
-const CLIENTS: u64 = 16;
-const PER_SECOND: u32 = 3;
-const REQUESTS: u64 = 60;
+/// What is lost once waits for 200 ms, which is just about the budget: what is lost twice is slow.
+const CLIENTS: u64 = 32;
+const REQUESTS: u64 = 90;
 const LEARNT: usize = 8;
 
 #[test]
@@ -43,16 +41,16 @@ fn loss() -> Result<()> {
     let [tls, http] = [443, 80].map(|port| Routed::server_at(Family::V4, port));
     let certificate = Certificate::create(&lab.server, "good")?;
     let _nginx = Nginx::start_tls_beside(&lab.server, tls, &certificate, http)?;
-    let agent = Agent::watch(&lab.client)?;
     let plan = Plan {
         tls,
         http,
         certificate: &certificate,
         clients: CLIENTS,
         requests: REQUESTS,
-        per_second: PER_SECOND,
     };
     let clients = Clients::start(&lab.client, &plan)?;
+    // A start takes a slow machine's whole time for a moment.
+    let agent = Agent::watch_every(&lab.client, &window(), &[])?;
     agent.wait_for_window(SystemTime::now(), LEARNT)?;
 
     let fault = SystemTime::now();
