@@ -70,6 +70,7 @@ mod l7_application {
 }
 
 mod shared {
+    pub(crate) mod failed;
     pub(crate) mod ip;
     pub(crate) mod latency;
     pub(crate) mod occurrence;
@@ -77,6 +78,7 @@ mod shared {
     pub(crate) mod pending;
     pub(crate) mod read;
     pub(crate) mod rodata;
+    pub(crate) mod row;
     pub(crate) mod sock;
     pub(crate) mod wire;
 }

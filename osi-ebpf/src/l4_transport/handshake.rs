@@ -1,8 +1,6 @@
 //! TCP handshakes: begun, sent, completed, failed, by namespace and by peer.
 
-use aya_ebpf::{
-    EbpfContext, bindings::BPF_NOEXIST, helpers::bpf_ktime_get_boot_ns, macros::map, maps::HashMap,
-};
+use aya_ebpf::{EbpfContext, helpers::bpf_ktime_get_boot_ns, macros::map, maps::HashMap};
 use aya_log_ebpf::warn;
 use osi_common::failure::{Failure, Killer, Seen};
 use osi_common::handshake::{Handshake, MAX_HANDSHAKES, MAX_PEERS, PeerKey, PeerRecord};
@@ -15,6 +13,7 @@ use crate::shared::{
     latency::{record, tally},
     occurrence::{actor, control, count, send, started_ns, tick},
     own::{bump, note},
+    row::row,
     sock::{Flow, Sock},
 };
 
@@ -341,15 +340,11 @@ pub(crate) fn peer<C: EbpfContext>(
         port: flow.remote_port,
         address: flow.remote,
     };
-    let known = PEERS.get_ptr_mut(key);
-    if known.is_some() || !make {
-        return known;
+    if !make {
+        return PEERS.get_ptr_mut(key);
     }
-    let new = &NEW_PEER;
-    let _raced = PEERS.insert(key, new, u64::from(BPF_NOEXIST));
-    let peer = PEERS.get_ptr_mut(key);
+    let peer = row(&PEERS, &key, &NEW_PEER, Health::PeersFull);
     if peer.is_none() {
-        note(Health::PeersFull);
         warn!(ctx, "peer map full");
     }
     peer

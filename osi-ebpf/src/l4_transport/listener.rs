@@ -2,17 +2,13 @@
 //!
 //! The agent makes a key for every port that it sees listened on, so that a scan of closed ports makes none.
 
-use aya_ebpf::{EbpfContext, bindings::BPF_NOEXIST, macros::map, maps::HashMap};
+use aya_ebpf::{EbpfContext, macros::map, maps::HashMap};
 use aya_log_ebpf::warn;
 use osi_common::histogram::Coarse;
 use osi_common::listener::{ListenerKey, ListenerRecord, MAX_LISTENERS};
 use osi_common::occurrence::Health;
 
-use crate::shared::{
-    latency::tally,
-    own::{bump, note},
-    read::Object,
-};
+use crate::shared::{latency::tally, own::bump, read::Object, row::row};
 
 const IPPROTO_TCP: u8 = 6;
 const SYN: u8 = 0x02;
@@ -25,7 +21,7 @@ const ACK: u8 = 0x10;
 static LISTENERS: HashMap<ListenerKey, ListenerRecord> =
     HashMap::with_max_entries(MAX_LISTENERS, 0);
 
-/// What a port begins with; not built on the stack, which is short of room.
+/// What a port begins with.
 static NEW_LISTENER: ListenerRecord = ListenerRecord::ZERO;
 
 /// A connection was accepted whose SYN-ACK was acknowledged after this time.
@@ -35,13 +31,8 @@ pub(crate) fn accepted<C: EbpfContext>(ctx: &C, netns: u32, port: u16, handshake
         netns,
         port: u32::from(port),
     };
-    let listener = LISTENERS.get_ptr_mut(key).or_else(|| {
-        let new = &NEW_LISTENER;
-        let _raced = LISTENERS.insert(key, new, u64::from(BPF_NOEXIST));
-        LISTENERS.get_ptr_mut(key)
-    });
+    let listener = row(&LISTENERS, &key, &NEW_LISTENER, Health::ListenersFull);
     let Some(listener) = listener else {
-        note(Health::ListenersFull);
         warn!(ctx, "listener map full");
         return;
     };

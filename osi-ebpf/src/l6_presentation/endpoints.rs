@@ -1,22 +1,19 @@
 //! Where handshakes of TLS and of QUIC are counted: by the server that is asked, and by the own port.
 
-use aya_ebpf::{bindings::BPF_NOEXIST, macros::map, maps::HashMap};
+use aya_ebpf::{macros::map, maps::HashMap};
 use osi_common::handshake::PeerKey;
 use osi_common::occurrence::Health;
 use osi_common::tls::{Endpoint, Handshake, Handshakes, MAX_ENDPOINTS, Stage};
 use osi_common::wire::{Ends, Role};
 
 use crate::l7_application::waits;
-use crate::shared::{
-    own::{bump, note},
-    rodata::home_netns,
-};
+use crate::shared::{own::bump, rodata::home_netns, row::row};
 
 /// Writer: `tls` and `quic`. Reader and deleter of quiet ones when room is short: the agent, each window. Full: noted in `HEALTH`.
 #[map]
 static ENDPOINTS: HashMap<Endpoint, Handshakes> = HashMap::with_max_entries(MAX_ENDPOINTS, 0);
 
-/// What a row begins with; not built on the stack, which is short of room.
+/// What a row begins with.
 static NEW_HANDSHAKES: Handshakes = Handshakes::ZERO;
 
 /// Neither its end nor that of its connection was seen.
@@ -40,15 +37,5 @@ pub(crate) fn endpoint(role: u32, ends: &Ends, key: &mut Endpoint) -> Option<*mu
     } else {
         PeerKey::own_port(home_netns(), ends.client_port)
     };
-    let key = &*key;
-    if let Some(known) = ENDPOINTS.get_ptr_mut(key) {
-        return Some(known);
-    }
-    let new = &NEW_HANDSHAKES;
-    let _raced = ENDPOINTS.insert(key, new, u64::from(BPF_NOEXIST));
-    let made = ENDPOINTS.get_ptr_mut(key);
-    if made.is_none() {
-        note(Health::EndpointsFull);
-    }
-    made
+    row(&ENDPOINTS, key, &NEW_HANDSHAKES, Health::EndpointsFull)
 }

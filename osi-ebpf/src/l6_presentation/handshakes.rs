@@ -5,6 +5,7 @@ use aya_ebpf::{
     helpers::bpf_ktime_get_boot_ns,
     macros::map,
     maps::{HashMap, PerCpuArray},
+    programs::TcContext,
 };
 use osi_common::quic;
 use osi_common::tls::{Endpoint, Handshake, MAX_HANDSHAKES, Stage};
@@ -12,6 +13,7 @@ use osi_common::wire::{Ends, NAME_BYTES, Role};
 
 use super::endpoints::endpoint;
 use crate::l7_application::waits;
+use crate::shared::wire::{Packet, is_for_us};
 
 /// Writer: `tls`. Reader and deleter of what does not end: the agent, each window. Full: noted in `HEALTH`.
 #[map]
@@ -42,6 +44,25 @@ pub(super) fn work() -> Option<&'static mut Work> {
     // SAFETY: the pointer comes from a per-CPU map lookup, and softirqs are off: nobody else uses it while this program runs,
     // and each program asks for it once.
     Some(unsafe { &mut *work })
+}
+
+/// Who this host is to a client whose hello a packet carries; `None` where it hands that on, and sees it leave.
+#[inline(always)]
+pub(super) fn role(
+    ctx: &TcContext,
+    packet: Packet<'_>,
+    transport: u8,
+    ends: &Ends,
+) -> Option<Role> {
+    if packet.leaves() {
+        return Some(Role::Asking);
+    }
+    // As the key has them, whoever asks.
+    let (server, client) = (
+        (&ends.server.address, ends.server.port),
+        (&ends.client, ends.client_port),
+    );
+    is_for_us(ctx, transport, ends.server.family, server, client).then_some(Role::Serving)
 }
 
 /// A handshake that begins now, of the ends that are at work; what only TLS knows of it is still to be said.

@@ -18,13 +18,13 @@ use osi_common::wire::{FIRST_BYTES, NAME_BYTES, Role, UDP};
 
 use super::endpoints::endpoint;
 use super::failure::show;
-use super::handshakes::{QUIC_IN_FLIGHT, Work, begin, new, work};
+use super::handshakes::{QUIC_IN_FLIGHT, Work, begin, new, role, work};
 use crate::l7_application::waits;
 use crate::shared::{
     latency::record,
     own::{bump, note},
     pending,
-    wire::{Packet, is_for_us},
+    wire::Packet,
 };
 
 const INITIAL: u32 = Kind::Initial as u32;
@@ -121,18 +121,7 @@ fn asked(ctx: &TcContext, packet: Packet<'_>, first: &[u8; FIRST_BYTES], work: &
     if unsafe { QUIC_CLIENTS.get(receiver(first)) }.is_some() {
         return;
     }
-    let ends = &work.ends;
-    // As the key has them, whoever asks.
-    let (server, client) = (
-        (&ends.server.address, ends.server.port),
-        (&ends.client, ends.client_port),
-    );
-    let role = if packet.leaves() {
-        Role::Asking
-    } else if is_for_us(ctx, UDP, ends.server.family, server, client) {
-        Role::Serving
-    } else {
-        // This host hands it on, and sees it leave.
+    let Some(role) = role(ctx, packet, UDP, &work.ends) else {
         return;
     };
     let id = sender(packet.body(), first);

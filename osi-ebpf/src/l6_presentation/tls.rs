@@ -14,11 +14,11 @@ use osi_common::tls::{
 use osi_common::wire::{FIRST_BYTES, Role, TCP};
 
 use super::endpoints::{endpoint, unfinished};
-use super::handshakes::{self, TLS_IN_FLIGHT, Work, begin, work};
+use super::handshakes::{self, TLS_IN_FLIGHT, Work, begin, role, work};
 use crate::shared::{
     own::note,
     rodata::names,
-    wire::{Packet, Segment, is_for_us},
+    wire::{Packet, Segment},
 };
 
 /// A packet that begins like a record of a handshake, or that ends its connection.
@@ -103,17 +103,7 @@ fn asked(ctx: &TcContext, packet: Packet<'_>, first: &[u8; FIRST_BYTES], work: &
             unfinished(row, known);
         }
     }
-    // As the key has them, whoever asks.
-    let (server, client) = (
-        (&ends.server.address, ends.server.port),
-        (&ends.client, ends.client_port),
-    );
-    let role = if packet.leaves() {
-        Role::Asking
-    } else if is_for_us(ctx, TCP, ends.server.family, server, client) {
-        Role::Serving
-    } else {
-        // This host hands it on, and sees it leave.
+    let Some(role) = role(ctx, packet, TCP, ends) else {
         return;
     };
     let new = &mut work.handshake;

@@ -17,15 +17,16 @@ use osi_common::dns::{
 };
 use osi_common::handshake::PeerKey;
 use osi_common::latency::Latency;
-use osi_common::occurrence::{Health, Key, Kind, Sample};
+use osi_common::occurrence::{Health, Kind};
 use osi_common::wire::{NAME_BYTES, Payload as _, Role, TCP};
 
 use super::waits;
 use crate::shared::{
+    failed,
     latency::record,
-    occurrence::{count, send},
     own::{bump, note},
-    rodata::{home_netns, names},
+    rodata::names,
+    row::row,
     wire::Packet,
 };
 
@@ -48,7 +49,7 @@ struct Work {
 #[map]
 static WORK: PerCpuArray<Work> = PerCpuArray::with_max_entries(1, 0);
 
-/// What a resolver begins with; not built on the stack, which is short of room.
+/// What a resolver begins with.
 static NEW_RESOLVER: Resolver = Resolver::ZERO;
 
 /// A packet that begins like a message; over TCP others may follow in it.
@@ -196,39 +197,11 @@ fn answered(ctx: &TcContext, key: &QueryKey, header: Header, now_ns: u64) {
 /// Counts an exchange that failed, and shows an example of it.
 #[inline(always)]
 fn failed(ctx: &TcContext, key: &QueryKey, code: u32, name: *const [u8; NAME_BYTES]) {
-    let occurrence = Key {
-        kind: Kind::DnsFailed as u32,
-        code,
-        netns: home_netns(),
-        ifindex: 0,
-        location: 0,
-    };
-    if !count(ctx, &occurrence, 1) {
-        return;
-    }
-    send(ctx, &occurrence, |sample: &mut Sample| {
-        sample.family = key.ends.server.family;
-        sample.local = key.ends.client;
-        sample.local_port = key.ends.client_port;
-        sample.remote = key.ends.server.address;
-        sample.remote_port = key.ends.server.port;
-        sample.protocol = key.ends.transport.into();
-        // SAFETY: the pointer comes from a map lookup.
-        sample.name = unsafe { *name };
-    });
+    failed::failed(ctx, (Kind::DnsFailed, code), &key.ends, name, |_| ());
 }
 
 /// A resolver's row, made where it has none.
 #[inline(always)]
 fn resolver(key: PeerKey) -> Option<*mut Resolver> {
-    if let Some(known) = RESOLVERS.get_ptr_mut(key) {
-        return Some(known);
-    }
-    let new = &NEW_RESOLVER;
-    let _raced = RESOLVERS.insert(key, new, u64::from(BPF_NOEXIST));
-    let made = RESOLVERS.get_ptr_mut(key);
-    if made.is_none() {
-        note(Health::ResolversFull);
-    }
-    made
+    row(&RESOLVERS, &key, &NEW_RESOLVER, Health::ResolversFull)
 }

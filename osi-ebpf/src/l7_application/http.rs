@@ -15,15 +15,16 @@ use osi_common::http::{
     NO_ANSWER, Server, ServerKey, UPLOAD, cut_line, is_interim, is_repeated, message,
 };
 use osi_common::latency::Latency;
-use osi_common::occurrence::{Health, Key, Kind, Sample};
+use osi_common::occurrence::{Health, Kind};
 use osi_common::wire::{Ends, NAME_BYTES, Role, TCP};
 
 use super::waits;
 use crate::shared::{
+    failed,
     latency::record,
-    occurrence::{count, send},
     own::{bump, note},
-    rodata::{home_netns, names},
+    rodata::names,
+    row,
     wire::{Packet, Segment, is_for_us},
 };
 
@@ -47,7 +48,7 @@ struct HttpWork {
 #[map]
 static HTTP_WORK: PerCpuArray<HttpWork> = PerCpuArray::with_max_entries(1, 0);
 
-/// What a server begins with; not built on the stack, which is short of room.
+/// What a server begins with.
 static NEW_SERVER: Server = Server::ZERO;
 
 /// A packet that begins like a message, or ends a connection.
@@ -319,39 +320,11 @@ fn connection(packet: Packet<'_>, asks: bool, work: &mut HttpWork) -> Option<*co
 /// Counts an exchange that failed, and shows an example of it.
 #[inline(always)]
 fn failed(ctx: &TcContext, ends: &Ends, code: u32, name: *const [u8; NAME_BYTES]) {
-    let occurrence = Key {
-        kind: Kind::HttpFailed as u32,
-        code,
-        netns: home_netns(),
-        ifindex: 0,
-        location: 0,
-    };
-    if !count(ctx, &occurrence, 1) {
-        return;
-    }
-    send(ctx, &occurrence, |sample: &mut Sample| {
-        sample.family = ends.server.family;
-        sample.local = ends.client;
-        sample.local_port = ends.client_port;
-        sample.remote = ends.server.address;
-        sample.remote_port = ends.server.port;
-        sample.protocol = ends.transport.into();
-        // SAFETY: the pointer comes from a map lookup.
-        sample.name = unsafe { *name };
-    });
+    failed::failed(ctx, (Kind::HttpFailed, code), ends, name, |_| ());
 }
 
 /// A server's row, made where it has none.
 #[inline(always)]
 fn row(key: &ServerKey) -> Option<*mut Server> {
-    if let Some(known) = HTTP_SERVERS.get_ptr_mut(key) {
-        return Some(known);
-    }
-    let new = &NEW_SERVER;
-    let _raced = HTTP_SERVERS.insert(key, new, u64::from(BPF_NOEXIST));
-    let made = HTTP_SERVERS.get_ptr_mut(key);
-    if made.is_none() {
-        note(Health::HttpServersFull);
-    }
-    made
+    row::row(&HTTP_SERVERS, key, &NEW_SERVER, Health::HttpServersFull)
 }

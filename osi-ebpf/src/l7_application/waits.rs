@@ -1,6 +1,6 @@
 //! Waits by listening port and by peer: begun, ended, and how long they took.
 
-use aya_ebpf::{EbpfContext, bindings::BPF_NOEXIST, macros::map, maps::HashMap};
+use aya_ebpf::{EbpfContext, macros::map, maps::HashMap};
 use aya_log_ebpf::warn;
 use osi_common::exchange::{MAX_DEPENDENCIES, Requests, Span};
 use osi_common::handshake::PeerKey;
@@ -8,10 +8,7 @@ use osi_common::histogram::Coarse;
 use osi_common::listener::{ListenerKey, MAX_LISTENERS};
 use osi_common::occurrence::Health;
 
-use crate::shared::{
-    latency::tally,
-    own::{bump, note},
-};
+use crate::shared::{latency::tally, own::bump, row::row};
 
 /// Writer: this topic. Reader and deleter of quiet ones when room is short: the agent, each window. Full: noted in `HEALTH`.
 #[map]
@@ -21,7 +18,7 @@ static REQUESTS: HashMap<ListenerKey, Requests> = HashMap::with_max_entries(MAX_
 #[map]
 static DEPENDENCIES: HashMap<PeerKey, Span> = HashMap::with_max_entries(MAX_DEPENDENCIES, 0);
 
-/// What ports and peers begin with; not built on the stack, which is short of room.
+/// What ports and peers begin with.
 static NEW_REQUESTS: Requests = Requests::ZERO;
 static NEW_DEPENDENCY: Span = Span::ZERO;
 
@@ -68,35 +65,26 @@ pub(crate) fn give_up(span: *mut Span, since_ns: u64) {
 /// A port's row, made where it has none.
 #[inline(always)]
 pub(crate) fn requests<C: EbpfContext>(ctx: &C, key: ListenerKey) -> Option<*mut Requests> {
-    let known = known_requests(key);
-    if known.is_some() {
-        return known;
-    }
-    let new = &NEW_REQUESTS;
-    let _raced = REQUESTS.insert(key, new, u64::from(BPF_NOEXIST));
-    let made = REQUESTS.get_ptr_mut(key);
-    if made.is_none() {
-        note(Health::RequestsFull);
+    let row = row(&REQUESTS, &key, &NEW_REQUESTS, Health::RequestsFull);
+    if row.is_none() {
         warn!(ctx, "request map full");
     }
-    made
+    row
 }
 
 /// A peer's row, made where it has none.
 #[inline(always)]
 pub(crate) fn dependency<C: EbpfContext>(ctx: &C, key: PeerKey) -> Option<*mut Span> {
-    let known = known_dependency(key);
-    if known.is_some() {
-        return known;
-    }
-    let new = &NEW_DEPENDENCY;
-    let _raced = DEPENDENCIES.insert(key, new, u64::from(BPF_NOEXIST));
-    let made = DEPENDENCIES.get_ptr_mut(key);
-    if made.is_none() {
-        note(Health::DependenciesFull);
+    let row = row(
+        &DEPENDENCIES,
+        &key,
+        &NEW_DEPENDENCY,
+        Health::DependenciesFull,
+    );
+    if row.is_none() {
         warn!(ctx, "dependency map full");
     }
-    made
+    row
 }
 
 /// A port's row, if it has one.
