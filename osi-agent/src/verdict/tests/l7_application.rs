@@ -221,17 +221,23 @@ fn ask(s: &mut Snapshot, count: u64, ns: u64) {
     complete(dependency(s, CLIENT, far(7), 5432), count, ns);
 }
 
+/// Some windows in which a peer answers, and the application that asks it, each after so many milliseconds; as they usually do, and
+/// then as they do now.
+fn wait_for_a_peer(usual: (u64, u64), now: (u64, u64)) -> FaultMap {
+    let mut world = World::new();
+    let both = |(peer, own)| {
+        move |s: &mut Snapshot| {
+            ask(s, 50, peer * MS);
+            serve(s, 50, MS, own * MS);
+        }
+    };
+    world.windows(6, both(usual));
+    world.windows(2, both(now))
+}
+
 #[test]
 fn a_slow_peer_explains_the_application_that_waits_for_it() {
-    let mut world = World::new();
-    world.windows(6, |s| {
-        ask(s, 50, 5 * MS);
-        serve(s, 50, MS, 7 * MS);
-    });
-    let map = world.windows(2, |s| {
-        ask(s, 50, 300 * MS);
-        serve(s, 50, MS, 303 * MS);
-    });
+    let map = wait_for_a_peer((5, 7), (300, 303));
     assert_eq!(open(&map), ["application_slow", "dependency_slow"]);
     assert_eq!(root(&map), "dependency_slow");
     let found = finding(&map, "dependency_slow");
@@ -243,30 +249,14 @@ fn a_slow_peer_explains_the_application_that_waits_for_it() {
 
 #[test]
 fn a_peer_that_is_much_faster_than_the_application_explains_nothing() {
-    let mut world = World::new();
-    world.windows(6, |s| {
-        ask(s, 50, 5 * MS);
-        serve(s, 50, MS, 7 * MS);
-    });
-    let map = world.windows(2, |s| {
-        ask(s, 50, 300 * MS);
-        serve(s, 50, MS, 3000 * MS);
-    });
+    let map = wait_for_a_peer((5, 7), (300, 3000));
     let found = finding(&map, "application_slow");
     assert_eq!(found.explained_by, [""; 0]);
 }
 
 #[test]
 fn an_application_that_is_much_faster_than_the_peer_did_not_wait_for_it() {
-    let mut world = World::new();
-    world.windows(6, |s| {
-        ask(s, 50, 5 * MS);
-        serve(s, 50, MS, 20 * MS);
-    });
-    let map = world.windows(2, |s| {
-        ask(s, 50, 2000 * MS);
-        serve(s, 50, MS, 300 * MS);
-    });
+    let map = wait_for_a_peer((5, 20), (2000, 300));
     let found = finding(&map, "application_slow");
     assert_eq!(found.explained_by, [""; 0]);
 }
