@@ -256,10 +256,7 @@ mod tests {
         severity: Severity::Warn,
         help: "",
         explained_by: &[],
-        thresholds: &[Threshold {
-            name: "loss_ratio",
-            default: 0.01,
-        }],
+        thresholds: &[Threshold::of("loss_ratio", 0.01)],
         suspects: &[],
         reads: &[],
         detect: |_, _| {},

@@ -126,6 +126,13 @@ pub struct Threshold {
     pub default: f64,
 }
 
+impl Threshold {
+    /// A row of a cause's table.
+    pub(crate) const fn of(name: &'static str, default: f64) -> Self {
+        Self { name, default }
+    }
+}
+
 /// What a fault is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]

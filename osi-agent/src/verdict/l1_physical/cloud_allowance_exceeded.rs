@@ -23,14 +23,8 @@ pub(in crate::verdict) static CLOUD_ALLOWANCE_EXCEEDED: Cause = Cause {
     suspects: &[],
     reads: &[&ALLOWANCE_EXCEEDED],
     thresholds: &[
-        Threshold {
-            name: "packets",
-            default: 10.0,
-        },
-        Threshold {
-            name: "ratio",
-            default: 0.001,
-        },
+        Threshold::of("packets", 10.0),
+        Threshold::of("ratio", 0.001),
     ],
     detect,
     advise,

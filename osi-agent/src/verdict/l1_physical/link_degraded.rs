@@ -23,10 +23,7 @@ pub(in crate::verdict) static LINK_DEGRADED: Cause = Cause {
     explained_by: &[],
     suspects: &[],
     reads: &[&CARRIER_CHANGES],
-    thresholds: &[Threshold {
-        name: "changes",
-        default: 4.0,
-    }],
+    thresholds: &[Threshold::of("changes", 4.0)],
     detect,
     advise,
 };

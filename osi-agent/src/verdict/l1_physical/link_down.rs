@@ -23,10 +23,7 @@ pub(in crate::verdict) static LINK_DOWN: Cause = Cause {
     explained_by: &[&[&LINK_DEGRADED]],
     suspects: &[],
     reads: &[&CARRIER_CHANGES, &LINK_THROUGHPUT_RX],
-    thresholds: &[Threshold {
-        name: "admin_down_windows",
-        default: 60.0,
-    }],
+    thresholds: &[Threshold::of("admin_down_windows", 60.0)],
     detect,
     advise,
 };

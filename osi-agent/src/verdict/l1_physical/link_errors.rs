@@ -23,14 +23,8 @@ pub(in crate::verdict) static LINK_ERRORS: Cause = Cause {
     suspects: &[],
     reads: &[&LINK_PHYSICAL_ERRORS, &LINK_MISSED],
     thresholds: &[
-        Threshold {
-            name: "frames",
-            default: 10.0,
-        },
-        Threshold {
-            name: "ratio",
-            default: 0.0001,
-        },
+        Threshold::of("frames", 10.0),
+        Threshold::of("ratio", 0.0001),
     ],
     detect,
     advise,

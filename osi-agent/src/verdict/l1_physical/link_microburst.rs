@@ -22,22 +22,10 @@ pub(in crate::verdict) static LINK_MICROBURST: Cause = Cause {
     suspects: &[],
     reads: &[&BURST_PEAK_TX],
     thresholds: &[
-        Threshold {
-            name: "packets",
-            default: 10.0,
-        },
-        Threshold {
-            name: "ratio",
-            default: 0.001,
-        },
-        Threshold {
-            name: "peak_ratio",
-            default: 1.0,
-        },
-        Threshold {
-            name: "mean_ratio",
-            default: 0.7,
-        },
+        Threshold::of("packets", 10.0),
+        Threshold::of("ratio", 0.001),
+        Threshold::of("peak_ratio", 1.0),
+        Threshold::of("mean_ratio", 0.7),
     ],
     detect,
     advise,

@@ -23,10 +23,7 @@ pub(in crate::verdict) static LINK_SATURATED: Cause = Cause {
     explained_by: &[&[&LINK_DEGRADED]],
     suspects: &[],
     reads: &[&LINK_THROUGHPUT_RX, &LINK_THROUGHPUT_TX],
-    thresholds: &[Threshold {
-        name: "ratio",
-        default: 0.95,
-    }],
+    thresholds: &[Threshold::of("ratio", 0.95)],
     detect,
     advise,
 };

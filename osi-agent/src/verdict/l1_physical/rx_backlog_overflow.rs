@@ -22,18 +22,9 @@ pub(in crate::verdict) static RX_BACKLOG_OVERFLOW: Cause = Cause {
     suspects: &[],
     reads: &[&SOFTNET_DROPPED],
     thresholds: &[
-        Threshold {
-            name: "packets",
-            default: 10.0,
-        },
-        Threshold {
-            name: "ratio",
-            default: 0.001,
-        },
-        Threshold {
-            name: "skew_ratio",
-            default: 0.9,
-        },
+        Threshold::of("packets", 10.0),
+        Threshold::of("ratio", 0.001),
+        Threshold::of("skew_ratio", 0.9),
     ],
     detect,
     advise,

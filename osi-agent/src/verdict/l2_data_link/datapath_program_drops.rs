@@ -34,14 +34,8 @@ pub(in crate::verdict) static DATAPATH_PROGRAM_DROPS: Cause = Cause {
     suspects: &[],
     reads: &[&PROGRAM_DROPS],
     thresholds: &[
-        Threshold {
-            name: "packets",
-            default: 10.0,
-        },
-        Threshold {
-            name: "ratio",
-            default: 0.001,
-        },
+        Threshold::of("packets", 10.0),
+        Threshold::of("ratio", 0.001),
     ],
     detect,
     advise,

@@ -25,10 +25,7 @@ pub(in crate::verdict) static DUPLICATE_ADDRESS: Cause = Cause {
     explained_by: &[],
     suspects: &[],
     reads: &[&NEIGHBOUR_MOVES, &DAD_FAILED],
-    thresholds: &[Threshold {
-        name: "returns",
-        default: 2.0,
-    }],
+    thresholds: &[Threshold::of("returns", 2.0)],
     detect,
     advise,
 };

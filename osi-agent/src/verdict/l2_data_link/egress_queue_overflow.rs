@@ -24,18 +24,9 @@ pub(in crate::verdict) static EGRESS_QUEUE_OVERFLOW: Cause = Cause {
     suspects: &[],
     reads: &[&QDISC_DROPS],
     thresholds: &[
-        Threshold {
-            name: "packets",
-            default: 10.0,
-        },
-        Threshold {
-            name: "ratio",
-            default: 0.001,
-        },
-        Threshold {
-            name: "managed_ratio",
-            default: 0.05,
-        },
+        Threshold::of("packets", 10.0),
+        Threshold::of("ratio", 0.001),
+        Threshold::of("managed_ratio", 0.05),
     ],
     detect,
     advise,

@@ -27,14 +27,8 @@ pub(in crate::verdict) static FRAMES_REJECTED: Cause = Cause {
     suspects: &[],
     reads: &[&REJECTED],
     thresholds: &[
-        Threshold {
-            name: "frames_per_second",
-            default: 10.0,
-        },
-        Threshold {
-            name: "ratio",
-            default: 0.01,
-        },
+        Threshold::of("frames_per_second", 10.0),
+        Threshold::of("ratio", 0.01),
     ],
     detect,
     advise,

@@ -29,18 +29,9 @@ pub(in crate::verdict) static NEIGHBOR_UNREACHABLE: Cause = Cause {
     suspects: &[],
     reads: &[&NEIGHBOUR_FAILED, &NEIGHBOURS_INCOMPLETE],
     thresholds: &[
-        Threshold {
-            name: "incomplete_ns",
-            default: 1e9,
-        },
-        Threshold {
-            name: "used_ns",
-            default: 10e9,
-        },
-        Threshold {
-            name: "sweep_addresses",
-            default: 16.0,
-        },
+        Threshold::of("incomplete_ns", 1e9),
+        Threshold::of("used_ns", 10e9),
+        Threshold::of("sweep_addresses", 16.0),
     ],
     detect,
     advise,

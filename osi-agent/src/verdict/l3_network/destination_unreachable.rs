@@ -27,18 +27,9 @@ pub(in crate::verdict) static DESTINATION_UNREACHABLE: Cause = Cause {
     suspects: &[],
     reads: &[&ICMP_NOT_REACHED],
     thresholds: &[
-        Threshold {
-            name: "packets",
-            default: 3.0,
-        },
-        Threshold {
-            name: "ratio",
-            default: 0.001,
-        },
-        Threshold {
-            name: "connect_ratio",
-            default: 0.05,
-        },
+        Threshold::of("packets", 3.0),
+        Threshold::of("ratio", 0.001),
+        Threshold::of("connect_ratio", 0.05),
     ],
     detect,
     advise,

@@ -22,14 +22,8 @@ pub(in crate::verdict) static IP_HEADER_ERRORS: Cause = Cause {
     suspects: &[],
     reads: &[&IP_MALFORMED, &MARTIANS],
     thresholds: &[
-        Threshold {
-            name: "packets",
-            default: 10.0,
-        },
-        Threshold {
-            name: "ratio",
-            default: 0.0001,
-        },
+        Threshold::of("packets", 10.0),
+        Threshold::of("ratio", 0.0001),
     ],
     detect,
     advise,

@@ -21,16 +21,7 @@ pub(in crate::verdict) static IPV6_BROKEN: Cause = Cause {
     explained_by: &[&[&LINK_DOWN]],
     suspects: &[],
     reads: &[&IP6_OUT_NO_ROUTES, &IP6_IN_NO_ROUTES],
-    thresholds: &[
-        Threshold {
-            name: "packets",
-            default: 3.0,
-        },
-        Threshold {
-            name: "ratio",
-            default: 0.001,
-        },
-    ],
+    thresholds: &[Threshold::of("packets", 3.0), Threshold::of("ratio", 0.001)],
     detect,
     advise,
 };

@@ -25,22 +25,10 @@ pub(in crate::verdict) static MTU_BLACK_HOLE: Cause = Cause {
     suspects: &[],
     reads: &[&FULL_SIZE_UNACKED],
     thresholds: &[
-        Threshold {
-            name: "segments",
-            default: 3.0,
-        },
-        Threshold {
-            name: "again_ratio",
-            default: 0.1,
-        },
-        Threshold {
-            name: "connections",
-            default: 2.0,
-        },
-        Threshold {
-            name: "quiet_windows",
-            default: 3.0,
-        },
+        Threshold::of("segments", 3.0),
+        Threshold::of("again_ratio", 0.1),
+        Threshold::of("connections", 2.0),
+        Threshold::of("quiet_windows", 3.0),
     ],
     detect,
     advise,

@@ -35,16 +35,7 @@ pub(in crate::verdict) static NO_ROUTE: Cause = Cause {
         &IP6_OUT_NO_ROUTES,
         &IP6_IN_NO_ROUTES,
     ],
-    thresholds: &[
-        Threshold {
-            name: "packets",
-            default: 3.0,
-        },
-        Threshold {
-            name: "ratio",
-            default: 0.001,
-        },
-    ],
+    thresholds: &[Threshold::of("packets", 3.0), Threshold::of("ratio", 0.001)],
     detect,
     advise,
 };

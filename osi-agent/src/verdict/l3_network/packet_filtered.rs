@@ -30,22 +30,10 @@ pub(in crate::verdict) static PACKET_FILTERED: Cause = Cause {
     suspects: &[],
     reads: &[&NETFILTER_DROPS],
     thresholds: &[
-        Threshold {
-            name: "packets",
-            default: 3.0,
-        },
-        Threshold {
-            name: "ratio",
-            default: 0.001,
-        },
-        Threshold {
-            name: "listener_ratio",
-            default: 0.01,
-        },
-        Threshold {
-            name: "hurt_ratio",
-            default: 0.1,
-        },
+        Threshold::of("packets", 3.0),
+        Threshold::of("ratio", 0.001),
+        Threshold::of("listener_ratio", 0.01),
+        Threshold::of("hurt_ratio", 0.1),
     ],
     detect,
     advise,

@@ -23,14 +23,8 @@ pub(in crate::verdict) static PACKET_PROCESSING_SATURATED: Cause = Cause {
     suspects: &[],
     reads: &[&PACKET_PROCESSING],
     thresholds: &[
-        Threshold {
-            name: "saturation",
-            default: 0.95,
-        },
-        Threshold {
-            name: "squeezed",
-            default: 2.0,
-        },
+        Threshold::of("saturation", 0.95),
+        Threshold::of("squeezed", 2.0),
     ],
     detect,
     advise,

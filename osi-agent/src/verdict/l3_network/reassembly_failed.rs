@@ -33,22 +33,10 @@ pub(in crate::verdict) static REASSEMBLY_FAILED: Cause = Cause {
     suspects: &[],
     reads: &[&REASSEMBLY_FAILURES, &FRAGMENT_MEMORY],
     thresholds: &[
-        Threshold {
-            name: "events",
-            default: 3.0,
-        },
-        Threshold {
-            name: "ratio",
-            default: 0.01,
-        },
-        Threshold {
-            name: "received_ratio",
-            default: 0.001,
-        },
-        Threshold {
-            name: "memory_ratio",
-            default: 0.95,
-        },
+        Threshold::of("events", 3.0),
+        Threshold::of("ratio", 0.01),
+        Threshold::of("received_ratio", 0.001),
+        Threshold::of("memory_ratio", 0.95),
     ],
     detect,
     advise,

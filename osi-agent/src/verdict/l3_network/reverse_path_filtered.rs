@@ -21,16 +21,7 @@ pub(in crate::verdict) static REVERSE_PATH_FILTERED: Cause = Cause {
     explained_by: &[],
     suspects: &[],
     reads: &[&DROPPED],
-    thresholds: &[
-        Threshold {
-            name: "packets",
-            default: 3.0,
-        },
-        Threshold {
-            name: "ratio",
-            default: 0.001,
-        },
-    ],
+    thresholds: &[Threshold::of("packets", 3.0), Threshold::of("ratio", 0.001)],
     detect,
     advise,
 };

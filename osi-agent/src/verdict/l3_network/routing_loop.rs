@@ -31,19 +31,10 @@ pub(in crate::verdict) static ROUTING_LOOP: Cause = Cause {
     suspects: &[],
     reads: &[&HOPS_EXHAUSTED, &ICMP_HOPS_EXHAUSTED],
     thresholds: &[
-        Threshold {
-            name: "packets",
-            default: 3.0,
-        },
-        Threshold {
-            name: "flows",
-            default: 20.0,
-        },
+        Threshold::of("packets", 3.0),
+        Threshold::of("flows", 20.0),
         // Some tools that trace a route send three probes of one flow to each router.
-        Threshold {
-            name: "one_flow",
-            default: 4.0,
-        },
+        Threshold::of("one_flow", 4.0),
     ],
     detect,
     advise,

@@ -24,14 +24,8 @@ pub(in crate::verdict) static TUNNEL_OR_IPSEC_DROPS: Cause = Cause {
     suspects: &[],
     reads: &[&IPSEC_RECEIVED, &IPSEC_SENT, &TUNNEL_ERRORS],
     thresholds: &[
-        Threshold {
-            name: "packets",
-            default: 10.0,
-        },
-        Threshold {
-            name: "ratio",
-            default: 0.001,
-        },
+        Threshold::of("packets", 10.0),
+        Threshold::of("ratio", 0.001),
     ],
     detect,
     advise,

@@ -33,14 +33,8 @@ pub(in crate::verdict) static ACCEPT_QUEUE_OVERFLOW: Cause = Cause {
     suspects: &[Layer::L5, Layer::L7],
     reads: &[&ACCEPT_QUEUE, &LISTEN_OVERFLOWS],
     thresholds: &[
-        Threshold {
-            name: "overflows",
-            default: 3.0,
-        },
-        Threshold {
-            name: "ratio",
-            default: 0.001,
-        },
+        Threshold::of("overflows", 3.0),
+        Threshold::of("ratio", 0.001),
     ],
     detect,
     advise,

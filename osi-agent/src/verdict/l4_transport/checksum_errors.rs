@@ -24,14 +24,8 @@ pub(in crate::verdict) static CHECKSUM_ERRORS: Cause = Cause {
     suspects: &[],
     reads: &[&BAD_CHECKSUMS],
     thresholds: &[
-        Threshold {
-            name: "packets",
-            default: 10.0,
-        },
-        Threshold {
-            name: "ratio",
-            default: 0.0001,
-        },
+        Threshold::of("packets", 10.0),
+        Threshold::of("ratio", 0.0001),
     ],
     detect,
     advise,

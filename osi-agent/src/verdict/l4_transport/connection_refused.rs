@@ -22,16 +22,7 @@ pub(in crate::verdict) static CONNECTION_REFUSED: Cause = Cause {
     explained_by: &[&[&NO_LISTENER]],
     suspects: &[],
     reads: &[&CONNECT_FAILURES],
-    thresholds: &[
-        Threshold {
-            name: "refused",
-            default: 3.0,
-        },
-        Threshold {
-            name: "ratio",
-            default: 0.05,
-        },
-    ],
+    thresholds: &[Threshold::of("refused", 3.0), Threshold::of("ratio", 0.05)],
     detect,
     advise,
 };

@@ -25,14 +25,8 @@ pub(in crate::verdict) static CONNTRACK_TABLE_FULL: Cause = Cause {
     suspects: &[],
     reads: &[&CONNTRACK, &CONNTRACK_DROPS],
     thresholds: &[
-        Threshold {
-            name: "full_ratio",
-            default: 0.95,
-        },
-        Threshold {
-            name: "packets",
-            default: 3.0,
-        },
+        Threshold::of("full_ratio", 0.95),
+        Threshold::of("packets", 3.0),
     ],
     detect,
     advise,

@@ -37,18 +37,9 @@ pub(in crate::verdict) static EPHEMERAL_PORTS_EXHAUSTED: Cause = Cause {
         &UDP_PORTS_REFUSED,
     ],
     thresholds: &[
-        Threshold {
-            name: "warn_ratio",
-            default: 0.8,
-        },
-        Threshold {
-            name: "trend_ratio",
-            default: 0.5,
-        },
-        Threshold {
-            name: "full_within_s",
-            default: 60.0,
-        },
+        Threshold::of("warn_ratio", 0.8),
+        Threshold::of("trend_ratio", 0.5),
+        Threshold::of("full_within_s", 60.0),
     ],
     detect,
     advise,

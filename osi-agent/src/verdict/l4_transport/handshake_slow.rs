@@ -50,28 +50,13 @@ pub(in crate::verdict) static HANDSHAKE_SLOW: Cause = Cause {
     suspects: &[Layer::L7],
     reads: &[&TCP_HANDSHAKE_CLIENT, &TCP_HANDSHAKE_SERVER],
     thresholds: &[
-        Threshold {
-            name: "slow",
-            default: 3.0,
-        },
-        Threshold {
-            name: "ratio",
-            default: 0.01,
-        },
+        Threshold::of("slow", 3.0),
+        Threshold::of("ratio", 0.01),
         // Clients of a listener are many and far apart: a few on a bad radio are no fault of anybody here.
-        Threshold {
-            name: "listener_ratio",
-            default: 0.1,
-        },
-        Threshold {
-            name: "times_usual",
-            default: 3.0,
-        },
+        Threshold::of("listener_ratio", 0.1),
+        Threshold::of("times_usual", 3.0),
         // Over lo, beside eight busy loops on two CPUs, the slowest of some thousand handshakes took 36 ms.
-        Threshold {
-            name: "budget_s",
-            default: 0.1,
-        },
+        Threshold::of("budget_s", 0.1),
     ],
     detect,
     advise,

@@ -33,26 +33,11 @@ pub(in crate::verdict) static HANDSHAKE_TIMEOUT: Cause = Cause {
     suspects: &[],
     reads: &[&CONNECTS, &RETRANSMITS_HANDSHAKE],
     thresholds: &[
-        Threshold {
-            name: "retransmits",
-            default: 3.0,
-        },
-        Threshold {
-            name: "ratio",
-            default: 0.05,
-        },
-        Threshold {
-            name: "attempts",
-            default: 2.0,
-        },
-        Threshold {
-            name: "quiet_windows",
-            default: 2.0,
-        },
-        Threshold {
-            name: "lossy_ratio",
-            default: 0.01,
-        },
+        Threshold::of("retransmits", 3.0),
+        Threshold::of("ratio", 0.05),
+        Threshold::of("attempts", 2.0),
+        Threshold::of("quiet_windows", 2.0),
+        Threshold::of("lossy_ratio", 0.01),
     ],
     detect,
     advise,

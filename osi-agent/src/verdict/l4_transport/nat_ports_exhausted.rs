@@ -27,22 +27,10 @@ pub(in crate::verdict) static NAT_PORTS_EXHAUSTED: Cause = Cause {
     // Two connections that are entered in the same moment collide now and then on every busy translator: that is a few, and
     // few of its packets.
     thresholds: &[
-        Threshold {
-            name: "packets",
-            default: 3.0,
-        },
-        Threshold {
-            name: "ratio",
-            default: 0.02,
-        },
-        Threshold {
-            name: "many_packets",
-            default: 10.0,
-        },
-        Threshold {
-            name: "many_ratio",
-            default: 0.001,
-        },
+        Threshold::of("packets", 3.0),
+        Threshold::of("ratio", 0.02),
+        Threshold::of("many_packets", 10.0),
+        Threshold::of("many_ratio", 0.001),
     ],
     detect,
     advise,

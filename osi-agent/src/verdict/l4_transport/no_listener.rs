@@ -23,24 +23,12 @@ pub(in crate::verdict) static NO_LISTENER: Cause = Cause {
     suspects: &[Layer::L7],
     reads: &[&SYNS_REFUSED],
     thresholds: &[
-        Threshold {
-            name: "refused",
-            default: 3.0,
-        },
-        Threshold {
-            name: "ratio",
-            default: 0.001,
-        },
+        Threshold::of("refused", 3.0),
+        Threshold::of("ratio", 0.001),
         // One window may be a program that tries a port.
-        Threshold {
-            name: "listened_windows",
-            default: 2.0,
-        },
+        Threshold::of("listened_windows", 2.0),
         // A restart takes some seconds, and is no incident.
-        Threshold {
-            name: "restart_windows",
-            default: 5.0,
-        },
+        Threshold::of("restart_windows", 5.0),
     ],
     detect,
     advise,

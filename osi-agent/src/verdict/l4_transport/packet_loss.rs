@@ -27,18 +27,9 @@ pub(in crate::verdict) static PACKET_LOSS: Cause = Cause {
     suspects: &[],
     reads: &[&SEGMENTS_RETRANSMITTED],
     thresholds: &[
-        Threshold {
-            name: "segments",
-            default: 20.0,
-        },
-        Threshold {
-            name: "ratio",
-            default: 0.01,
-        },
-        Threshold {
-            name: "times_usual",
-            default: 3.0,
-        },
+        Threshold::of("segments", 20.0),
+        Threshold::of("ratio", 0.01),
+        Threshold::of("times_usual", 3.0),
     ],
     detect,
     advise,

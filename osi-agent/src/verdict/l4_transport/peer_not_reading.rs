@@ -26,15 +26,9 @@ pub(in crate::verdict) static PEER_NOT_READING: Cause = Cause {
     suspects: &[],
     reads: &[&STALLED_SENDS],
     thresholds: &[
-        Threshold {
-            name: "seconds",
-            default: 1.0,
-        },
+        Threshold::of("seconds", 1.0),
         // One connection of many may wait for a reason of its own; a service that hangs lets many wait.
-        Threshold {
-            name: "ratio",
-            default: 0.05,
-        },
+        Threshold::of("ratio", 0.05),
     ],
     detect,
     advise,

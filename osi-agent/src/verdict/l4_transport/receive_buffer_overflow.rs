@@ -30,22 +30,10 @@ pub(in crate::verdict) static RECEIVE_BUFFER_OVERFLOW: Cause = Cause {
     suspects: &[Layer::L7],
     reads: &[&UDP_BUFFER_DROPS, &TCP_RECEIVE_DROPS],
     thresholds: &[
-        Threshold {
-            name: "packets",
-            default: 10.0,
-        },
-        Threshold {
-            name: "ratio",
-            default: 0.001,
-        },
-        Threshold {
-            name: "socket_ratio",
-            default: 0.5,
-        },
-        Threshold {
-            name: "memory_ratio",
-            default: 0.95,
-        },
+        Threshold::of("packets", 10.0),
+        Threshold::of("ratio", 0.001),
+        Threshold::of("socket_ratio", 0.5),
+        Threshold::of("memory_ratio", 0.95),
     ],
     detect,
     advise,

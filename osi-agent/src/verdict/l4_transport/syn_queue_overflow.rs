@@ -27,19 +27,10 @@ pub(in crate::verdict) static SYN_QUEUE_OVERFLOW: Cause = Cause {
     suspects: &[],
     reads: &[&SYN_QUEUE_DROPS, &SYNCOOKIES_SENT],
     thresholds: &[
-        Threshold {
-            name: "dropped",
-            default: 3.0,
-        },
+        Threshold::of("dropped", 3.0),
         // A burst that the cookies carry is what they are for.
-        Threshold {
-            name: "cookies",
-            default: 10.0,
-        },
-        Threshold {
-            name: "ratio",
-            default: 0.001,
-        },
+        Threshold::of("cookies", 10.0),
+        Threshold::of("ratio", 0.001),
     ],
     detect,
     advise,

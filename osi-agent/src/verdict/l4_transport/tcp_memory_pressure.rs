@@ -24,10 +24,7 @@ pub(in crate::verdict) static TCP_MEMORY_PRESSURE: Cause = Cause {
     explained_by: &[],
     suspects: &[Layer::L7],
     reads: &[&TCP_MEMORY],
-    thresholds: &[Threshold {
-        name: "full_ratio",
-        default: 0.95,
-    }],
+    thresholds: &[Threshold::of("full_ratio", 0.95)],
     detect,
     advise,
 };

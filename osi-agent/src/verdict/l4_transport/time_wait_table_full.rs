@@ -22,14 +22,8 @@ pub(in crate::verdict) static TIME_WAIT_TABLE_FULL: Cause = Cause {
     suspects: &[],
     reads: &[&TIME_WAIT, &TIME_WAIT_OVERFLOWS],
     thresholds: &[
-        Threshold {
-            name: "full_ratio",
-            default: 0.95,
-        },
-        Threshold {
-            name: "connections",
-            default: 10.0,
-        },
+        Threshold::of("full_ratio", 0.95),
+        Threshold::of("connections", 10.0),
     ],
     detect,
     advise,

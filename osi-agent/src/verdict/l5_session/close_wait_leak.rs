@@ -23,19 +23,10 @@ pub(in crate::verdict) static CLOSE_WAIT_LEAK: Cause = Cause {
     suspects: &[],
     reads: &[&CLOSE_WAIT_HELD],
     thresholds: &[
-        Threshold {
-            name: "connections",
-            default: 20.0,
-        },
+        Threshold::of("connections", 20.0),
         // Pools of clients keep what servers closed while they were idle, as many as the pool has and no more.
-        Threshold {
-            name: "windows_grown",
-            default: 3.0,
-        },
-        Threshold {
-            name: "ratio",
-            default: 0.05,
-        },
+        Threshold::of("windows_grown", 3.0),
+        Threshold::of("ratio", 0.05),
     ],
     detect,
     advise,

@@ -51,9 +51,11 @@ impl Broken {
     }
 }
 
-/// Every peer and port of which the functions count any.
+/// Every peer and port of which the functions count more than the limit `many` of the cause at hand, and more than its `ratio` of
+/// all: at a listening port its `ratio_of_clients`, as clients break off by themselves, too.
 pub(super) fn broken(
     facts: &Facts,
+    many: &str,
     of_peer: impl Fn(&PeerDelta) -> u64,
     of_listener: impl Fn(&ListenerDelta) -> u64,
 ) -> Vec<Broken> {
@@ -71,8 +73,15 @@ pub(super) fn broken(
         scope: listener_at(facts, &listener),
         netns: listener.netns,
     });
-    let any = |end: &Broken| end.count > 0;
-    peers.chain(listeners).filter(any).collect()
+    let too_many = |end: &Broken| {
+        let ratio = if end.of_clients {
+            "ratio_of_clients"
+        } else {
+            "ratio"
+        };
+        end.count as f64 > facts.limit(many) && end.ratio() > facts.limit(ratio)
+    };
+    peers.chain(listeners).filter(too_many).collect()
 }
 
 /// The listener on a port, or the port where none listens any more, or several do.

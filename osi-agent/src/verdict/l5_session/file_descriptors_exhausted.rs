@@ -23,10 +23,7 @@ pub(in crate::verdict) static FILE_DESCRIPTORS_EXHAUSTED: Cause = Cause {
     explained_by: &[&[&CLOSE_WAIT_LEAK]],
     suspects: &[],
     reads: &[&PROCESS_DESCRIPTORS, &HOST_DESCRIPTORS],
-    thresholds: &[Threshold {
-        name: "ratio",
-        default: 0.9,
-    }],
+    thresholds: &[Threshold::of("ratio", 0.9)],
     detect,
     advise,
 };

@@ -23,19 +23,10 @@ pub(in crate::verdict) static SESSIONS_RESET: Cause = Cause {
     suspects: &[Layer::L7],
     reads: &[&SIGNAL],
     thresholds: &[
-        Threshold {
-            name: "resets",
-            default: 5.0,
-        },
-        Threshold {
-            name: "ratio",
-            default: 0.05,
-        },
+        Threshold::of("resets", 5.0),
+        Threshold::of("ratio", 0.05),
         // Clients break off by themselves, too: who has seen enough of a film does.
-        Threshold {
-            name: "ratio_of_clients",
-            default: 0.25,
-        },
+        Threshold::of("ratio_of_clients", 0.25),
     ],
     detect,
     advise,
@@ -43,16 +34,8 @@ pub(in crate::verdict) static SESSIONS_RESET: Cause = Cause {
 
 fn detect(facts: &Facts, found: &mut Vec<Sighting>) {
     let of_peer = |peer: &PeerDelta| peer.delta.sessions_reset;
-    for end in broken(facts, of_peer, |listener| listener.sessions_reset) {
-        let ratio = if end.of_clients {
-            "ratio_of_clients"
-        } else {
-            "ratio"
-        };
-        if end.count as f64 > facts.limit("resets") && end.ratio() > facts.limit(ratio) {
-            found.push(sighting(facts, end));
-        }
-    }
+    let ends = broken(facts, "resets", of_peer, |listener| listener.sessions_reset);
+    found.extend(ends.into_iter().map(|end| sighting(facts, end)));
 }
 
 fn sighting(facts: &Facts, end: Broken) -> Sighting {

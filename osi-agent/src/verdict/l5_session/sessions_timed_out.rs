@@ -25,19 +25,10 @@ pub(in crate::verdict) static SESSIONS_TIMED_OUT: Cause = Cause {
     suspects: &[],
     reads: &[&SIGNAL],
     thresholds: &[
-        Threshold {
-            name: "sessions",
-            default: 3.0,
-        },
-        Threshold {
-            name: "ratio",
-            default: 0.05,
-        },
+        Threshold::of("sessions", 3.0),
+        Threshold::of("ratio", 0.05),
         // Clients go out of reach by themselves, too: laptops are shut, phones leave a network.
-        Threshold {
-            name: "ratio_of_clients",
-            default: 0.25,
-        },
+        Threshold::of("ratio_of_clients", 0.25),
     ],
     detect,
     advise,
@@ -45,16 +36,10 @@ pub(in crate::verdict) static SESSIONS_TIMED_OUT: Cause = Cause {
 
 fn detect(facts: &Facts, found: &mut Vec<Sighting>) {
     let of_peer = |peer: &PeerDelta| peer.delta.sessions_timed_out;
-    for end in broken(facts, of_peer, |listener| listener.sessions_timed_out) {
-        let ratio = if end.of_clients {
-            "ratio_of_clients"
-        } else {
-            "ratio"
-        };
-        if end.count as f64 > facts.limit("sessions") && end.ratio() > facts.limit(ratio) {
-            found.push(sighting(facts, end));
-        }
-    }
+    let ends = broken(facts, "sessions", of_peer, |listener| {
+        listener.sessions_timed_out
+    });
+    found.extend(ends.into_iter().map(|end| sighting(facts, end)));
 }
 
 fn sighting(facts: &Facts, end: Broken) -> Sighting {

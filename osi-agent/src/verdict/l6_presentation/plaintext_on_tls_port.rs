@@ -23,16 +23,7 @@ pub(in crate::verdict) static PLAINTEXT_ON_TLS_PORT: Cause = Cause {
     suspects: &[],
     reads: &[&PLAINTEXT_REQUESTS],
     // Scanners ask any port of a public host like this, now and then; whom this host asks is its own affair.
-    thresholds: &[
-        Threshold {
-            name: "served",
-            default: 4.0,
-        },
-        Threshold {
-            name: "asked",
-            default: 1.0,
-        },
-    ],
+    thresholds: &[Threshold::of("served", 4.0), Threshold::of("asked", 1.0)],
     detect,
     advise,
 };

@@ -24,15 +24,9 @@ pub(in crate::verdict) static QUIC_UNANSWERED: Cause = Cause {
     suspects: &[],
     reads: &[&QUIC_NO_ANSWER],
     thresholds: &[
-        Threshold {
-            name: "handshakes",
-            default: 3.0,
-        },
+        Threshold::of("handshakes", 3.0),
         // A client sends its hello again after a second (RFC 9002, section 6.2.2); this is longer than that and its answer take.
-        Threshold {
-            name: "silent_s",
-            default: 2.0,
-        },
+        Threshold::of("silent_s", 2.0),
     ],
     detect,
     advise,

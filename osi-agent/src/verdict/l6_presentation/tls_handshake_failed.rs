@@ -44,14 +44,8 @@ pub(in crate::verdict) static TLS_HANDSHAKE_FAILED: Cause = Cause {
         &TLS_NO_ANSWER,
     ],
     thresholds: &[
-        Threshold {
-            name: "handshakes",
-            default: 3.0,
-        },
-        Threshold {
-            name: "ratio",
-            default: 0.05,
-        },
+        Threshold::of("handshakes", 3.0),
+        Threshold::of("ratio", 0.05),
     ],
     detect,
     advise,

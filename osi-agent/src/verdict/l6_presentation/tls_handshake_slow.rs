@@ -40,27 +40,12 @@ pub(in crate::verdict) static TLS_HANDSHAKE_SLOW: Cause = Cause {
     suspects: &[],
     reads: &[&TLS_HANDSHAKE],
     thresholds: &[
-        Threshold {
-            name: "slow",
-            default: 3.0,
-        },
-        Threshold {
-            name: "ratio",
-            default: 0.1,
-        },
-        Threshold {
-            name: "times_usual",
-            default: 3.0,
-        },
-        Threshold {
-            name: "budget_s",
-            default: 0.2,
-        },
+        Threshold::of("slow", 3.0),
+        Threshold::of("ratio", 0.1),
+        Threshold::of("times_usual", 3.0),
+        Threshold::of("budget_s", 0.2),
         // What stands still for so long does not come to its end by itself.
-        Threshold {
-            name: "stuck_s",
-            default: 2.0,
-        },
+        Threshold::of("stuck_s", 2.0),
     ],
     detect,
     advise,

@@ -29,27 +29,12 @@ pub(in crate::verdict) static APPLICATION_SLOW: Cause = Cause {
     suspects: &[],
     reads: &[&RESPONSE_TIME, &REQUEST_DWELL],
     thresholds: &[
-        Threshold {
-            name: "slow",
-            default: 3.0,
-        },
-        Threshold {
-            name: "ratio",
-            default: 0.1,
-        },
-        Threshold {
-            name: "times_usual",
-            default: 3.0,
-        },
-        Threshold {
-            name: "budget_s",
-            default: 0.1,
-        },
+        Threshold::of("slow", 3.0),
+        Threshold::of("ratio", 0.1),
+        Threshold::of("times_usual", 3.0),
+        Threshold::of("budget_s", 0.1),
         // Requests that wait are its fault only where they do little else.
-        Threshold {
-            name: "queueing",
-            default: 0.8,
-        },
+        Threshold::of("queueing", 0.8),
     ],
     detect,
     advise,

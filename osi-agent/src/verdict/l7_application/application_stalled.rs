@@ -30,15 +30,9 @@ pub(in crate::verdict) static APPLICATION_STALLED: Cause = Cause {
     suspects: &[],
     reads: &[&REQUEST_DWELL],
     thresholds: &[
-        Threshold {
-            name: "seconds",
-            default: 1.0,
-        },
+        Threshold::of("seconds", 1.0),
         // So many, or fewer, may be left alone for reasons of their own.
-        Threshold {
-            name: "requests",
-            default: 3.0,
-        },
+        Threshold::of("requests", 3.0),
     ],
     detect,
     advise,

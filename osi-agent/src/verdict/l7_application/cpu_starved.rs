@@ -27,27 +27,12 @@ pub(in crate::verdict) static CPU_STARVED: Cause = Cause {
     suspects: &[],
     reads: &[&CPU_THROTTLED, &CPU_PRESSURE, &CPU_STOLEN],
     thresholds: &[
-        Threshold {
-            name: "throttled_ratio",
-            default: 0.1,
-        },
-        Threshold {
-            name: "pressure_ratio",
-            default: 0.4,
-        },
-        Threshold {
-            name: "stolen_ratio",
-            default: 0.2,
-        },
+        Threshold::of("throttled_ratio", 0.1),
+        Threshold::of("pressure_ratio", 0.4),
+        Threshold::of("stolen_ratio", 0.2),
         // Busy CPUs alone are no fault: batch jobs wait for them all day. As long as what `application_slow` calls slow.
-        Threshold {
-            name: "waited_s",
-            default: 0.1,
-        },
-        Threshold {
-            name: "requests",
-            default: 5.0,
-        },
+        Threshold::of("waited_s", 0.1),
+        Threshold::of("requests", 5.0),
     ],
     detect,
     advise,

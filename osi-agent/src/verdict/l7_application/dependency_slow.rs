@@ -24,26 +24,11 @@ pub(in crate::verdict) static DEPENDENCY_SLOW: Cause = Cause {
     suspects: &[],
     reads: &[&DEPENDENCY_TIME],
     thresholds: &[
-        Threshold {
-            name: "slow",
-            default: 3.0,
-        },
-        Threshold {
-            name: "ratio",
-            default: 0.1,
-        },
-        Threshold {
-            name: "times_usual",
-            default: 3.0,
-        },
-        Threshold {
-            name: "budget_s",
-            default: 0.1,
-        },
-        Threshold {
-            name: "silent_s",
-            default: 1.0,
-        },
+        Threshold::of("slow", 3.0),
+        Threshold::of("ratio", 0.1),
+        Threshold::of("times_usual", 3.0),
+        Threshold::of("budget_s", 0.1),
+        Threshold::of("silent_s", 1.0),
     ],
     detect,
     advise,

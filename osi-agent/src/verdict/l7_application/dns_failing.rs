@@ -29,18 +29,9 @@ pub(in crate::verdict) static DNS_FAILING: Cause = Cause {
     suspects: &[],
     reads: &[&DNS_ANSWERS, &DNS_ERRORS, &DNS_NO_SUCH_NAME],
     thresholds: &[
-        Threshold {
-            name: "answers",
-            default: 5.0,
-        },
-        Threshold {
-            name: "ratio",
-            default: 0.1,
-        },
-        Threshold {
-            name: "times_usual",
-            default: 3.0,
-        },
+        Threshold::of("answers", 5.0),
+        Threshold::of("ratio", 0.1),
+        Threshold::of("times_usual", 3.0),
     ],
     detect,
     advise,

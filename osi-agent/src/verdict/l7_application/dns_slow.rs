@@ -31,23 +31,11 @@ pub(in crate::verdict) static DNS_SLOW: Cause = Cause {
     suspects: &[],
     reads: &[&DNS_TIME],
     thresholds: &[
-        Threshold {
-            name: "slow",
-            default: 3.0,
-        },
+        Threshold::of("slow", 3.0),
         // What is not remembered takes its time: a few of them are always slow.
-        Threshold {
-            name: "ratio",
-            default: 0.1,
-        },
-        Threshold {
-            name: "times_usual",
-            default: 3.0,
-        },
-        Threshold {
-            name: "budget_s",
-            default: 0.1,
-        },
+        Threshold::of("ratio", 0.1),
+        Threshold::of("times_usual", 3.0),
+        Threshold::of("budget_s", 0.1),
     ],
     detect,
     advise,

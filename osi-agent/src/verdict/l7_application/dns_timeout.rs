@@ -22,18 +22,9 @@ pub(in crate::verdict) static DNS_TIMEOUT: Cause = Cause {
     suspects: &[],
     reads: &[&DNS_NO_ANSWER, &DNS_TIME],
     thresholds: &[
-        Threshold {
-            name: "queries",
-            default: 3.0,
-        },
-        Threshold {
-            name: "ratio",
-            default: 0.1,
-        },
-        Threshold {
-            name: "silent_s",
-            default: 1.0,
-        },
+        Threshold::of("queries", 3.0),
+        Threshold::of("ratio", 0.1),
+        Threshold::of("silent_s", 1.0),
     ],
     detect,
     advise,

@@ -77,16 +77,7 @@ pub(in crate::verdict) static HTTP_ERRORS: Cause = Cause {
     ],
     suspects: &[],
     reads: &[&HTTP_SERVER_ERRORS, &HTTP_ANSWERS, &HTTP_NO_ANSWER],
-    thresholds: &[
-        Threshold {
-            name: "answers",
-            default: 5.0,
-        },
-        Threshold {
-            name: "ratio",
-            default: 0.05,
-        },
-    ],
+    thresholds: &[Threshold::of("answers", 5.0), Threshold::of("ratio", 0.05)],
     detect,
     advise,
 };

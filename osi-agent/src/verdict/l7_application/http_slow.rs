@@ -41,23 +41,11 @@ pub(in crate::verdict) static HTTP_SLOW: Cause = Cause {
     suspects: &[],
     reads: &[&HTTP_TIME],
     thresholds: &[
-        Threshold {
-            name: "slow",
-            default: 3.0,
-        },
+        Threshold::of("slow", 3.0),
         // Some requests take their time at every server.
-        Threshold {
-            name: "ratio",
-            default: 0.1,
-        },
-        Threshold {
-            name: "times_usual",
-            default: 3.0,
-        },
-        Threshold {
-            name: "budget_s",
-            default: 0.2,
-        },
+        Threshold::of("ratio", 0.1),
+        Threshold::of("times_usual", 3.0),
+        Threshold::of("budget_s", 0.2),
     ],
     detect,
     advise,
