@@ -96,6 +96,8 @@ pub struct Runs {
     pub count: u64,
     /// How long that took in all.
     pub time_ns: u64,
+    /// How often the kernel did not run it because it was already running on that CPU (since 5.12).
+    pub missed: u64,
 }
 
 impl Runs {
@@ -107,6 +109,7 @@ impl Runs {
             name: shown["name"].as_str().unwrap_or_default().to_owned(),
             count: shown["run_cnt"].as_u64().unwrap_or(0),
             time_ns: shown["run_time_ns"].as_u64().unwrap_or(0),
+            missed: shown["recursion_misses"].as_u64().unwrap_or(0),
         })
     }
 
@@ -117,6 +120,7 @@ impl Runs {
             name: self.name.clone(),
             count: self.count - before.count,
             time_ns: self.time_ns - before.time_ns,
+            missed: self.missed - before.missed,
         }
     }
 

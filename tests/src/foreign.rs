@@ -27,8 +27,6 @@ const LINK_CREATE: libc::c_int = 28;
 const ENABLE_STATS: libc::c_int = 32;
 /// `BPF_F_ALLOW_OVERRIDE`: the mode of a cgroup program that suffers no other beside it.
 const ALLOW_OVERRIDE: u32 = 1;
-/// `BPF_F_ALLOW_MULTI`: the mode of one that suffers others.
-const ALLOW_MULTI: u32 = 1 << 1;
 /// `BPF_F_BEFORE`: first in order.
 const BEFORE: u32 = 1 << 3;
 /// `XDP_FLAGS_SKB_MODE`: generic.
@@ -186,14 +184,25 @@ impl Foreign {
         let cgroup = File::open(directory)
             .with_context(|| format!("there is no {}", directory.display()))?;
         let program = load_for(hook)?;
-        let mode = if hook == Hook::SockOps {
-            ALLOW_MULTI
-        } else {
-            ALLOW_OVERRIDE
-        };
+        if hook == Hook::SockOps {
+            // A link suffers others, and goes with its owner.
+            let words = [
+                program.as_raw_fd() as u32,
+                cgroup.as_raw_fd() as u32,
+                hook.attach_type(),
+                0,
+            ];
+            let link = bpf(LINK_CREATE, &words).context("cannot attach a program to a cgroup")?;
+            return Ok(Self {
+                hook,
+                program,
+                link: Some(link),
+                cgroup: None,
+            });
+        }
         call(
             PROG_ATTACH,
-            &mut cgroup_words(&cgroup, &program, hook, mode),
+            &mut cgroup_words(&cgroup, &program, hook, ALLOW_OVERRIDE),
         )
         .context("cannot attach a foreign program to a cgroup")?;
         Ok(Self {
@@ -293,7 +302,7 @@ fn load_for(hook: Hook) -> Result<OwnedFd> {
 }
 
 /// What sort of program is to be loaded.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Kind {
     /// `enum bpf_prog_type`.
     pub(crate) program_type: u32,

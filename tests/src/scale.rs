@@ -1,8 +1,8 @@
 //! How slow this machine is: `OSI_TIME_SCALE`, a whole number that is 1 unless it is set.
 //!
 //! An emulated machine has a fraction of a real one's speed, while its clock and the kernel's timers run as everywhere.
-//! So patience is multiplied and offered load divided by it. What is asserted about the agent stays as it is: its windows,
-//! its counts, its verdicts.
+//! So patience is multiplied and offered load divided by it. What is asserted about the agent stays as it is: in how many windows,
+//! its counts, its verdicts. Where few answers in a window would tell nothing, the agent is asked for longer ones.
 
 use std::sync::LazyLock;
 use std::time::Duration;
