@@ -22,7 +22,7 @@ pub(super) struct Plan<'a> {
     pub(super) requests: u64,
 }
 
-/// As long on a slow machine that as much is asked in each: windows with few answers tell nothing.
+/// Windows for the agent: longer on a slow machine, where less is asked. Those with few answers tell nothing.
 pub(super) fn window() -> String {
     format!("{}s", scale::patience(INTERVAL).as_secs())
 }
@@ -49,7 +49,9 @@ impl Clients {
             requests,
         } = *plan;
         let (clients, per_second) = (scale::rate(clients), scale::rate(PER_SECOND));
-        let apart = scale::patience(Duration::from_secs(1)) / u32::try_from(clients)?;
+        let period = Duration::from_secs(1) / u32::try_from(per_second)?;
+        // In an odd number of periods: no two ask in step.
+        let apart = (2 * scale::patience(period) - period) / u32::try_from(clients)?;
         let trusts = certificate.file();
         let secured = Requests {
             server: tls,

@@ -96,8 +96,13 @@ fn a_proxy_runs_out_of_ports() -> Result<()> {
     drop(load);
     drop(proxy);
     drop(nginx);
-    EXPECTED.stop(agent)?;
-    Ok(())
+    // What begins so many connections takes an emulated CPU's whole time for a moment.
+    let beside = if scale::is_slow() {
+        &["cpu_starved"]
+    } else {
+        EXPECTED.beside
+    };
+    Expected { beside, ..EXPECTED }.stop(agent).map(drop)
 }
 
 /// The first verdict was a warning, with seconds left that are near what was left.

@@ -55,7 +55,10 @@ fn application_slow() -> Result<()> {
     let told = evidence["value"].as_f64();
     agent.compare(
         evidence["signal"] == "response_time" && told.is_some_and(|ns| ns >= least),
-        || format!("answers take {least} ns or more, and are told as {told:?}"),
+        || {
+            let signal = &evidence["signal"];
+            format!("answers take {least} ns or more, and {signal} tells {told:?}")
+        },
     )?;
 
     server.work_for(USUAL);
