@@ -51,7 +51,8 @@ impl Clients {
         let (clients, per_second) = (scale::rate(clients), scale::rate(PER_SECOND));
         let period = Duration::from_secs(1) / u32::try_from(per_second)?;
         // In an odd number of periods: no two ask in step.
-        let apart = (2 * scale::patience(period) - period) / u32::try_from(clients)?;
+        let whole = scale::patience(2 * period).saturating_sub(period);
+        let apart = whole / u32::try_from(clients)?;
         let trusts = certificate.file();
         let secured = Requests {
             server: tls,
