@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, ensure};
 use osi_tests::agent::Agent;
 use osi_tests::bpf::Runs;
 use osi_tests::foreign::{self, Foreign, Hook};
-use osi_tests::load::{self, Datagrams, Exchange, Plan};
+use osi_tests::load::{self, Exchange, Plan};
 use osi_tests::netns::Namespace;
 use osi_tests::nft::DropRule;
 use osi_tests::server::{Behaviour, Server};
@@ -16,7 +16,7 @@ use osi_tests::topology::{Family, Pair};
 use osi_tests::twin::Twin;
 use osi_tests::{cgroup, kernel};
 
-use super::{DATAGRAMS, REQUESTS, TALKERS, judge, of_name, programs};
+use super::{DATAGRAMS, REQUESTS, TALKERS, beside, programs, send};
 
 const CONNECTIONS: u64 = 500;
 /// As fast as they go: between rarer ones the CPU sleeps, and what is measured then is how it wakes up.
@@ -93,16 +93,7 @@ fn each_program_beside_an_empty_one() -> Result<()> {
     rule.remove()?;
 
     let rule = DropRule::add(&pair.server, "input", "udp dport 9")?;
-    let send = || {
-        let plan = Datagrams {
-            target: Pair::server_at(Family::V4, 9),
-            count: DATAGRAMS,
-            size: 500,
-            burst: 50,
-            every: Duration::from_millis(10),
-        };
-        load::datagrams(&pair.client, plan)?.join()
-    };
+    let send = || send(&pair.client, Pair::server_at(Family::V4, 9));
     compare(&programs, "kfree_skb", DATAGRAMS, send)?;
     rule.remove()?;
 
@@ -181,25 +172,6 @@ fn compare(
 ) -> Result<()> {
     let twin = Twin::on(hook)?;
     beside(programs, hook, things, || twin.runs(), work)
-}
-
-/// Does something; the runs of a program and of its twin must be the same, and at least one for each thing that is done.
-fn beside(
-    programs: &[u64],
-    program: &str,
-    things: u64,
-    twin: impl Fn() -> Result<Runs>,
-    work: impl FnOnce() -> Result<()>,
-) -> Result<()> {
-    let before = (of_name(programs, program)?, twin()?);
-    work()?;
-    let after = (of_name(programs, program)?, twin()?);
-    judge(
-        program,
-        things,
-        &after.0.since(&before.0),
-        &after.1.since(&before.1),
-    )
 }
 
 /// Gives the server addresses that nobody has asked for.

@@ -3,9 +3,14 @@
 //!
 //! Times are said and never judged: they are this machine's, and only the difference to the empty twin means something.
 
+use std::net::SocketAddr;
+use std::time::Duration;
+
 use anyhow::{Context as _, Result, ensure};
 use osi_tests::agent::Agent;
 use osi_tests::bpf::{Objects, Runs};
+use osi_tests::load::{self, Datagrams};
+use osi_tests::netns::Namespace;
 use osi_tests::report;
 
 mod calls;
@@ -16,6 +21,37 @@ mod packets;
 const TALKERS: u64 = 4;
 const REQUESTS: u64 = 1000;
 const DATAGRAMS: u64 = 5000;
+
+/// Sends [`DATAGRAMS`] of them.
+fn send(sender: &Namespace, target: SocketAddr) -> Result<()> {
+    let plan = Datagrams {
+        target,
+        count: DATAGRAMS,
+        size: 500,
+        burst: 50,
+        every: Duration::from_millis(10),
+    };
+    load::datagrams(sender, plan)?.join()
+}
+
+/// Does something; the runs of a program and of its twin must be the same, and at least one for each thing that is done.
+fn beside(
+    programs: &[u64],
+    program: &str,
+    things: u64,
+    twin: impl Fn() -> Result<Runs>,
+    work: impl FnOnce() -> Result<()>,
+) -> Result<()> {
+    let before = (of_name(programs, program)?, twin()?);
+    work()?;
+    let after = (of_name(programs, program)?, twin()?);
+    judge(
+        program,
+        things,
+        &after.0.since(&before.0),
+        &after.1.since(&before.1),
+    )
+}
 
 fn judge(hook: &str, things: u64, ours: &Runs, twin: &Runs) -> Result<()> {
     let text = format!(

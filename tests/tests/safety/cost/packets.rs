@@ -1,17 +1,14 @@
 //! Programs on every packet of an interface.
 
-use std::time::Duration;
-
 use anyhow::Result;
 use osi_tests::agent::Agent;
 use osi_tests::bpf::Runs;
 use osi_tests::foreign::{self, Foreign, Hook};
 use osi_tests::kernel;
-use osi_tests::load::{self, Datagrams};
 use osi_tests::skip::{self, Need};
 use osi_tests::topology::{Family, Pair};
 
-use super::{DATAGRAMS, judge, of_name, programs};
+use super::{DATAGRAMS, beside, judge, of_name, programs, send};
 
 const ETH0: &str = "eth0";
 
@@ -33,19 +30,13 @@ fn each_packet_beside_an_empty_program() -> Result<()> {
         let agent = Agent::watch(&pair.client)?;
         let programs = programs(&agent)?;
         let twin = Foreign::on_interface(&pair.client, ETH0, hook)?;
-        let both = || {
-            let ours = of_name(&programs, program)?;
-            Ok::<_, anyhow::Error>((ours, Runs::of(twin.id()?)?))
+        let (sender, target) = if hook == Hook::TcxEgressNext {
+            (&pair.client, Pair::server_at(Family::V4, 9))
+        } else {
+            (&pair.server, Pair::client_at(Family::V4, 9))
         };
-        let before = both()?;
-        send(&pair, hook == Hook::TcxEgressNext)?;
-        let after = both()?;
-        judge(
-            program,
-            DATAGRAMS,
-            &after.0.since(&before.0),
-            &after.1.since(&before.1),
-        )?;
+        let runs = || Runs::of(twin.id()?);
+        beside(&programs, program, DATAGRAMS, runs, || send(sender, target))?;
         agent.stop()?;
     }
     Ok(())
@@ -64,28 +55,12 @@ fn each_frame_and_then_an_empty_program() -> Result<()> {
     let programs = programs(&agent)?;
     let ours = || of_name(&programs, "osi_xdp");
     let before = ours()?;
-    send(&pair, false)?;
+    let arrive = || send(&pair.server, Pair::client_at(Family::V4, 9));
+    arrive()?;
     let ours = ours()?.since(&before);
     agent.stop()?;
 
     let twin = Foreign::on_interface(&pair.client, ETH0, Hook::Xdp)?;
-    send(&pair, false)?;
+    arrive()?;
     judge("osi_xdp", DATAGRAMS, &ours, &Runs::of(twin.id()?)?)
-}
-
-/// Datagrams to the client, or from it.
-fn send(pair: &Pair, out: bool) -> Result<()> {
-    let (sender, target) = if out {
-        (&pair.client, Pair::server_at(Family::V4, 9))
-    } else {
-        (&pair.server, Pair::client_at(Family::V4, 9))
-    };
-    let plan = Datagrams {
-        target,
-        count: DATAGRAMS,
-        size: 500,
-        burst: 50,
-        every: Duration::from_millis(10),
-    };
-    load::datagrams(sender, plan)?.join()
 }
