@@ -6,6 +6,9 @@ use crate::pod::kernel_struct;
 /// Peers whose answers are timed apart; at further ones the host's histogram alone counts, and that is said.
 pub const MAX_DEPENDENCIES: u32 = 1024;
 
+/// Connections that are followed at once where their sockets have no storage for it; further ones are not, and that is said.
+pub const MAX_CONNECTIONS: u32 = 16_384;
+
 kernel_struct! {
     /// Waits of one kind in one place since it was first seen there: counters only, so that none of them is a gauge that drifts.
     #[derive(Default)]

@@ -307,7 +307,7 @@ pub enum Health {
     RequestsFull = 10,
     /// Waits for peers that found the map of these full.
     DependenciesFull = 11,
-    /// Connections that could not be followed: the kernel gave no memory.
+    /// Connections that could not be followed: the kernel gave no memory, or the table of them is full.
     Unfollowed = 12,
     /// DNS queries that found the map of those in flight full.
     QueriesFull = 13,

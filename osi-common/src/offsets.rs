@@ -156,6 +156,11 @@ offsets! {
     neigh_nud_state = "neighbour"."nud_state",
 }
 
+/// Records of connections are in storage of their sockets: where the kernel tells of data that arrives (`sk_data_ready`, 6.3).
+pub const IN_SOCKET: u32 = 1;
+/// They are in a table: for the programs that serve kernels before that, of which the oldest have no such storage (5.11).
+pub const IN_TABLE: u32 = 2;
+
 kernel_struct! {
     /// What a run of the programs is limited to and which variants feed them; frozen before loading.
     pub struct Settings {
@@ -173,7 +178,7 @@ kernel_struct! {
         pub no_socket: u32,
         /// 1 where the namespace whose interfaces carry the packet programs forwards packets, else 0.
         pub forwards: u32,
-        /// 1 where the kernel tells of data that arrives (`sk_data_ready`, since 6.3), else 0: without it no connection is followed.
+        /// Where the record of a connection is kept: [`IN_SOCKET`] or [`IN_TABLE`].
         pub exchanges: u32,
         /// 1 where a program that calls functions may also hand on to another one (on aarch64 since 6.0), else 0.
         pub hands_on: u32,

@@ -65,7 +65,7 @@ mod l7_application {
     pub(crate) mod dns;
     pub(crate) mod exchange;
     pub(crate) mod http;
-    mod record;
+    pub(crate) mod record;
     pub(crate) mod waits;
 }
 

@@ -95,6 +95,8 @@ pub enum Unit {
     Pages,
     /// Segments.
     Segments,
+    /// Requests, whatever their protocol.
+    Requests,
     /// Events of any other kind.
     Events,
     /// Nanoseconds.
@@ -114,6 +116,7 @@ impl Unit {
             Self::Descriptors => "descriptors",
             Self::Pages => "pages",
             Self::Segments => "segments",
+            Self::Requests => "requests",
             Self::Events => "events",
             Self::Nanoseconds => "ns",
         }

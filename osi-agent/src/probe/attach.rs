@@ -12,11 +12,12 @@ use aya::programs::{
 };
 use aya::{Btf, Ebpf, EbpfLoader, Endianness};
 use osi_common::occurrence::Control;
-use osi_common::offsets::Settings;
+use osi_common::offsets::{IN_SOCKET, Settings};
 
 use super::interfaces::{Interfaces, TcMode, forwards};
 use super::kernel::Kernel;
-use super::table::{Attach, PROBES, Probe, Variant};
+use super::ladder::{Attach, Probe};
+use super::table::PROBES;
 use super::{ProbeRuns, ProbeState, ProbeStatus, own, preflight};
 use crate::config::XdpMode;
 use crate::host::namespaces::Handle;
@@ -24,6 +25,9 @@ use crate::sandbox;
 use crate::snapshot::maps::Maps;
 use crate::snapshot::{Blind, NetnsState};
 
+use choice::{is_wanted, records};
+
+mod choice;
 mod wire;
 
 /// The programs, as built by the build script.
@@ -75,6 +79,7 @@ impl Probes {
             .attachable
             .as_ref()
             .map_err(|why| anyhow::anyhow!("{why}"))?;
+        let (exchanges, forced) = records(attachable, options.variants.clone());
         let settings = Settings {
             netns: if options.limited {
                 options.home.netns.inode
@@ -87,15 +92,18 @@ impl Probes {
             tcp_retransmit_args: attachable.arguments("tcp_retransmit_skb"),
             no_socket: kernel.names.drop_reason_number("NO_SOCKET").unwrap_or(0),
             forwards: forwards(&options.home).into(),
-            exchanges: u32::from(attachable.arguments("sk_data_ready") > 0),
+            exchanges,
             hands_on: wire::hands_on(&kernel.release).into(),
             names: options.names.into(),
         };
         let btf = Btf::parse(&attachable.blob(), Endianness::default())
             .context("the kernel's types can not be read")?;
         let log_level = u8::from(options.log) * 5;
-        let mut ebpf = loader()
-            .context("the loader can not be made")?
+        let mut loader = loader().context("the loader can not be made")?;
+        if settings.exchanges == IN_SOCKET {
+            loader.map_max_entries("CONNECTIONS", 1);
+        }
+        let mut ebpf = loader
             .override_global("OFFSETS", &kernel.offsets, true)
             .override_global("SETTINGS", &settings, true)
             .override_global(aya_log::LEVEL, &log_level, false)
@@ -107,7 +115,6 @@ impl Probes {
             .transpose()
             .context("--probe-log")?;
         let mut maps = Maps::take(&mut ebpf, settings.netns)?;
-        let forced = options.variants.clone();
         let interfaces = Interfaces::new(options);
         let mut probes = Self {
             ebpf,
@@ -210,7 +217,7 @@ impl Probes {
             .iter()
             .filter(|variant| is_wanted(probe, variant, forced));
         for variant in ladder {
-            match self.attach(variant, btf) {
+            match self.attach(variant.attach, btf) {
                 Ok(()) => {
                     status.state = ProbeState::Active;
                     status.variant = Some(variant.name.to_owned());
@@ -224,10 +231,23 @@ impl Probes {
         status
     }
 
-    fn attach(&mut self, variant: &Variant, btf: &Btf) -> Result<(), String> {
-        match variant.attach {
-            Attach::TracepointBtf(name) => self.tracepoints(&[name], btf)?,
-            Attach::TracepointsBtf(names) => self.tracepoints(names, btf)?,
+    fn attach(&mut self, attach: Attach, btf: &Btf) -> Result<(), String> {
+        match attach {
+            Attach::TracepointBtf(name, tracepoint) => {
+                let program: &mut BtfTracePoint = self.program(name)?;
+                program
+                    .load(tracepoint, btf)
+                    .map_err(|error| refusal(&error))?;
+                program.attach().map_err(|error| refusal(&error))?;
+            }
+            Attach::Together(parts) => {
+                for part in parts {
+                    if let Err(why) = self.attach(*part, btf) {
+                        self.unload(parts);
+                        return Err(why);
+                    }
+                }
+            }
             Attach::Fentry(name, function) => {
                 let program: &mut FEntry = self.program(name)?;
                 program
@@ -281,30 +301,27 @@ impl Probes {
         attached.map(drop).map_err(|error| refusal(&error))
     }
 
-    /// All of these tracepoints, or none.
-    fn tracepoints(&mut self, names: &[&str], btf: &Btf) -> Result<(), String> {
-        let outcome = self.load_and_attach(names, btf);
-        if outcome.is_err() {
-            for name in names {
-                // Not loaded at all is as good.
-                let _unloaded = self
-                    .program(name)
-                    .map(|program: &mut BtfTracePoint| program.unload());
-            }
+    /// Takes off what was attached of these; the kernel detaches what is unloaded. Not loaded at all is as good.
+    fn unload(&mut self, parts: &[Attach]) {
+        for part in parts {
+            let _unloaded = match *part {
+                Attach::TracepointBtf(name, _) => {
+                    self.program(name).map(|it: &mut BtfTracePoint| it.unload())
+                }
+                Attach::Fentry(name, _) => self.program(name).map(|it: &mut FEntry| it.unload()),
+                Attach::Kprobe(name, _) => self.program(name).map(|it: &mut KProbe| it.unload()),
+                // Nothing else is attached together.
+                Attach::Together(_)
+                | Attach::Fexit(..)
+                | Attach::Kretprobe(..)
+                | Attach::SockOps(_)
+                | Attach::StandIn(_)
+                | Attach::Tcx
+                | Attach::Clsact
+                | Attach::Xdp
+                | Attach::Wire(..) => continue,
+            };
         }
-        outcome
-    }
-
-    fn load_and_attach(&mut self, names: &[&str], btf: &Btf) -> Result<(), String> {
-        for name in names {
-            let program: &mut BtfTracePoint = self.program(name)?;
-            program.load(name, btf).map_err(|error| refusal(&error))?;
-        }
-        for name in names {
-            let program: &mut BtfTracePoint = self.program(name)?;
-            program.attach().map_err(|error| refusal(&error))?;
-        }
-        Ok(())
     }
 
     fn program<'a, P>(&'a mut self, name: &str) -> Result<&'a mut P, String>
@@ -334,15 +351,6 @@ fn loader() -> io::Result<EbpfLoader<'static>> {
     // Where the kernel has no Landlock it has read them all the same.
     loader.btf(None);
     Ok(loader)
-}
-
-/// Whether a variant is to be tried: any, unless one of its probe is forced.
-fn is_wanted(probe: &Probe, variant: &Variant, forced: &[String]) -> bool {
-    let mut of_probe = forced
-        .iter()
-        .filter_map(|choice| choice.strip_prefix(probe.name)?.strip_prefix('='))
-        .peekable();
-    of_probe.peek().is_none() || of_probe.any(|name| name == variant.name)
 }
 
 /// One sentence out of an error and, where the verifier spoke, its last word.

@@ -6,7 +6,8 @@
 use std::collections::BTreeMap;
 
 use super::btf::{Btf, typedef_of};
-use super::table::{Attach, PROBES};
+use super::ladder::Attach;
+use super::table::PROBES;
 
 /// `BTF_KIND_FWD`: what stands in for every other type.
 const FORWARD: u32 = 7;
@@ -36,20 +37,17 @@ impl Attachable {
     pub fn find(btf: &Btf) -> Self {
         let mut found = Self::default();
         let variants = PROBES.iter().flat_map(|probe| probe.variants);
-        for variant in variants {
-            match variant.attach {
-                Attach::TracepointBtf(name) => found.tracepoint(btf, name),
-                Attach::TracepointsBtf(names) => {
-                    for name in names {
-                        found.tracepoint(btf, name);
-                    }
-                }
+        for attach in variants.flat_map(|variant| variant.attach.parts()) {
+            match *attach {
+                Attach::TracepointBtf(_, name) => found.tracepoint(btf, name),
                 Attach::Fentry(_, function) | Attach::Fexit(_, function) => {
                     if let Some(id) = btf.function(function) {
                         found.types.insert(id, (FUNCTION, function.to_owned()));
                     }
                 }
-                Attach::Kprobe(..)
+                // Parts have no parts.
+                Attach::Together(_)
+                | Attach::Kprobe(..)
                 | Attach::Kretprobe(..)
                 | Attach::SockOps(_)
                 | Attach::StandIn(_)

@@ -15,6 +15,8 @@ pub mod interfaces;
 
 pub mod kernel;
 
+pub mod ladder;
+
 pub mod memory;
 
 pub mod own;

@@ -130,7 +130,7 @@ const FULL: &[(Health, &[Layer], &str)] = &[
     (
         Health::Unfollowed,
         &[Layer::L7],
-        "connections were not followed: the kernel gave no memory for them",
+        "connections were not followed: the kernel gave no memory for them, or too many are open",
     ),
     (
         Health::QueriesFull,

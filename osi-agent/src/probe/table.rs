@@ -2,79 +2,13 @@
 
 use osi_common::wire::Protocol;
 
-use super::{ProbeState, ProbeStatus};
+use super::ladder::{Attach, Probe, Variant};
 
-/// A thing to be learned from the kernel.
-#[derive(Debug)]
-pub struct Probe {
-    /// Stable name in every output; signals name it in `fed_by`.
-    pub name: &'static str,
-    /// Ways to learn it, in order of preference.
-    pub variants: &'static [Variant],
-    /// Fields that all variants read, as named in `osi_common::offsets`. Those that are missing make it unavailable.
-    pub fields: &'static [&'static str],
-    /// What it feeds: signals and event kinds.
-    pub feeds: &'static [&'static str],
-}
-
-impl Probe {
-    /// How it stands before any variant was tried, or when none can be.
-    pub fn unavailable(&self, reason: Option<String>) -> ProbeStatus {
-        ProbeStatus {
-            name: self.name.to_owned(),
-            state: ProbeState::Unavailable,
-            variant: None,
-            measures: None,
-            reason,
-            feeds: self.feeds.iter().map(|feed| (*feed).to_owned()).collect(),
-        }
-    }
-}
-
-/// One way to learn it.
-#[derive(Debug)]
-pub struct Variant {
-    /// Name in every output.
-    pub name: &'static str,
-    /// How the program is attached.
-    pub attach: Attach,
-    /// What it measures, where variants differ.
-    pub measures: Option<&'static str>,
-}
-
-/// How a program is attached.
-#[derive(Clone, Copy, Debug)]
-pub enum Attach {
-    /// BTF tracepoint: program and tracepoint of this name.
-    TracepointBtf(&'static str),
-    /// Several of these that only tell something together: all of them, or none.
-    TracepointsBtf(&'static [&'static str]),
-    /// Function entry by trampoline: (program, function).
-    Fentry(&'static str, &'static str),
-    /// Function entry by breakpoint: (program, function).
-    Kprobe(&'static str, &'static str),
-    /// Function exit by trampoline: (program, function).
-    Fexit(&'static str, &'static str),
-    /// Function exit by breakpoints at entry and end: (program at entry, program at the end, function).
-    Kretprobe(&'static str, &'static str, &'static str),
-    /// Socket callbacks of the root cgroup: program.
-    SockOps(&'static str),
-    /// No program of its own: another probe, named here, stands in.
-    StandIn(&'static str),
-    /// tc ingress and egress on each chosen interface, as TCX links (since 6.6).
-    Tcx,
-    /// The same as filters of a clsact qdisc.
-    Clsact,
-    /// XDP on each chosen interface.
-    Xdp,
-    /// What the tc programs hand the packets of a protocol to: program, protocol.
-    Wire(&'static str, Protocol),
-}
-
+/// A program on the tracepoint of the same name.
 const fn tracepoint(name: &'static str) -> Variant {
     Variant {
         name: "tp_btf",
-        attach: Attach::TracepointBtf(name),
+        attach: Attach::TracepointBtf(name, name),
         measures: None,
     }
 }
@@ -107,22 +41,48 @@ const fn port_refusals(
     ]
 }
 
+/// Data that arrives, is read and is sent. Records of connections are where the first one wants them or where the others do
+/// (`Settings::exchanges`).
+const EXCHANGES: [Variant; 3] = [
+    Variant {
+        name: "tp_btf",
+        // The youngest first: without it nothing is loaded.
+        attach: Attach::Together(&[
+            Attach::TracepointBtf("sk_data_ready", "sk_data_ready"),
+            Attach::TracepointBtf("sock_send_length", "sock_send_length"),
+            Attach::TracepointBtf("tcp_rcv_space_adjust", "tcp_rcv_space_adjust"),
+        ]),
+        measures: Some("a send when it is done"),
+    },
+    Variant {
+        name: "fentry",
+        attach: Attach::Together(&[
+            Attach::Fentry("sock_def_readable_fentry", "sock_def_readable"),
+            Attach::Fentry("tcp_sendmsg_locked_fentry", "tcp_sendmsg_locked"),
+            Attach::TracepointBtf("tcp_rcv_space_adjust_locked", "tcp_rcv_space_adjust"),
+        ]),
+        measures: Some("a send when it begins"),
+    },
+    Variant {
+        name: "kprobe",
+        attach: Attach::Together(&[
+            Attach::Kprobe("sock_def_readable_kprobe", "sock_def_readable"),
+            Attach::Kprobe("tcp_sendmsg_locked_kprobe", "tcp_sendmsg_locked"),
+            Attach::TracepointBtf("tcp_rcv_space_adjust_locked", "tcp_rcv_space_adjust"),
+        ]),
+        measures: Some("a send when it begins"),
+    },
+];
+
 /// The probe that a program serves.
 pub fn probe_of(program: &str) -> Option<&'static Probe> {
-    let is_it = |variant: &Variant| match variant.attach {
-        Attach::TracepointBtf(name)
-        | Attach::SockOps(name)
-        | Attach::Fentry(name, _)
-        | Attach::Fexit(name, _)
-        | Attach::Kprobe(name, _)
-        | Attach::Wire(name, _) => name == program,
-        Attach::Kretprobe(entry, end, _) => [entry, end].contains(&program),
-        Attach::TracepointsBtf(names) => names.contains(&program),
-        Attach::Tcx | Attach::Clsact => program.starts_with("osi_tc"),
-        Attach::Xdp => program.starts_with("osi_xdp"),
-        Attach::StandIn(_) => false,
-    };
-    PROBES.iter().find(|probe| probe.variants.iter().any(is_it))
+    let mut all = PROBES.iter();
+    all.find(|probe| {
+        probe
+            .variants
+            .iter()
+            .any(|variant| variant.attach.has(program))
+    })
 }
 
 /// All probes. A hook's program may serve several; each is loaded and attached on its own.
@@ -256,16 +216,7 @@ pub static PROBES: &[Probe] = &[
     },
     Probe {
         name: "exchanges",
-        variants: &[Variant {
-            name: "tp_btf",
-            // The youngest first: without it nothing is loaded.
-            attach: Attach::TracepointsBtf(&[
-                "sk_data_ready",
-                "sock_send_length",
-                "tcp_rcv_space_adjust",
-            ]),
-            measures: None,
-        }],
+        variants: &EXCHANGES,
         fields: &[
             "sock_family",
             "sock_state",

@@ -9,10 +9,7 @@ use osi_common::occurrence::{
 use crate::l4_transport::{handshake, opener};
 use crate::l5_session::broken;
 use crate::l7_application::exchange;
-use crate::shared::{
-    rodata::{follows_exchanges, in_scope},
-    sock::Sock,
-};
+use crate::shared::{rodata::in_scope, sock::Sock};
 
 const IPPROTO_TCP: u16 = 6;
 
@@ -64,25 +61,18 @@ pub(crate) fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
         Change::Failed => handshake::fail(&ctx, sock, netns),
         Change::Completed => {
             handshake::complete(&ctx, sock, netns);
-            // A constant: kernels without storage of sockets for such programs never see the call.
-            if follows_exchanges() {
-                exchange::opened(sock, netns);
-            }
+            exchange::opened(sock, netns);
         }
         Change::Accepted => {
             handshake::accept(&ctx, sock, netns);
-            if follows_exchanges() {
-                exchange::accepted(sock, netns);
-            }
+            exchange::accepted(sock, netns);
         }
         Change::Listens => opener::open(&ctx, sock, netns),
         Change::ListensNoMore => opener::close(sock),
         Change::Closed => {
             handshake::close(&ctx, sock, netns, ctx.arg(1));
             broken::closed(&ctx, sock, netns, ctx.arg(1));
-            if follows_exchanges() {
-                exchange::closed(sock);
-            }
+            exchange::closed(sock);
         }
     }
     0

@@ -1,23 +1,21 @@
 //! How long requests wait to be read, how long answers take, and how long this host waits for others: of any TCP application,
 //! as no byte is looked at.
 //!
-//! Each connection has a record in storage of its own socket, made with the connection or at its first data, freed with the
-//! socket. All but [`sent`] run under the socket's lock: so a wait is begun and ended by an exchange of its time in one
-//! instruction, and whoever gets the other value counts it.
-//! Loads where the kernel has `sk_data_ready` (6.3), so that storage of sockets (5.11) is never missing.
+//! Each connection has a record, made with the connection or at its first data, gone with the socket or the connection. All but
+//! [`sent`] run under the socket's lock: so a wait is begun and ended by an exchange of its time, and whoever gets the other value
+//! counts it. Where sends are seen beside data that arrives, this is one instruction (see [`Records`]).
 
 use aya_ebpf::{EbpfContext, helpers::bpf_ktime_get_boot_ns};
 use osi_common::latency::Latency;
 use osi_common::occurrence::{TCP_CLOSE_WAIT, TCP_ESTABLISHED, TCP_FIN_WAIT1, TCP_FIN_WAIT2};
 
 use super::{
-    record::{ACCEPTED, Exchange, port, storage},
+    record::{self, ACCEPTED, Exchange, Records, port},
     waits,
 };
 use crate::l4_transport::listener;
 use crate::shared::{
     latency::record,
-    own::swap,
     read::Object,
     rodata::{in_scope, offset},
     sock::Sock,
@@ -38,22 +36,22 @@ pub(crate) fn opened(sock: Sock, netns: u32) {
 /// A socket that was connected before has a record of that connection (`connect` with AF_UNSPEC ends one).
 #[inline(always)]
 fn begin(sock: Sock, first: Exchange) {
-    if let Some(exchange) = storage(sock, Some(&first)) {
-        // SAFETY: the pointer comes from the socket's storage, and its lock is held.
+    if let Some(exchange) = record::of(sock, Some(&first)) {
+        // SAFETY: the pointer comes from the socket's storage or its row, and its lock is held.
         unsafe { exchange.write(first) };
     }
 }
 
 /// The application is told that data, or its end, lies in the socket.
 #[inline(always)]
-pub(crate) fn arrived<C: EbpfContext>(ctx: &C, sock: Sock) {
+pub(crate) fn arrived<R: Records>(ctx: &impl EbpfContext, sock: Sock) {
     let Some(end) = end(sock) else {
         return;
     };
-    let Some(exchange) = followed(sock) else {
+    let Some(exchange) = followed::<R>(sock) else {
         return;
     };
-    // SAFETY: the pointer comes from the socket's storage, and its lock is held.
+    // SAFETY: the pointer comes from the socket's storage or its row, and its lock is held.
     let (role, since_ns) = unsafe { ((*exchange).role, (*exchange).since_ns) };
     if role == ACCEPTED && since_ns != 0 {
         return;
@@ -90,7 +88,7 @@ pub(crate) fn arrived<C: EbpfContext>(ctx: &C, sock: Sock) {
     let written = tcp.field(offset!(tcp_write_seq)).unwrap_or(0);
     // SAFETY: as above. Before the wait is taken: who sends at this moment looks at it after beginning one.
     unsafe { (&raw mut (*exchange).mark).write_volatile(written) };
-    let since_ns = take(exchange);
+    let since_ns = take::<R>(exchange);
     if since_ns != 0 {
         let now_ns = now();
         // SAFETY: as above.
@@ -105,11 +103,11 @@ pub(crate) fn arrived<C: EbpfContext>(ctx: &C, sock: Sock) {
 
 /// The application has read, or only peeked.
 #[inline(always)]
-pub(crate) fn read<C: EbpfContext>(ctx: &C, sock: Sock) {
-    let Some(exchange) = storage(sock, None) else {
+pub(crate) fn read<R: Records>(ctx: &impl EbpfContext, sock: Sock) {
+    let Some(exchange) = R::of(sock, None) else {
         return;
     };
-    // SAFETY: the pointer comes from the socket's storage, and its lock is held.
+    // SAFETY: the pointer comes from the socket's storage or its row, and its lock is held.
     let (role, since_ns, mark) =
         unsafe { ((*exchange).role, (*exchange).since_ns, (*exchange).mark) };
     if role != ACCEPTED {
@@ -148,7 +146,7 @@ pub(crate) fn read<C: EbpfContext>(ctx: &C, sock: Sock) {
         return;
     }
     // The last of several reads begins the answer: the time of an upload is none of it.
-    let read_ns = swap(read_at(exchange), now_ns);
+    let read_ns = R::swap(read_at(exchange), now_ns);
     if read_ns == 0
         && let Some(requests) = requests
     {
@@ -159,18 +157,18 @@ pub(crate) fn read<C: EbpfContext>(ctx: &C, sock: Sock) {
 
 /// The application has sent something.
 #[inline(always)]
-pub(crate) fn sent<C: EbpfContext>(ctx: &C, sock: Sock) {
+pub(crate) fn sent<R: Records>(ctx: &impl EbpfContext, sock: Sock) {
     // A raw socket has a protocol as well, and no connection.
     if !matches!(sock.state(), TCP_ESTABLISHED | TCP_CLOSE_WAIT) {
         return;
     }
-    let Some(exchange) = followed(sock) else {
+    let Some(exchange) = followed::<R>(sock) else {
         return;
     };
-    // SAFETY: the pointer comes from the socket's storage. The lock is free again: see the head of this file.
+    // SAFETY: the pointer comes from the socket's storage or its row. The lock may be free again: see the head of this file.
     let role = unsafe { (*exchange).role };
     if role == ACCEPTED {
-        let read_ns = swap(read_at(exchange), 0);
+        let read_ns = R::swap(read_at(exchange), 0);
         if read_ns == 0 {
             return;
         }
@@ -186,7 +184,7 @@ pub(crate) fn sent<C: EbpfContext>(ctx: &C, sock: Sock) {
         return;
     };
     let now_ns = now();
-    let since_ns = swap(since(exchange), now_ns);
+    let since_ns = R::swap(since(exchange), now_ns);
     // SAFETY: as above.
     let key = unsafe { (*exchange).peer };
     let dependency = waits::dependency(ctx, key);
@@ -195,11 +193,14 @@ pub(crate) fn sent<C: EbpfContext>(ctx: &C, sock: Sock) {
     {
         waits::begin(dependency, now_ns);
     }
+    if !R::SENDS_BESIDE {
+        return;
+    }
     // A peer may answer before the call that sends is back: then the answer took no time that this host waited. Where it comes
     // at this very moment, either of the two takes the wait.
     // SAFETY: as above.
     let answered = unsafe { (&raw const (*exchange).mark).read_volatile() };
-    if tcp.field(offset!(tcp_write_seq)) == Some(answered) && take(exchange) != 0 {
+    if tcp.field(offset!(tcp_write_seq)) == Some(answered) && take::<R>(exchange) != 0 {
         record(Latency::Dependency, 0);
         if let Some(dependency) = dependency {
             waits::end(dependency, 0);
@@ -213,10 +214,15 @@ pub(crate) fn sent<C: EbpfContext>(ctx: &C, sock: Sock) {
 /// so far. Who sends at this very moment finds the connection in another state.
 #[inline(always)]
 pub(crate) fn closed(sock: Sock) {
-    let Some(exchange) = storage(sock, None) else {
-        return;
-    };
-    // SAFETY: the pointer comes from the socket's storage, and its lock is held.
+    if let Some(exchange) = record::of(sock, None) {
+        finish(exchange);
+        record::forget(sock);
+    }
+}
+
+#[inline(always)]
+fn finish(exchange: *mut Exchange) {
+    // SAFETY: the pointer comes from the socket's storage or its row, and its lock is held.
     let (role, since_ns, read_ns, begun_ns) = unsafe {
         let Exchange {
             role,
@@ -258,8 +264,8 @@ pub(crate) fn closed(sock: Sock) {
 
 /// A connection's record, made where it has none yet; `None` for one that is out of scope.
 #[inline(always)]
-fn followed(sock: Sock) -> Option<*mut Exchange> {
-    let known = storage(sock, None);
+fn followed<R: Records>(sock: Sock) -> Option<*mut Exchange> {
+    let known = R::of(sock, None);
     if known.is_some() {
         return known;
     }
@@ -273,13 +279,13 @@ fn followed(sock: Sock) -> Option<*mut Exchange> {
     } else {
         Exchange::opened(netns, &flow, 0)
     };
-    storage(sock, Some(&first))
+    R::of(sock, Some(&first))
 }
 
 /// Where the open wait's beginning is kept.
 #[inline(always)]
 fn since(exchange: *mut Exchange) -> *mut u64 {
-    // SAFETY: only the address of the field is taken; the pointer comes from the socket's storage.
+    // SAFETY: only the address of the field is taken; the pointer comes from the socket's storage or its row.
     unsafe { &raw mut (*exchange).since_ns }
 }
 
@@ -292,8 +298,8 @@ fn read_at(exchange: *mut Exchange) -> *mut u64 {
 
 /// Ends the open wait, if it is still there: its beginning, for the one who ends it.
 #[inline(always)]
-fn take(exchange: *mut Exchange) -> u64 {
-    swap(since(exchange), 0)
+fn take<R: Records>(exchange: *mut Exchange) -> u64 {
+    R::swap(since(exchange), 0)
 }
 
 /// Sequence numbers that the end of the stream takes, as far as it has arrived; `None` where nothing is received any more.

@@ -250,9 +250,13 @@ impl Object {
         self.pointer
     }
 
-    /// A `struct sock` as the `struct tcp_sock` that it is; `None` for any other.
+    /// A `struct sock` as the `struct tcp_sock` that it is; `None` for any other. Where the verifier knows nothing of it, the caller
+    /// knows that it is one.
     #[inline(always)]
     pub(crate) fn tcp(self) -> Option<Self> {
+        if !self.typed {
+            return Some(self);
+        }
         // SAFETY: the helper looks at the socket itself and answers null for what is no whole TCP socket.
         let tcp = unsafe { bpf_skc_to_tcp_sock(self.pointer.cast_mut().cast()) };
         Self::typed(tcp.cast_const().cast())

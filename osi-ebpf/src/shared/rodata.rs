@@ -1,6 +1,6 @@
 //! What user space freezes into `.rodata` before loading: constants to the verifier, so that branches not taken cost nothing.
 
-use osi_common::offsets::{Offsets, Settings};
+use osi_common::offsets::{IN_TABLE, Offsets, Settings};
 
 /// Field offsets of the running kernel.
 #[unsafe(no_mangle)]
@@ -61,10 +61,10 @@ pub(crate) fn forwards() -> bool {
     load(&raw const SETTINGS.forwards) != 0
 }
 
-/// Whether connections are followed from their first to their last byte.
+/// Whether the records of connections are in a table, and not in their sockets.
 #[inline(always)]
-pub(crate) fn follows_exchanges() -> bool {
-    load(&raw const SETTINGS.exchanges) != 0
+pub(crate) fn keeps_in_table() -> bool {
+    load(&raw const SETTINGS.exchanges) == IN_TABLE
 }
 
 /// Whether packets are handed to the programs of their protocols.

@@ -5,15 +5,10 @@ use osi_common::occurrence::Health;
 
 use super::own::note;
 
-/// The row of a key. `new` is what it begins with, which lies in read-only data, as the stack has no room for it. Where the map has
-/// none either, that is noted as `full`.
+/// The row of a key. `new` is what it begins with, which lies in read-only data where the stack has no room for it. Where the map
+/// has none, that is noted as `full`.
 #[inline(always)]
-pub(crate) fn row<K, V>(
-    map: &HashMap<K, V>,
-    key: &K,
-    new: &'static V,
-    full: Health,
-) -> Option<*mut V> {
+pub(crate) fn row<K, V>(map: &HashMap<K, V>, key: &K, new: &V, full: Health) -> Option<*mut V> {
     if let Some(known) = map.get_ptr_mut(key) {
         return Some(known);
     }

@@ -12,7 +12,7 @@ use osi_tests::expect::{Expected, HARD, STATISTICAL};
 use osi_tests::server::{Behaviour, Server};
 use osi_tests::skip::{self, Need};
 use osi_tests::topology::{Family, Pair};
-use osi_tests::{counters, kernel, load, unread, wait};
+use osi_tests::{counters, load, unread, wait};
 use rustix::process::Signal;
 
 use super::told;
@@ -23,13 +23,6 @@ const STALLED: Expected = Expected {
     within: HARD,
     // What it causes may be seen before a request has waited for a second.
     beside: &["accept_queue_overflow"],
-};
-/// Where the kernel does not tell when data is read.
-const OVERFLOWING: Expected = Expected {
-    cause: "accept_queue_overflow",
-    layer: "L4",
-    beside: &[],
-    ..STALLED
 };
 /// A single connection is a warning.
 const UNREAD: Expected = Expected {
@@ -69,21 +62,20 @@ fn accept_queue_and_handshakes() -> Result<()> {
     let hanging = load::connect_all_at_once(&pair.client, target, HANGING, PATIENCE)?;
     let overflows = || counters::snmp(&pair.server, "TcpExtListenOverflows");
     let evidence = wait::until_above("overflows", 0, Duration::from_secs(5), overflows)?;
-    let (expected, symptoms): (_, &[&str]) = if kernel::is_at_least(6, 3)? {
-        (STALLED, &["accept_queue_overflow", "handshake_timeout"])
-    } else {
-        (OVERFLOWING, &["handshake_timeout"])
-    };
-    let map = expected.named(&agent, fault, evidence + LIMIT)?;
+    let map = STALLED.named(&agent, fault, evidence + LIMIT)?;
     hanging.join()?;
-    told(&agent, expected.cause, symptoms)?;
+    told(
+        &agent,
+        STALLED.cause,
+        &["accept_queue_overflow", "handshake_timeout"],
+    )?;
 
     nginx.signal_workers(Signal::CONT)?;
     for stream in asked {
         load::answered(stream)?;
     }
-    expected.resolves(&agent, &map)?;
-    expected.stop(agent).map(drop)
+    STALLED.resolves(&agent, &map)?;
+    STALLED.stop(agent).map(drop)
 }
 
 #[test]
@@ -92,9 +84,6 @@ fn zero_windows() -> Result<()> {
     let Some(_turn) = skip::ready_alone(test, &[Need::Program("nstat")])? else {
         return Ok(());
     };
-    if !kernel::is_at_least(6, 3)? {
-        return skip::skip(test, "data that arrives is told by the kernel since 6.3");
-    }
     let pair = Pair::build()?;
     let target = Pair::server_at(Family::V4, PORT);
     let server = Server::start(&pair.server, target, Behaviour::Hold)?;

@@ -9,7 +9,7 @@ use osi_tests::server::{Behaviour, Server};
 use osi_tests::skip::{self, Need};
 use osi_tests::stream::{self, sum};
 use osi_tests::topology::{Family, Pair};
-use osi_tests::{counters, expect, kernel, wait};
+use osi_tests::{counters, expect, wait};
 
 const SESSIONS: usize = 20;
 const HELD: Duration = Duration::from_millis(700);
@@ -20,9 +20,6 @@ fn both_ends_live_as_long_as_the_client_holds_them() -> Result<()> {
     let Some(_turn) = skip::ready(test, &[Need::Program("ss")])? else {
         return Ok(());
     };
-    if !kernel::is_at_least(6, 3)? {
-        return skip::skip(test, "connections are followed since 6.3");
-    }
     let pair = Pair::build()?;
     let target = Pair::server_at(Family::V4, 7);
     let server = Server::start(&pair.server, target, Behaviour::Sink)?;

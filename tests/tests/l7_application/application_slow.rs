@@ -9,7 +9,7 @@ use osi_tests::agent::Agent;
 use osi_tests::expect::{Expected, STATISTICAL};
 use osi_tests::server::{Behaviour, Server};
 use osi_tests::topology::{Family, Pair};
-use osi_tests::{kernel, load, skip};
+use osi_tests::{load, skip};
 
 const EXPECTED: Expected = Expected {
     cause: "application_slow",
@@ -32,9 +32,6 @@ fn application_slow() -> Result<()> {
     let Some(_turn) = skip::ready_to_time(test, &[])? else {
         return Ok(());
     };
-    if !kernel::is_at_least(6, 3)? {
-        return skip::skip(test, "data that arrives is told by the kernel since 6.3");
-    }
     let pair = Pair::build()?;
     let target = Pair::server_at(Family::V4, PORT);
     let server = Server::start(&pair.server, target, Behaviour::Converse)?;

@@ -8,7 +8,6 @@ use anyhow::{Result, ensure};
 use osi_tests::agent::Agent;
 use osi_tests::daemon::Nginx;
 use osi_tests::expect::{Expected, HARD};
-use osi_tests::kernel;
 use osi_tests::load::{self, Exchange, Plan};
 use osi_tests::skip::{self, Need};
 use osi_tests::stream::{self, rows, sum};
@@ -35,9 +34,6 @@ fn application_stalled() -> Result<()> {
     let Some(_turn) = skip::ready(test, &[Need::Program("nginx")])? else {
         return Ok(());
     };
-    if !kernel::is_at_least(6, 3)? {
-        return skip::skip(test, "data that arrives is told by the kernel since 6.3");
-    }
     let pair = Pair::build()?;
     let target = Pair::server_at(Family::V4, PORT);
     let nginx = Nginx::start(&pair.server, target)?;
@@ -99,9 +95,6 @@ fn who_gave_up_waits_no_more() -> Result<()> {
     let Some(_turn) = skip::ready(test, &[Need::Program("nginx")])? else {
         return Ok(());
     };
-    if !kernel::is_at_least(6, 3)? {
-        return skip::skip(test, "data that arrives is told by the kernel since 6.3");
-    }
     let pair = Pair::build()?;
     let target = Pair::server_at(Family::V4, PORT);
     let nginx = Nginx::start(&pair.server, target)?;

@@ -7,12 +7,12 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Result, ensure};
 use osi_tests::agent::{Agent, INTERVAL};
 use osi_tests::expect::{Expected, STATISTICAL};
+use osi_tests::load;
 use osi_tests::proxy::Haproxy;
 use osi_tests::server::{Behaviour, Server};
 use osi_tests::skip::{self, Need};
 use osi_tests::stream::rows;
 use osi_tests::topology::{Family, Pair};
-use osi_tests::{kernel, load};
 
 const EXPECTED: Expected = Expected {
     cause: "dependency_slow",
@@ -34,9 +34,6 @@ fn dependency_slow() -> Result<()> {
     let Some(_turn) = skip::ready_to_time(test, &[Need::Program("haproxy")])? else {
         return Ok(());
     };
-    if !kernel::is_at_least(6, 3)? {
-        return skip::skip(test, "data that arrives is told by the kernel since 6.3");
-    }
     let pair = Pair::build()?;
     let (front, back) = (
         Pair::client_at(Family::V4, 8080),

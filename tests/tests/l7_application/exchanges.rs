@@ -5,14 +5,13 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Result, ensure};
 use osi_tests::agent::Agent;
 use osi_tests::daemon::Nginx;
+use osi_tests::expect;
 use osi_tests::load::{self, Exchange, Plan};
+use osi_tests::netns::Namespace;
 use osi_tests::server::{Behaviour, Server};
 use osi_tests::skip::{self, Need};
 use osi_tests::stream::{self, Line, rows, sum};
 use osi_tests::topology::{Family, Pair};
-use osi_tests::{expect, kernel};
-
-const SINCE: &str = "data that arrives is told by the kernel since 6.3";
 
 /// Connections with one request each, of both families together.
 const SHORT: u64 = 400;
@@ -24,19 +23,42 @@ const WORK: Duration = Duration::from_millis(20);
 
 #[test]
 fn every_request_is_one_of_each() -> Result<()> {
-    let test = "l7_application::exchanges::every_request_is_one_of_each";
+    requests(
+        "l7_application::exchanges::every_request_is_one_of_each",
+        None,
+    )
+}
+
+#[test]
+fn every_request_by_fentry() -> Result<()> {
+    requests(
+        "l7_application::exchanges::every_request_by_fentry",
+        Some("fentry"),
+    )
+}
+
+#[test]
+fn every_request_by_kprobe() -> Result<()> {
+    requests(
+        "l7_application::exchanges::every_request_by_kprobe",
+        Some("kprobe"),
+    )
+}
+
+/// Requests of both families, with this variant of the probe or with the best that there is.
+fn requests(test: &str, variant: Option<&str>) -> Result<()> {
     let Some(_turn) = skip::ready_to_time(test, &[Need::Program("nginx")])? else {
         return Ok(());
     };
-    if !kernel::is_at_least(6, 3)? {
-        return skip::skip(test, SINCE);
-    }
     let pair = Pair::build()?;
     let nginx = [Family::V4, Family::V6].map(|family| {
         let address = Pair::server_at(family, family.pick(80, 81));
         Ok::<_, anyhow::Error>((address, Nginx::start(&pair.server, address)?))
     });
-    let (server_side, client_side) = (Agent::watch(&pair.server)?, Agent::watch(&pair.client)?);
+    let (server_side, client_side) = (watch(&pair.server, variant)?, watch(&pair.client, variant)?);
+    if let Some(refusal) = refused(&server_side, variant)? {
+        return skip::skip(test, &refusal);
+    }
     for started in nginx {
         let (target, server) = started?;
         let plan = Plan {
@@ -57,17 +79,38 @@ fn every_request_is_one_of_each() -> Result<()> {
 #[test]
 fn the_answer_takes_as_long_as_the_application_works() -> Result<()> {
     let test = "l7_application::exchanges::the_answer_takes_as_long_as_the_application_works";
+    answers(test, None)
+}
+
+#[test]
+fn answers_by_fentry() -> Result<()> {
+    answers(
+        "l7_application::exchanges::answers_by_fentry",
+        Some("fentry"),
+    )
+}
+
+#[test]
+fn answers_by_kprobe() -> Result<()> {
+    answers(
+        "l7_application::exchanges::answers_by_kprobe",
+        Some("kprobe"),
+    )
+}
+
+/// An application that works for a while before it answers.
+fn answers(test: &str, variant: Option<&str>) -> Result<()> {
     let Some(_turn) = skip::ready_to_time(test, &[])? else {
         return Ok(());
     };
-    if !kernel::is_at_least(6, 3)? {
-        return skip::skip(test, SINCE);
-    }
     let pair = Pair::build()?;
     let target = Pair::server_at(Family::V4, 7);
     let server = Server::start(&pair.server, target, Behaviour::Converse)?;
     server.work_for(WORK);
-    let (server_side, client_side) = (Agent::watch(&pair.server)?, Agent::watch(&pair.client)?);
+    let (server_side, client_side) = (watch(&pair.server, variant)?, watch(&pair.client, variant)?);
+    if let Some(refusal) = refused(&server_side, variant)? {
+        return skip::skip(test, &refusal);
+    }
     let talk = load::conversation(&pair.client, target, LONG, REQUESTS, Duration::ZERO)?;
     let answers = talk.join()?;
     ensure!(answers == LONG * REQUESTS, "{answers} answers came back");
@@ -90,6 +133,30 @@ fn the_answer_takes_as_long_as_the_application_works() -> Result<()> {
             target.port()
         )
     })
+}
+
+/// An agent with this variant of the probe, or with the best that there is.
+fn watch(host: &Namespace, variant: Option<&str>) -> Result<Agent> {
+    let forced = variant.map(|variant| format!("exchanges={variant}"));
+    let options: Vec<_> = forced
+        .iter()
+        .flat_map(|forced| ["--probe-variant", forced])
+        .collect();
+    Agent::watch_with(host, &options)
+}
+
+/// Why the kernel has no such variant, where it has none.
+fn refused(agent: &Agent, variant: Option<&str>) -> Result<Option<String>> {
+    let probe = agent.probe("exchanges")?;
+    let Some(variant) = variant.filter(|_| probe["state"] != "active") else {
+        let right = variant.is_none_or(|variant| probe["variant"] == variant);
+        agent.ensure(right && probe["state"] == "active", || {
+            format!("{variant:?} was forced, and the probe is {probe}")
+        })?;
+        return Ok(None);
+    };
+    let reason = probe["reason"].as_str().unwrap_or("it does not say why");
+    Ok(Some(format!("this kernel refuses {variant}: {reason}")))
 }
 
 /// Waits for the last window; the host is well, and each signal counts as many as there were.

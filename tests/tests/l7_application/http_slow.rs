@@ -1,5 +1,5 @@
-//! A handler that answered within milliseconds needs sixty times as long. Where the kernel tells what applications do with their
-//! connections, that the application is slow is the root; elsewhere its answers tell it alone.
+//! A handler that answered within milliseconds needs sixty times as long. What applications do with their connections tells that
+//! the application is slow, which is the root; where the kernel refuses to tell it, its answers tell it alone.
 //!
 //! First evidence: the first answer after that long.
 
@@ -9,7 +9,6 @@ use anyhow::{Result, ensure};
 use osi_tests::agent::{Agent, INTERVAL};
 use osi_tests::expect::{Expected, STATISTICAL};
 use osi_tests::http::browse;
-use osi_tests::kernel;
 use osi_tests::proxy::Haproxy;
 use osi_tests::server::{Behaviour, Server};
 use osi_tests::skip::{self, Need};
@@ -43,7 +42,16 @@ const PER_SECOND: u32 = 5;
 /// Ten windows to learn from, five to be slow in, and twelve to recover.
 const REQUESTS: u64 = 135;
 
-fn http_slow(test: &str, through_a_proxy: bool) -> Result<()> {
+/// What the agent can see.
+#[derive(Clone, Copy, PartialEq)]
+enum View {
+    Server,
+    Proxy,
+    /// The server, but not what it does with its connections.
+    Wire,
+}
+
+fn http_slow(test: &str, view: View) -> Result<()> {
     let needs = ["haproxy", "curl"].map(Need::Program);
     let Some(_turn) = skip::ready_to_time(test, &needs)? else {
         return Ok(());
@@ -53,17 +61,19 @@ fn http_slow(test: &str, through_a_proxy: bool) -> Result<()> {
     let server = Server::start(&pair.server, back, Behaviour::Web)?;
     server.work_for(USUAL);
     let front = Pair::client_at(Family::V4, 8080);
-    let proxy = through_a_proxy
+    let proxy = (view == View::Proxy)
         .then(|| Haproxy::start(&pair.client, front, back))
         .transpose()?;
-    let (watched, clients, target, root) = if through_a_proxy {
-        (&pair.client, &pair.server, front, SLOW_SERVER)
-    } else {
-        (&pair.server, &pair.client, back, SLOW_APPLICATION)
+    let (watched, clients, target) = match view {
+        View::Server | View::Wire => (&pair.server, &pair.client, back),
+        View::Proxy => (&pair.client, &pair.server, front),
     };
-    let told_by_sockets = kernel::is_at_least(6, 3)?;
-    let expected = if told_by_sockets { root } else { SLOW_ANSWERS };
-    let agent = Agent::watch(watched)?;
+    let (expected, options): (_, &[&str]) = match view {
+        View::Server => (SLOW_APPLICATION, &[]),
+        View::Proxy => (SLOW_SERVER, &[]),
+        View::Wire => (SLOW_ANSWERS, &["--probe-variant", "exchanges=none"]),
+    };
+    let agent = Agent::watch_with(watched, options)?;
     let load = (0..CLIENTS).map(|_| browse(clients, target, "/", REQUESTS, PER_SECOND));
     let load = load.collect::<Result<Vec<_>>>()?;
     agent.wait_for_window(SystemTime::now(), 10)?;
@@ -71,7 +81,7 @@ fn http_slow(test: &str, through_a_proxy: bool) -> Result<()> {
     let fault = SystemTime::now();
     server.work_for(SLOW);
     let map = expected.named(&agent, fault, fault + SLOW)?;
-    if told_by_sockets {
+    if view != View::Wire {
         agent.wait_for("slow answers as a symptom", INTERVAL * 3, |line| {
             line.cause() == Some(expected.cause)
                 && rows(line.verdict(), "symptoms").any(|row| row["cause"] == "http_slow")
@@ -91,11 +101,17 @@ fn http_slow(test: &str, through_a_proxy: bool) -> Result<()> {
 
 #[test]
 fn a_slow_handler() -> Result<()> {
-    http_slow("l7_application::http_slow::a_slow_handler", false)
+    http_slow("l7_application::http_slow::a_slow_handler", View::Server)
+}
+
+#[test]
+fn a_slow_handler_of_which_only_answers_are_seen() -> Result<()> {
+    let test = "l7_application::http_slow::a_slow_handler_of_which_only_answers_are_seen";
+    http_slow(test, View::Wire)
 }
 
 #[test]
 fn a_slow_server_behind_a_proxy() -> Result<()> {
     let test = "l7_application::http_slow::a_slow_server_behind_a_proxy";
-    http_slow(test, true)
+    http_slow(test, View::Proxy)
 }

@@ -10,7 +10,7 @@ use osi_tests::real::{Kind, Real};
 use osi_tests::skip::{self, Need};
 use osi_tests::stream::{Line, rows};
 use osi_tests::topology::{Family, Pair};
-use osi_tests::{kernel, report, stream};
+use osi_tests::{report, stream};
 use rustix::process::Signal;
 
 const STOPPED: Expected = Expected {
@@ -57,9 +57,6 @@ fn tells(test: &str, kind: Kind) -> Result<()> {
     let Some(_turn) = skip::ready_alone(test, &kind.programs().map(Need::Program))? else {
         return Ok(());
     };
-    if !kernel::is_at_least(6, 3)? {
-        return skip::skip(test, "data that arrives is told by the kernel since 6.3");
-    }
     let pair = Pair::build()?;
     let target = Pair::server_at(Family::V4, PORT);
     let server = Real::start(&pair.server, kind, target)?;

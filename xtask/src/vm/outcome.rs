@@ -132,32 +132,17 @@ fn probes(doctor: &str) -> Vec<(String, Cell)> {
             let cell = match probe["state"].as_str() {
                 Some("active") => Cell::Ok(text(probe, "variant")),
                 Some("off") => Cell::Ok("off".to_owned()),
-                // Every kernel that we boot has a variant of every other probe.
-                _ => missing(&text(probe, "name"), text(probe, "reason")),
+                // Every kernel that we boot has a variant of every probe.
+                _ => Cell::Failed(text(probe, "reason")),
             };
             (text(probe, "name"), cell)
         })
         .collect()
 }
 
-/// Probes that need more than the oldest kernel that we boot has, and what the loader says where it is missing.
-const YOUNG: [(&str, &str); 1] = [
-    // Linux 6.3.
-    ("exchanges", "unknown BTF type `btf_trace_sk_data_ready`"),
-];
-
-fn missing(probe: &str, reason: String) -> Cell {
-    let is_known = |(young, why): &(&str, &str)| *young == probe && reason.contains(why);
-    if YOUNG.iter().any(is_known) {
-        Cell::Unavailable(reason)
-    } else {
-        Cell::Failed(reason)
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{Cell, missing, read};
+    use super::{Cell, read};
 
     const CONSOLE: &str = r#"[    1.0] a word of the kernel
 @@up 3.1 2.0
@@ -179,18 +164,6 @@ Error: 40 connects ended otherwise
 @@tested 101
 @@skipped: a::c: needs TCX: Linux 6.6
 @@end 30.0 1.0"#;
-
-    #[test]
-    fn a_probe_that_is_too_young_is_no_failure_and_any_other_reason_is() {
-        let young = "exchanges: tp_btf: unknown BTF type `btf_trace_sk_data_ready`".to_owned();
-        let other = "exchanges: tp_btf: refused at load".to_owned();
-        assert!(matches!(
-            missing("exchanges", young.clone()),
-            Cell::Unavailable(_)
-        ));
-        assert!(matches!(missing("exchanges", other), Cell::Failed(_)));
-        assert!(matches!(missing("drops", young), Cell::Failed(_)));
-    }
 
     #[test]
     fn every_expected_scenario_has_a_cell() {

@@ -2,6 +2,8 @@
 
 use super::Topic;
 
+pub mod accepting;
+
 pub mod broken;
 
 pub mod descriptors;
@@ -9,4 +11,9 @@ pub mod descriptors;
 pub mod sessions;
 
 /// This layer's topics.
-pub(super) static TOPICS: &[Topic] = &[descriptors::SIGNALS, sessions::SIGNALS, broken::SIGNALS];
+pub(super) static TOPICS: &[Topic] = &[
+    descriptors::SIGNALS,
+    sessions::SIGNALS,
+    accepting::SIGNALS,
+    broken::SIGNALS,
+];

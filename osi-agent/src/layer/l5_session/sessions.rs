@@ -25,7 +25,7 @@ rows! { Layer::L5;
         source: Source::Map,
         scope: ScopeKind::Host,
         fed_by: &["tcp_state", "exchanges"],
-        since: "6.3",
+        since: "5.10",
         read: Read::Latency(Latency::Session),
     }
     CLOSE_WAIT_HELD: "Connections that the other end closed ten seconds ago or longer and that the application here does not close, of all that it has with it." {

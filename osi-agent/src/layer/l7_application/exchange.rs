@@ -17,7 +17,7 @@ rows! { Layer::L7;
         source: Source::Map,
         scope: ScopeKind::Host,
         fed_by: &["exchanges", "tcp_state"],
-        since: "6.3",
+        since: "5.10",
         read: Read::Latency(Latency::RequestDwell),
     }
     RESPONSE_TIME: "Time from the read that left nothing unread on an accepted connection to the next send." {
@@ -26,7 +26,7 @@ rows! { Layer::L7;
         source: Source::Map,
         scope: ScopeKind::Host,
         fed_by: &["exchanges", "tcp_state"],
-        since: "6.3",
+        since: "5.10",
         read: Read::Latency(Latency::Response),
     }
     DEPENDENCY_TIME: "Time from the last send on a connection that this host opened to the first data back." {
@@ -35,7 +35,7 @@ rows! { Layer::L7;
         source: Source::Map,
         scope: ScopeKind::Host,
         fed_by: &["exchanges", "tcp_state"],
-        since: "6.3",
+        since: "5.10",
         read: Read::Latency(Latency::Dependency),
     }
     QUEUEING_SHARE: "Time that requests waited to be read, of all that they spent at a listener, which counts as a whole window where they spent less; all of it where requests wait and none is read." {
@@ -44,8 +44,17 @@ rows! { Layer::L7;
         source: Source::Derived,
         scope: ScopeKind::Listener,
         fed_by: &["exchanges", "tcp_state"],
-        since: "6.3",
+        since: "5.10",
         read: Read::Capacity(queueing),
+    }
+    REQUEST_CONCURRENCY: "Requests at a listener at a time, on average: the time that they waited to be read and to be answered, by the time of the window in which that ended." {
+        id: "request_concurrency",
+        unit: Unit::Requests,
+        source: Source::Derived,
+        scope: ScopeKind::Listener,
+        fed_by: &["exchanges", "tcp_state"],
+        since: "5.10",
+        read: Read::Indicator(concurrency),
     }
 }
 
@@ -189,6 +198,19 @@ fn queueing(window: &Window, rows: &mut Vec<Use>) {
             scope: row.scope,
             used: waited_ns as f64,
             capacity: Some(spent_ns.max(elapsed_ns) as f64),
+            lower_bound: false,
+        }
+    }));
+}
+
+fn concurrency(window: &Window, rows: &mut Vec<Use>) {
+    let elapsed_ns = window.elapsed_ns() as f64;
+    rows.extend(served(window).into_iter().map(|row| {
+        let (_, spent_ns) = row.spent_ns();
+        Use {
+            scope: row.scope,
+            used: spent_ns as f64 / elapsed_ns,
+            capacity: None,
             lower_bound: false,
         }
     }));

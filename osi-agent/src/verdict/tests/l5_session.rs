@@ -295,3 +295,27 @@ fn a_pool_that_keeps_what_servers_closed_is_none() {
         assert_eq!(open(&map), [""; 0]);
     }
 }
+
+#[test]
+fn connections_wait_for_accept_as_long_as_they_queue() {
+    let mut world = World::new();
+    let queue = |queued: u32, arrived: u64| {
+        move |s: &mut Snapshot| {
+            state(s, CLIENT).listeners.rows = vec![listener(near(1), 80, queued, 128)];
+            for _ in 0..arrived {
+                listener_record(s, CLIENT, 80).times.record(1000);
+            }
+        }
+    };
+    let wait = |map: &FaultMap| {
+        let mut meters = map.layers.iter().flat_map(|layer| &layer.meters);
+        meters
+            .find(|row| row.id == "accept_wait")
+            .map(|row| row.used)
+    };
+    // Nobody waits, or nobody is taken: there is nothing to tell.
+    assert_eq!(wait(&world.window(queue(0, 10))), None);
+    assert_eq!(wait(&world.window(queue(10, 10))), None);
+    // Ten to twenty wait, and thirty are taken in a second: half a second each.
+    assert_eq!(wait(&world.window(queue(20, 40))), Some(0.5e9));
+}

@@ -162,6 +162,10 @@ fn the_share_is_that_of_the_window_and_grows_to_that_of_the_requests() {
     assert_eq!(share(&map), Some(0.0009));
     let map = world.window(|s| serve(s, 50, 140 * MS, 20 * MS));
     assert_eq!(share(&map), Some(0.875));
+    // Eight seconds of fifty requests in one second.
+    let mut meters = map.layers[0].meters.iter();
+    let row = meters.find(|row| row.id == "request_concurrency");
+    assert_eq!(row.map(|row| row.used), Some(8.0));
     let rows: Vec<_> = map.layers[0]
         .latency_by_scope
         .iter()
