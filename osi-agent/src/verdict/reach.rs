@@ -10,7 +10,7 @@ use super::owner;
 use super::rule::Entry;
 use super::{CauseClass, Onset, Severity};
 use crate::layer::Window;
-use crate::layer::l7_application::exchange::{depended, served};
+use crate::layer::l7_application::exchange::{Waits, depended, served};
 use crate::scope::{Netns, Proto, Scope, ScopeKind};
 use crate::snapshot::{Link, NetnsState};
 
@@ -66,7 +66,11 @@ impl<'a> Reach<'a> {
         if is_of_a_proxy && at.kind == ScopeKind::Peer {
             return at.netns == felt_at.netns && is_of_a_gateway(&felt.finding);
         }
-        self.covers(at, felt_at)
+        // Answers that waited for a peer may end in the window after: what showed that they did was seen before.
+        let is_quiet = fault.finding.quiet.is_some() || felt.finding.quiet.is_some();
+        let was_explained = felt.finding.explained_by.contains(&fault.finding.id);
+        let is_peers = at.kind == ScopeKind::Peer && felt_at.kind == ScopeKind::Listener;
+        is_peers && is_quiet && was_explained || self.covers(at, felt_at)
     }
 
     /// Whether a fault in `fault` can be felt in `felt`.
@@ -203,8 +207,10 @@ impl<'a> Reach<'a> {
         let answering = served(self.window)
             .into_iter()
             .find(|row| row.scope == *felt);
-        let asked_ns = asked.and_then(|(_, waits)| waits.mean_ns());
-        let answer_ns = answering.and_then(|row| row.response.mean_ns());
+        // The slowest of both: who asks several peers waits for the slow one in a part of its answers only.
+        let slowest = |waits: &Waits| waits.times.quantile_ns(9_900);
+        let asked_ns = asked.and_then(|(_, waits)| slowest(&waits));
+        let answer_ns = answering.and_then(|row| slowest(&row.response));
         match (asked_ns, answer_ns) {
             // Who answers much faster than the peer did not wait for it.
             (Some(asked_ns), Some(answer_ns)) => {

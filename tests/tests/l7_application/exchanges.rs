@@ -17,9 +17,9 @@ use osi_tests::topology::{Family, Pair};
 const SHORT: u64 = 400;
 /// Connections that live, and requests on each.
 const LONG: u64 = 4;
-const REQUESTS: u64 = 50;
+const REQUESTS: u64 = 20;
 /// What the application does with each of these.
-const WORK: Duration = Duration::from_millis(20);
+const WORK: Duration = Duration::from_millis(100);
 
 #[test]
 fn every_request_is_one_of_each() -> Result<()> {
@@ -118,6 +118,7 @@ fn answers(test: &str, variant: Option<&str>) -> Result<()> {
     let at_client = all_told(client_side, &["dependency_time"], answers)?;
     takes_the_work(&at_server, "response_time")?;
     takes_the_work(&at_client, "dependency_time")?;
+    working_at_once(&at_server, answers)?;
     let by_port = sum(&at_server, |map| {
         let port = |row: &&serde_json::Value| {
             row["id"] == "response_time" && row["scope"]["port"] == target.port()
@@ -132,6 +133,21 @@ fn answers(test: &str, variant: Option<&str>) -> Result<()> {
             "{answers} answers, {by_port} of them at port {}",
             target.port()
         )
+    })
+}
+
+/// Requests that were there at a time, by the windows in which they were, are the time that all of them took.
+fn working_at_once(lines: &[Line], answers: u64) -> Result<()> {
+    let mut spent_s = 0.0;
+    for line in lines.iter().filter(|line| line.is_fault_map()) {
+        let length_ns = line.value()["window_ns"].as_f64().unwrap_or(0.0);
+        let rows = line.meters("L7", "request_concurrency");
+        let at_once: f64 = rows.filter_map(|row| row["used"].as_f64()).sum();
+        spent_s += at_once * length_ns / 1e9;
+    }
+    let least = WORK.as_secs_f64() * answers as f64;
+    stream::ensure(lines, (least..=least * 1.2).contains(&spent_s), || {
+        format!("{answers} answers of {WORK:?} are said to have taken {spent_s} s in all")
     })
 }
 

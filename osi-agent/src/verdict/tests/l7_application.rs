@@ -252,6 +252,40 @@ fn a_slow_peer_explains_the_application_that_waits_for_it() {
 }
 
 #[test]
+fn one_slow_peer_of_several_explains_the_answers_that_waited_for_it() {
+    let mut world = World::new();
+    let both = |peer, slow| {
+        move |s: &mut Snapshot| {
+            ask(s, 10, peer * MS);
+            serve(s, 90, MS, 7 * MS);
+            serve(s, 10, MS, slow * MS);
+        }
+    };
+    world.windows(6, both(5, 7));
+    let map = world.windows(2, both(300, 303));
+    assert_eq!(root(&map), "dependency_slow");
+}
+
+#[test]
+fn answers_that_end_a_window_later_than_their_peers_are_still_explained() {
+    let mut world = World::new();
+    let both = |peer, own| {
+        move |s: &mut Snapshot| {
+            ask(s, 50, peer * MS);
+            serve(s, 50, MS, own * MS);
+        }
+    };
+    world.windows(6, both(5, 7));
+    assert_eq!(root(&world.windows(2, both(300, 303))), "dependency_slow");
+    assert_eq!(root(&world.window(both(5, 303))), "dependency_slow");
+    // Nobody answers in this one.
+    assert_eq!(
+        root(&world.window(|s| ask(s, 50, 300 * MS))),
+        "dependency_slow"
+    );
+}
+
+#[test]
 fn a_peer_that_is_much_faster_than_the_application_explains_nothing() {
     let map = wait_for_a_peer((5, 7), (300, 3000));
     let found = finding(&map, "application_slow");
