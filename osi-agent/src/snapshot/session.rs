@@ -28,6 +28,8 @@ pub struct Sessions {
     pub long_close_wait: u64,
     /// Connections with data that the application has not read.
     pub unread: u64,
+    /// Pages that this data would fill, without what the kernel's buffers need beside it.
+    pub unread_pages: u64,
     /// Time since data last came in on the one of them that was left unread for longest, where it was seen so twice.
     pub unread_ms: Option<u32>,
     /// Who holds those that have been in CLOSE_WAIT for long, where there are many.

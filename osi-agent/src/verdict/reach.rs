@@ -5,6 +5,10 @@ use core::net::{IpAddr, SocketAddr};
 use osi_common::layer::Layer;
 
 use super::history::{Routes, Stopped};
+use super::l4_transport::tcp_memory_pressure::TCP_MEMORY_PRESSURE;
+use super::l5_session::sessions_reset::SESSIONS_RESET;
+use super::l6_presentation::tls_handshake_failed::{TLS_HANDSHAKE_FAILED, is_said};
+use super::l7_application::application_stalled::fills_memory;
 use super::l7_application::http_errors::{HTTP_ERRORS, is_of_a_gateway};
 use super::owner;
 use super::rule::Entry;
@@ -66,9 +70,20 @@ impl<'a> Reach<'a> {
         if is_of_a_proxy && at.kind == ScopeKind::Peer {
             return at.netns == felt_at.netns && is_of_a_gateway(&felt.finding);
         }
+        if felt.cause.id == TLS_HANDSHAKE_FAILED.id
+            && fault.cause.id == SESSIONS_RESET.id
+            && is_said(&felt.finding)
+        {
+            return false;
+        }
+        let was_explained = felt.finding.explained_by.contains(&fault.finding.id);
+        // Of all that the host's TCP holds, what one application leaves unread may be next to nothing. What was much of it stays so
+        // until the fault is long over: in its tail everything has been read.
+        if felt.cause.id == TCP_MEMORY_PRESSURE.id && at.kind == ScopeKind::Listener {
+            return was_explained || fills_memory(self.window, at);
+        }
         // Answers that waited for a peer may end in the window after: what showed that they did was seen before.
         let is_quiet = fault.finding.quiet.is_some() || felt.finding.quiet.is_some();
-        let was_explained = felt.finding.explained_by.contains(&fault.finding.id);
         let is_peers = at.kind == ScopeKind::Peer && felt_at.kind == ScopeKind::Listener;
         is_peers && is_quiet && was_explained || self.covers(at, felt_at)
     }
@@ -173,8 +188,16 @@ impl<'a> Reach<'a> {
         })
     }
 
-    /// An overflowing listener is felt by those who connect to it, also from other namespaces of this host.
+    /// An overflowing listener is felt by those who connect to it, also from other namespaces of this host; who serves it is felt at
+    /// other sockets that it holds, and where nobody knows which listener of a namespace it is.
     fn listener_covers(&self, fault: &Scope, felt: &Scope) -> bool {
+        if felt.kind == ScopeKind::Netns {
+            let same_proto = felt.proto.is_none() || felt.proto == fault.proto;
+            return fault.netns == felt.netns && same_proto;
+        }
+        if felt.kind == ScopeKind::Listener {
+            return felt.proto != fault.proto && self.server_holds(fault, felt);
+        }
         let (Some(local), Some(peer)) = (fault.local, felt.remote) else {
             return false;
         };
@@ -187,6 +210,18 @@ impl<'a> Reach<'a> {
         }
         local == peer
             || local.is_unspecified() && self.state(fault).is_some_and(|state| owns(state, peer))
+    }
+
+    /// Whether a process that serves a listener holds another socket. One that only holds the listener may have opened it for others.
+    fn server_holds(&self, listener: &Scope, socket: &Scope) -> bool {
+        let owner = |scope| owner::of(self.window, scope);
+        let (Some(of_listener), Some(of_socket)) = (owner(listener), owner(socket)) else {
+            return false;
+        };
+        let served_by = &of_listener.served_by;
+        let only = of_listener.only().filter(|_| served_by.is_empty());
+        let mut servers = served_by.iter().chain(only);
+        servers.any(|process| of_socket.held_by.contains(process))
     }
 
     /// Whether an address is one of this host's, in whatever namespace.

@@ -1,5 +1,6 @@
 //! TCP saves memory from five megabytes on, and a server does not read what a hundred connections send.
 //!
+//! Where the kernel tells when data is read, that server is the root: what it leaves unread is much of what TCP holds.
 //! The most that it may hold is far above: near it, each connection gets little, and the sum stops anywhere.
 //! First evidence: so many pages in `/proc/net/sockstat`.
 
@@ -9,26 +10,35 @@ use std::net::TcpStream;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result};
-use osi_tests::agent::Agent;
+use osi_tests::agent::{Agent, INTERVAL};
 use osi_tests::expect::{Expected, STATISTICAL};
 use osi_tests::server::{Behaviour, Server};
 use osi_tests::skip::{self, Need};
-use osi_tests::stream::Line;
+use osi_tests::stream::{Line, rows};
 use osi_tests::topology::{Family, Pair};
-use osi_tests::{scale, wait};
+use osi_tests::{kernel, scale, wait};
 
-const EXPECTED: Expected = Expected {
+const SHORT: Expected = Expected {
     cause: "tcp_memory_pressure",
     layer: "L4",
     within: STATISTICAL,
-    // The peers of the server stall, and try again. And it does not read, which is how the memory fills: kernels since 6.3 tell.
+    // The peers of the server stall, and try again.
+    beside: &["packet_loss", "handshake_timeout", "peer_not_reading"],
+};
+/// The memory may be short before a request has waited for a second.
+const STALLED: Expected = Expected {
+    cause: "application_stalled",
+    layer: "L7",
+    within: STATISTICAL,
     beside: &[
+        "tcp_memory_pressure",
         "packet_loss",
         "handshake_timeout",
         "peer_not_reading",
-        "application_stalled",
     ],
 };
+/// How long a request waits before its application is said to be stalled.
+const WAITING: Duration = Duration::from_secs(1);
 
 const SETTING: &str = "/proc/sys/net/ipv4/tcp_mem";
 /// Pages: where TCP begins to save, and what it may hold.
@@ -54,11 +64,25 @@ fn tcp_memory_pressure() -> Result<()> {
     let short = Limits::set(&format!("1024 {PRESSURE} {LIMIT}"))?;
     let streams = pair.client.run(|| fill(target))?;
     let evidence = wait::until_above("pages of TCP", PRESSURE, Duration::from_secs(10), pages)?;
-    let map = EXPECTED.named(&agent, fault, evidence)?;
-    let scope = &map.verdict()["scope"];
+    let (expected, evidence) = if kernel::is_at_least(6, 3)? {
+        (STALLED, SystemTime::now() + WAITING)
+    } else {
+        (SHORT, evidence)
+    };
+    let map = expected.named(&agent, fault, evidence)?;
+    let short_of = agent.wait_for("the finding of the memory", INTERVAL * 8, |line| {
+        line.kind() == "finding" && line.value()["cause"] == SHORT.cause
+    })?;
+    let scope = &short_of.value()["scope"];
     agent.ensure(scope["kind"] == "host", || {
         format!("the memory is the host's, not that of {scope}")
     })?;
+    if expected.cause != SHORT.cause {
+        agent.wait_for("the memory as a symptom", INTERVAL * 8, |line| {
+            line.cause() == Some(expected.cause)
+                && rows(line.verdict(), "symptoms").any(|row| row["cause"] == SHORT.cause)
+        })?;
+    }
     // Nothing is read: what fills the memory stays, but for what the senders try again.
     let before = pages()?;
     let shown = agent.wait_for_window(SystemTime::now(), 1)?;
@@ -72,8 +96,8 @@ fn tcp_memory_pressure() -> Result<()> {
     drop(streams);
     drop(server);
     drop(short);
-    EXPECTED.resolves(&agent, &map)?;
-    EXPECTED.stop(agent).map(drop)
+    expected.resolves(&agent, &map)?;
+    expected.stop(agent).map(drop)
 }
 
 /// The machine's limits of TCP memory, put back also where the scenario fails: others run after it.

@@ -196,6 +196,7 @@ struct Sum {
     open: u64,
     close_wait: u64,
     unread: u64,
+    unread_bytes: u64,
 }
 
 /// A socket that is followed.
@@ -223,6 +224,7 @@ impl Walk {
         sum.open += 1;
         sum.close_wait += u64::from(waits);
         sum.unread += u64::from(unread);
+        sum.unread_bytes += u64::from(socket.rqueue);
         let seen = Seen {
             end,
             cookie: socket.cookie,
@@ -249,6 +251,7 @@ impl Walk {
             sum.open += more.open;
             sum.close_wait += more.close_wait;
             sum.unread += more.unread;
+            sum.unread_bytes += more.unread_bytes;
         }
         self.omitted += omitted;
         self.close_wait.extend(close_wait);
@@ -277,12 +280,14 @@ impl Walk {
         for seen in long {
             *long_by_end.entry(seen.end).or_default() += 1;
         }
+        let page = rustix::param::page_size() as u64;
         let row = |(end, sum): (End, Sum)| Sessions {
             end,
             open: sum.open,
             close_wait: sum.close_wait,
             long_close_wait: long_by_end.get(&end).copied().unwrap_or(0),
             unread: sum.unread,
+            unread_pages: sum.unread_bytes / page,
             unread_ms: unread_ms.get(&end).copied(),
             holders: None,
         };

@@ -2,6 +2,8 @@
 
 use osi_common::layer::Layer;
 
+use super::super::l7_application::application_slow::APPLICATION_SLOW;
+use super::super::l7_application::application_stalled::APPLICATION_STALLED;
 use super::super::owner;
 use super::super::text::{inside, local, percent, place, share, ss_port};
 use super::super::{
@@ -26,7 +28,11 @@ pub(in crate::verdict) static RECEIVE_BUFFER_OVERFLOW: Cause = Cause {
     severity: Severity::Warn,
     help: "A program reads its socket more slowly than data arrives, so that the receive buffer is full and what finds no room is dropped.",
     // Where the host saves memory, buffers of TCP take less than their programs leave room for.
-    explained_by: &[&[&TCP_MEMORY_PRESSURE]],
+    explained_by: &[&[
+        &TCP_MEMORY_PRESSURE,
+        &APPLICATION_STALLED,
+        &APPLICATION_SLOW,
+    ]],
     suspects: &[Layer::L7],
     reads: &[&UDP_BUFFER_DROPS, &TCP_RECEIVE_DROPS],
     thresholds: &[

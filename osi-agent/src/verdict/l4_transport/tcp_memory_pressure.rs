@@ -2,6 +2,7 @@
 
 use osi_common::layer::Layer;
 
+use super::super::l7_application::application_stalled::APPLICATION_STALLED;
 use super::super::text::{inside, percent, place};
 use super::super::{
     Advice, Cause, CauseClass, Confidence, Evidence, Facts, Finding, Impact, Onset, Severity,
@@ -21,7 +22,8 @@ pub(in crate::verdict) static TCP_MEMORY_PRESSURE: Cause = Cause {
     onset: Onset::Statistical,
     severity: Severity::Critical,
     help: "The buffers of all TCP connections together hold as much memory as net.ipv4.tcp_mem allows, or so much that they are kept small.",
-    explained_by: &[],
+    // What one application leaves unread is the root where it is much of what TCP holds.
+    explained_by: &[&[&APPLICATION_STALLED]],
     suspects: &[Layer::L7],
     reads: &[&TCP_MEMORY],
     thresholds: &[Threshold::of("full_ratio", 0.95)],

@@ -8,6 +8,7 @@ use osi_common::wire::UDP;
 
 use super::super::facts::Seen;
 use super::super::l4_transport::packet_loss::PACKET_LOSS;
+use super::super::l5_session::sessions_reset::SESSIONS_RESET;
 use super::super::on_the_way::ON_THE_WAY;
 use super::super::text::{inside, percent, place, quoted, share};
 use super::super::{
@@ -35,7 +36,7 @@ pub(in crate::verdict) static TLS_HANDSHAKE_FAILED: Cause = Cause {
     onset: Onset::Statistical,
     severity: Severity::Critical,
     help: "TLS handshakes with a server, or at a port of this host, end in alerts or with their connection: certificates, versions or ciphers do not fit.",
-    explained_by: &[ON_THE_WAY, &[&PACKET_LOSS]],
+    explained_by: &[ON_THE_WAY, &[&PACKET_LOSS, &SESSIONS_RESET]],
     suspects: &[],
     reads: &[
         &TLS_CLIENT_ALERTS,
@@ -66,6 +67,14 @@ fn detect(facts: &Facts, found: &mut Vec<Sighting>) {
             found.push(going_on(scope.clone(), refused, ratio));
         }
     }
+}
+
+/// Whether an end said in an alert what it does not agree with. A reset may follow, and is no cause of it.
+pub(in crate::verdict) fn is_said(finding: &Finding) -> bool {
+    let alerts = [&TLS_CLIENT_ALERTS, &TLS_SERVER_ALERTS];
+    alerts
+        .into_iter()
+        .any(|signal| finding.row(signal).is_some())
 }
 
 /// Few clients come, and they go on refusing.

@@ -17,7 +17,7 @@ use crate::layer::Window;
 use crate::layer::l4_transport::queues::ACCEPT_QUEUE;
 use crate::layer::l7_application::exchange::{QUEUEING_SHARE, REQUEST_DWELL, Served, served};
 use crate::scope::Scope;
-use crate::snapshot::End;
+use crate::snapshot::{End, Sessions};
 
 pub(in crate::verdict) static APPLICATION_STALLED: Cause = Cause {
     id: "application_stalled",
@@ -51,18 +51,39 @@ fn detect(facts: &Facts, found: &mut Vec<Sighting>) {
 ///
 /// Who reads past the calls that the programs see (MPTCP, sockets that eBPF joins) leaves nothing unread.
 fn unread(window: &Window, scope: &Scope) -> Option<u64> {
+    let here = accepted(window, scope)?;
+    Some(here.map(|row| row.unread).sum())
+}
+
+/// Whether much of the memory that TCP holds is data that lies unread at a listening port. The buffers around it take about as
+/// much again, and so does what clients on this host have not sent yet.
+pub(in crate::verdict) fn fills_memory(window: &Window, scope: &Scope) -> bool {
+    let held = window.host().tcp_memory.map_or(0, |gauge| gauge.used);
+    let unread: u64 = accepted(window, scope)
+        .into_iter()
+        .flatten()
+        .map(|row| row.unread_pages)
+        .sum();
+    unread > 0 && unread * 4 >= held
+}
+
+/// The connections accepted at a listening port; `None` where the kernel was not asked for them.
+fn accepted<'a>(
+    window: &Window<'a>,
+    scope: &Scope,
+) -> Option<impl Iterator<Item = &'a Sessions> + use<'a>> {
     let mut states = window.now.namespaces.iter();
     let state = states.find(|state| Some(&state.netns) == scope.netns.as_ref())?;
     if !state.sessions.is_read() {
         return None;
     }
-    let here = state.sessions.iter().filter(|row| match row.end {
+    let (wanted, at) = (scope.port, scope.local);
+    Some(state.sessions.iter().filter(move |row| match row.end {
         End::Listener(address, port) => {
-            Some(port) == scope.port && scope.local.is_none_or(|local| local == address)
+            Some(port) == wanted && at.is_none_or(|local| local == address)
         }
         End::Peer(..) => false,
-    });
-    Some(here.map(|row| row.unread).sum())
+    }))
 }
 
 fn sighting(facts: &Facts, row: Served) -> Sighting {

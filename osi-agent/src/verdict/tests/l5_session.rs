@@ -230,6 +230,7 @@ fn held(long: u64, open: u64, holder: Option<Process>) -> impl Fn(&mut Snapshot)
             close_wait: long,
             long_close_wait: long,
             unread: 0,
+            unread_pages: 0,
             unread_ms: None,
             holders: Some(SocketHolders {
                 processes: processes.collect(),

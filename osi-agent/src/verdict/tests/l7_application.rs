@@ -11,7 +11,7 @@ use crate::verdict::{Confidence, FaultMap, Severity};
 use osi_common::histogram::LatencyHistogram;
 use osi_common::latency::LATENCIES;
 
-const MS: u64 = 1_000_000;
+pub(super) const MS: u64 = 1_000_000;
 
 fn listening(s: &mut Snapshot) {
     state(s, CLIENT).listeners.rows = vec![listener(near(1), 80, 0, 128)];
@@ -19,7 +19,7 @@ fn listening(s: &mut Snapshot) {
 }
 
 /// Requests that wait and are answered so fast.
-fn serve(s: &mut Snapshot, count: u64, dwell_ns: u64, response_ns: u64) {
+pub(super) fn serve(s: &mut Snapshot, count: u64, dwell_ns: u64, response_ns: u64) {
     listening(s);
     let requests = requests(s, CLIENT, 80);
     complete(&mut requests.dwell, count, dwell_ns);
@@ -27,7 +27,7 @@ fn serve(s: &mut Snapshot, count: u64, dwell_ns: u64, response_ns: u64) {
 }
 
 /// Requests arrived at the window's start and are not read.
-fn stall(s: &mut Snapshot, count: u64, seconds: u64) {
+pub(super) fn stall(s: &mut Snapshot, count: u64, seconds: u64) {
     listening(s);
     let since_ns = s.boot_ns - seconds * SECOND;
     hang(&mut requests(s, CLIENT, 80).dwell, count, since_ns);
@@ -100,6 +100,7 @@ fn what_the_kernel_shows_as_read_does_not_wait() {
             close_wait: 0,
             long_close_wait: 0,
             unread,
+            unread_pages: 0,
             unread_ms: None,
             holders: None,
         }];

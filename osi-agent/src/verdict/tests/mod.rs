@@ -65,3 +65,5 @@ mod tables;
 mod tls;
 
 mod tunnel_or_ipsec_drops;
+
+mod unread;

@@ -7,8 +7,8 @@ use osi_common::tls::{BY_SERVER, Endpoint, Handshakes};
 use osi_common::wire::{Role, TCP};
 
 use super::builder::{
-    CLIENT, SECOND, World, bytes, complete, far, finding, hang, listener, near, open, root, sample,
-    state,
+    CLIENT, SECOND, World, bytes, complete, far, finding, hang, listener, near, open, peer, root,
+    sample, state,
 };
 use crate::scope::ScopeKind;
 use crate::snapshot::Snapshot;
@@ -124,6 +124,27 @@ fn a_server_of_few_clients_that_refuse_it_is_named_and_a_burst_is_not() {
     assert_eq!(found.scope.port, Some(443));
     assert!(found.summary.contains("100 %"), "{}", found.summary);
     assert!(world.until_calm(none) <= 8);
+}
+
+#[test]
+fn resets_explain_handshakes_that_end_without_an_alert() {
+    for (alerts, explained) in [(0, true), (1, false)] {
+        let map = World::new().windows(2, |s| {
+            asked(s).outcomes.aborted_answered += 10;
+            asked(s).outcomes.client_alert += alerts;
+            let outcomes = peer(s, CLIENT, far(3), 443);
+            outcomes.attempts += 20;
+            outcomes.connected += 20;
+            outcomes.sessions_reset += 10;
+        });
+        assert_eq!(open(&map), ["sessions_reset", "tls_handshake_failed"]);
+        let found = finding(&map, "tls_handshake_failed");
+        assert_eq!(found.explained_by.len(), usize::from(explained));
+        assert_eq!(map.verdict.other_roots.len(), usize::from(!explained));
+        if explained {
+            assert_eq!(root(&map), "sessions_reset");
+        }
+    }
 }
 
 #[test]
