@@ -19,7 +19,7 @@ mod loss;
 const TOGETHER: Duration = Duration::from_secs(12);
 
 /// Waits for a verdict that names the root, with all of these as its symptoms and no other root beside it.
-fn told(agent: &Agent, root: &str, symptoms: &[&str]) -> Result<()> {
+pub(crate) fn told(agent: &Agent, root: &str, symptoms: &[&str]) -> Result<()> {
     let is_whole = |line: &Line| {
         let verdict = line.verdict();
         let felt = |cause: &&str| rows(verdict, "symptoms").any(|row| row["cause"] == **cause);

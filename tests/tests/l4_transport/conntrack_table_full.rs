@@ -7,14 +7,16 @@ use std::fs;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result};
-use osi_tests::agent::{Agent, INTERVAL};
+use osi_tests::agent::Agent;
 use osi_tests::expect::{Expected, HARD};
 use osi_tests::nft::Tracking;
 use osi_tests::server::{Behaviour, Server};
 use osi_tests::skip::{self, Need};
-use osi_tests::stream::{self, growth, rows};
+use osi_tests::stream::{self, growth};
 use osi_tests::topology::{Family, Routed};
 use osi_tests::{load, wait};
+
+use crate::cascades::told;
 
 const EXPECTED: Expected = Expected {
     cause: "conntrack_table_full",
@@ -57,10 +59,7 @@ fn conntrack_table_full() -> Result<()> {
     agent.ensure(scope["netns"]["name"] == lab.router.name(), || {
         format!("the table of the router is full, not {scope}")
     })?;
-    agent.wait_for("the symptom of the clients", INTERVAL * 8, |line| {
-        line.cause() == Some(EXPECTED.cause)
-            && rows(line.verdict(), "symptoms").any(|row| row["cause"] == "handshake_timeout")
-    })?;
+    told(&agent, EXPECTED.cause, &["handshake_timeout"])?;
 
     let report = connects.join()?;
     fs::write(SETTING, usual.trim())?;

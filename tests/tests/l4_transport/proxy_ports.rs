@@ -14,6 +14,8 @@ use osi_tests::skip::{self, Need};
 use osi_tests::stream::{Line, rows};
 use osi_tests::topology::{Family, Pair};
 
+use crate::cascades::told;
+
 const EXPECTED: Expected = Expected {
     cause: "ephemeral_ports_exhausted",
     layer: "L4",
@@ -88,10 +90,7 @@ fn a_proxy_runs_out_of_ports() -> Result<()> {
         || format!("the verdict says: {summary}"),
     )?;
     report::say("said", summary)?;
-    agent.wait_for("503 as a symptom", INTERVAL * 6, |line| {
-        line.cause() == Some(EXPECTED.cause)
-            && rows(line.verdict(), "symptoms").any(|row| row["cause"] == "http_errors")
-    })?;
+    told(&agent, EXPECTED.cause, &["http_errors"])?;
 
     drop(load);
     drop(proxy);
