@@ -58,7 +58,7 @@ pub fn judge(
     }
     graph::explain(ledger, &Reach::new(window, routes, stopped), *windows);
     changes.extend(ledger.open.values_mut().filter_map(Entry::news));
-    history.learn(window);
+    history.learn(window, map);
 
     let roots = graph::roots(&history.ledger);
     let mut open: Vec<Finding> = history

@@ -17,6 +17,7 @@ mod nat_ports_exhausted;
 mod no_listener;
 mod packet_loss;
 mod peer_not_reading;
+mod port_search;
 mod ports_refused;
 mod proxy_ports;
 mod receive_buffer_overflow;

@@ -34,6 +34,8 @@ mod repeats;
 
 mod routes;
 
+mod searches;
+
 mod trend;
 
 mod unknown_names;
@@ -51,6 +53,7 @@ pub(super) use peers::Peers;
 use recent::Recent;
 pub(super) use repeats::{Plaintexts, Refusals};
 pub(super) use routes::{Routes, covers, gateway, is_global};
+pub(super) use searches::Searches;
 pub(super) use stalls::{Stall, Stalls};
 pub(super) use stopped::Stopped;
 pub(super) use trend::Trends;
@@ -98,6 +101,8 @@ pub struct History {
     pub(super) paces: Paces,
     /// How many names usually do not exist.
     pub(super) unknown_names: UnknownNames,
+    /// How long connects usually search for a port.
+    pub(super) searches: Searches,
     /// How much each namespace usually loses.
     pub(super) losses: Losses,
     /// Findings, and conditions on their way to become one.
@@ -132,8 +137,9 @@ impl History {
     }
 
     /// Takes in what may only be learned after the judgement: a window is no baseline for itself.
-    pub(super) fn learn(&mut self, window: &Window) {
+    pub(super) fn learn(&mut self, window: &Window, map: &LayerMap) {
         self.losses.learn(window);
+        self.searches.learn(map);
         let Self {
             paces,
             unknown_names,

@@ -12,6 +12,7 @@ use super::super::{
 };
 use super::port_holders::{self, last_refused, who};
 use super::udp_ports;
+use crate::layer::l4_transport::handshake::TCP_PORT_SEARCH;
 use crate::layer::l4_transport::ports::{
     EPHEMERAL_PORTS, IPPROTO_TCP, PORTS_EXHAUSTED, TCP_BINDS_REFUSED, UDP_PORTS, UDP_PORTS_REFUSED,
 };
@@ -254,6 +255,7 @@ fn warning(facts: &Facts, meter: &Meter) -> Sighting {
         )
     }));
     evidence.extend(left(facts, meter));
+    evidence.extend(long_search(facts));
     let holders = pool.and_then(|pool| pool.holders.as_ref());
     evidence.extend(port_holders::evidence(holders));
     let (when, held) = (until_full(facts, meter), who(holders));
@@ -275,6 +277,15 @@ fn warning(facts: &Facts, meter: &Meter) -> Sighting {
         ),
         scope,
     }
+}
+
+/// The kernel tries every other port of the range first, and then those between: from half of a pool on, searches are long.
+fn long_search(facts: &Facts) -> Option<Evidence> {
+    let (mean_ns, times) = facts.history.searches.long(facts.map)?;
+    let why = format!(
+        "mean time that connects of this host took to find a free port, {times:.0} times the usual one"
+    );
+    Some(Evidence::new(TCP_PORT_SEARCH.id, mean_ns, "ns", why))
 }
 
 /// How long until nothing is left, as evidence.

@@ -1,5 +1,8 @@
 //! Port pools: how they fill, who holds them, and those of UDP.
 
+use osi_common::histogram::LatencyHistogram;
+use osi_common::latency::{LATENCIES, Latency};
+
 use super::builder::{CLIENT, World, far, finding, open, peer, pool, root, state};
 use crate::host::holders::SocketHolder;
 use crate::host::workload::Workload;
@@ -99,6 +102,35 @@ fn a_saw_tooth_is_no_trend() {
         let map = world.window(|s| state(s, CLIENT).pools = vec![pool(far(7), 443, used, 0)]);
         assert!(second < 20 || map.open.is_empty(), "second {second}");
     }
+}
+
+#[test]
+fn a_search_much_longer_than_usual_is_evidence_of_a_pool_that_fills() {
+    let told = |usual_windows, count, ns| {
+        let search = |s: &mut Snapshot, ns| {
+            let latencies = &mut s.kernel.latencies;
+            latencies.resize(LATENCIES as usize, LatencyHistogram::EMPTY);
+            (0..count).for_each(|_| latencies[Latency::PortSearch as usize].record(ns));
+        };
+        let mut world = World::new();
+        world.windows(usual_windows, |s| search(s, 2_000));
+        // What lasts becomes no usual one.
+        let map = world.windows(100, |s| {
+            search(s, ns);
+            state(s, CLIENT).pools = vec![pool(far(7), 443, USABLE * 9 / 10, 0)];
+        });
+        assert_eq!(open(&map), [CAUSE]);
+        let found = finding(&map, CAUSE);
+        let mut rows = found.evidence.iter();
+        let row = rows.find(|row| row.signal == "tcp_port_search");
+        row.map(|row| (row.value, row.why.clone()))
+    };
+    let (mean, why) = told(5, 20, 300_000).expect("evidence");
+    assert_eq!(mean.to_bits(), 300_000_f64.to_bits());
+    assert!(why.ends_with("150 times the usual one"), "{why}");
+    assert_eq!(told(5, 20, 5_900), None, "not three times");
+    assert_eq!(told(5, 19, 300_000), None, "too few");
+    assert_eq!(told(0, 20, 300_000), None, "always so");
 }
 
 #[test]
