@@ -21,6 +21,7 @@ mod port_search;
 mod ports_refused;
 mod proxy_ports;
 mod receive_buffer_overflow;
+mod recovery;
 mod resets;
 mod round_trip;
 mod syn_queue_overflow;
