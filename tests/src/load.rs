@@ -1,17 +1,19 @@
 //! Load with exact counts: connections at a rate, datagrams of a number, one bulk stream. All of it bounded.
 
-use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow, ensure};
-use hdrhistogram::Histogram;
 
 use crate::netns::{Namespace, Task};
 use crate::scale;
 use crate::server::MESSAGE_BYTES;
+
+pub use self::report::Report;
+
+mod report;
 
 /// Bytes of one exchange, each way.
 const MESSAGE: [u8; MESSAGE_BYTES] = [b'o'; MESSAGE_BYTES];
@@ -65,63 +67,6 @@ impl Plan {
     }
 }
 
-/// What became of the connections.
-#[derive(Debug)]
-pub struct Report {
-    /// Connections that were established.
-    pub connected: u64,
-    /// Exchanges that came to their end.
-    pub completed: u64,
-    /// Failures by error number; time-outs of this generator itself count as ETIMEDOUT.
-    pub errors: BTreeMap<i32, u64>,
-    /// When the first connect failed.
-    pub first_error: Option<SystemTime>,
-    /// Nanoseconds from connect to connected.
-    pub connect_ns: Histogram<u64>,
-}
-
-impl Report {
-    fn empty() -> Result<Self> {
-        Ok(Self {
-            connected: 0,
-            completed: 0,
-            errors: BTreeMap::new(),
-            first_error: None,
-            connect_ns: Histogram::new(3)?,
-        })
-    }
-
-    /// How often an error number was met.
-    pub fn errors_of(&self, errno: i32) -> u64 {
-        self.errors.get(&errno).copied().unwrap_or(0)
-    }
-
-    fn fail(&mut self, error: &std::io::Error) {
-        // The standard library's connect time-out carries no errno.
-        let errno = error.raw_os_error().unwrap_or(libc::ETIMEDOUT);
-        *self.errors.entry(errno).or_default() += 1;
-        self.first_error.get_or_insert_with(SystemTime::now);
-    }
-
-    fn add(&mut self, other: &Self) -> Result<()> {
-        let Self {
-            connected,
-            completed,
-            errors,
-            first_error,
-            connect_ns,
-        } = other;
-        self.connected += connected;
-        self.completed += completed;
-        for (errno, count) in errors {
-            *self.errors.entry(*errno).or_default() += count;
-        }
-        self.first_error = [self.first_error, *first_error].into_iter().flatten().min();
-        self.connect_ns.add(connect_ns)?;
-        Ok(())
-    }
-}
-
 /// Makes the connections of a plan from `host`.
 pub fn connections(host: &Namespace, plan: Plan) -> Result<Task<Report>> {
     ensure!(
@@ -161,14 +106,24 @@ pub fn connect_all_at_once(
     ensure!(count <= 256, "{count} threads are too many");
     host.spawn(move || {
         let attempts: Vec<_> = (0..count)
-            .map(|_| std::thread::spawn(move || TcpStream::connect_timeout(&target, timeout)))
+            .map(|_| {
+                std::thread::spawn(move || {
+                    let began = Instant::now();
+                    let outcome = TcpStream::connect_timeout(&target, timeout);
+                    (outcome, began.elapsed())
+                })
+            })
             .collect();
         let mut report = Report::empty()?;
         // Kept until all have ended, so that no early close makes room for a later connect.
         let mut held = Vec::new();
         for attempt in attempts {
-            match attempt.join().map_err(|_| anyhow!("a connect panicked"))? {
-                Ok(stream) => held.push(stream),
+            let (outcome, taken) = attempt.join().map_err(|_| anyhow!("a connect panicked"))?;
+            match outcome {
+                Ok(stream) => {
+                    report.connect_ns.record(taken.as_nanos() as u64)?;
+                    held.push(stream);
+                }
                 Err(error) => report.fail(&error),
             }
         }

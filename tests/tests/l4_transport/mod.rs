@@ -1,6 +1,7 @@
 //! Faults of connections.
 
 mod accept_queue_overflow;
+mod bound_ports;
 mod checksum_errors;
 mod connection_refused;
 mod conntrack_table_full;
@@ -9,10 +10,12 @@ mod ephemeral_ports_exhausted;
 mod failed_connects;
 mod fast_open;
 mod handshake_latency;
+mod handshake_retried;
 mod handshake_slow;
 mod handshake_timeout;
 mod listener_owner;
 mod many_sockets;
+mod memory;
 mod nat_ports_exhausted;
 mod no_listener;
 mod packet_loss;
