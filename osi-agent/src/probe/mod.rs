@@ -76,6 +76,8 @@ pub struct SelfStats {
     pub map_fill: Vec<MapFill>,
     /// CPU time of the agent in nanoseconds, user and system.
     pub cpu_ns: u64,
+    /// Time that the readings of all windows took together: host files, netlink and maps.
+    pub reading_ns: u64,
     /// Resident memory of the agent.
     pub rss_bytes: u64,
     /// Memory of the agent's eBPF maps.

@@ -82,6 +82,7 @@ pub fn stats(
         cpu_ns,
         rss_bytes,
         map_bytes,
+        ..SelfStats::default()
     }
 }
 

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use osi_common::occurrence::Sample;
 
@@ -59,6 +59,8 @@ pub(crate) struct Session {
     boot_id: String,
     host: String,
     windows: u64,
+    /// What the readings of all windows took together.
+    reading: Duration,
     map_bytes: u64,
     /// Runs and misses of the programs, as of the last snapshot.
     runs: Vec<ProbeRuns>,
@@ -129,6 +131,7 @@ impl Session {
             boot_id,
             host: host_name(),
             windows: 0,
+            reading: Duration::ZERO,
             map_bytes: own::map_bytes(),
             runs: Vec::new(),
         };
@@ -216,7 +219,9 @@ impl Session {
 
     /// Closes the window that is over and opens the next.
     pub(crate) fn fold(&mut self) -> Folded {
+        let began = Instant::now();
         let now = self.snapshot();
+        self.reading += began.elapsed();
         self.windows += 1;
         let clock = Clock::now();
         let window = Window {
@@ -244,13 +249,16 @@ impl Session {
 
     /// Everything that the agent says about itself, as of the last window.
     pub(crate) fn stats(&self, dropped_lines: u64) -> SelfStats {
-        own::stats(
-            own::cost(&self.previous.kernel, self.helper.usage()),
-            &self.previous.kernel,
-            self.runs.clone(),
-            self.map_bytes,
-            dropped_lines,
-        )
+        SelfStats {
+            reading_ns: self.reading.as_nanos() as u64,
+            ..own::stats(
+                own::cost(&self.previous.kernel, self.helper.usage()),
+                &self.previous.kernel,
+                self.runs.clone(),
+                self.map_bytes,
+                dropped_lines,
+            )
+        }
     }
 
     /// Releases everything that the kernel would not release by itself.

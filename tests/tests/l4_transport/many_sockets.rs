@@ -3,12 +3,12 @@
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::time::{Duration, Instant, SystemTime};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use osi_tests::agent::{Agent, INTERVAL};
 use osi_tests::lab_program::Holder;
 use osi_tests::netns::Namespace;
 use osi_tests::server::listen;
-use osi_tests::stream::Line;
+use osi_tests::stream::{self, Line};
 use osi_tests::{counters, expect, processes, report, scale, skip};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -22,6 +22,8 @@ const DESCRIPTORS: u64 = 2 * EACH;
 const WINDOWS: usize = 8;
 /// Share of one CPU that the agent may take for them, on a machine at full speed.
 const CPU_RATIO: f64 = 0.35;
+/// What reading the values of a window may take: half of the time after which a reader is late.
+const READING: Duration = Duration::from_millis(250);
 /// Memory that a window's own lists may take for a while.
 const ROOM: u64 = 6 << 20;
 /// Of `/proc/PID/stat`.
@@ -103,9 +105,26 @@ fn sixty_thousand_sockets_cost_little() -> Result<()> {
             before.resident, after.resident
         )
     })?;
-    expect::calm(agent)?;
+    let lines = expect::calm(agent)?;
     drop(sockets);
-    Ok(())
+    let reading = reading(&lines).context("no stats lines tell how long readings took")?;
+    stream::ensure(&lines, reading <= READING, || {
+        format!("the reading of a window takes {reading:?}")
+    })
+}
+
+/// What a window's reading took since the first line that tells of it, which comes when few of the sockets are open.
+fn reading(lines: &[Line]) -> Option<Duration> {
+    let mut told = Vec::new();
+    let mut windows = 0;
+    for line in lines {
+        windows += u64::from(line.is_fault_map());
+        let reading = line.value()["reading_ns"].as_u64();
+        told.extend(reading.map(|ns| (windows, ns)));
+    }
+    let ((from, before), (to, after)) = (told.first()?, told.last()?);
+    let each = (after - before).checked_div(to - from)?;
+    Some(Duration::from_nanos(each))
 }
 
 /// Both processes.
