@@ -98,6 +98,22 @@ impl Agent {
         Self::watch_namespaces(host.name(), "1s", options)
     }
 
+    /// The same for two hosts, started at once: their windows begin and end together, but for what one starts later.
+    pub fn watch_both(
+        hosts: [&Namespace; 2],
+        interval: &str,
+        options: &[&str],
+    ) -> Result<[Self; 2]> {
+        let [first, second] = hosts;
+        let (first, second) = std::thread::scope(|scope| {
+            let second = scope.spawn(|| Self::watch_every(second, interval, options));
+            let first = Self::watch_every(first, interval, options);
+            (first, second.join())
+        });
+        let second = second.map_err(|_| anyhow!("the thread that starts an agent panicked"))??;
+        Ok([first?, second])
+    }
+
     /// The same, started by a command that changes something and then becomes the agent.
     pub fn watch_through(starter: &[&str], host: &Namespace) -> Result<Self> {
         let (program, words) = starter.split_first().context("no command to start it by")?;

@@ -16,6 +16,19 @@ use crate::{command, wait};
 /// How far tcpdump may be behind.
 const SOON: Duration = Duration::from_secs(5);
 
+/// Bits of a TCP header's flags.
+pub const SYN: u8 = 0x02;
+/// Reset.
+pub const RST: u8 = 0x04;
+/// Acknowledgement.
+pub const ACK: u8 = 0x10;
+
+/// A filter of pcap-filter(7): packets of TCP of which these flags are as wanted. `tcp[…]` means IPv4 alone.
+pub fn flags(mask: u8, wanted: u8) -> String {
+    // "and" and "or" bind alike.
+    format!("(tcp[13] & {mask} = {wanted} or (ip6 proto 6 and ip6[53] & {mask} = {wanted}))")
+}
+
 /// tcpdump at work.
 #[derive(Debug)]
 pub struct Capture {
@@ -77,11 +90,11 @@ impl Packets {
 
     /// The times in nanoseconds from the first SYN of each connection to this port to the answer that completes it.
     pub fn handshakes(&self, port: u16) -> Result<Vec<u64>> {
-        let syns = format!("port {port} and tcp[tcpflags] & tcp-syn != 0");
+        let syns = format!("port {port} and {}", flags(SYN, SYN));
         let text = self.lines(&syns)?;
         let (mut sent, mut taken) = (BTreeMap::new(), Vec::new());
         for line in text.lines() {
-            // 1764390000.123456789 IP 10.1.0.1.40000 > 10.1.0.2.7: Flags [S.], …
+            // 1764390000.123456789 IP 10.1.0.1.40000 > 10.1.0.2.7: Flags [S.], …, or IP6 with addresses of its own.
             let words: Vec<_> = line.split_whitespace().collect();
             let [time, _, from, _, to, _, flags, ..] = words[..] else {
                 continue;

@@ -7,7 +7,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use anyhow::{Result, anyhow, ensure};
+use anyhow::{Result, ensure};
 use hdrhistogram::Histogram;
 use osi_tests::agent::Agent;
 use osi_tests::delay::DelayedPair;
@@ -148,21 +148,16 @@ fn measured(test: &str, variant: Option<&str>, steps: &[Step]) -> Result<()> {
 /// Both agents, started at once.
 fn watch_both(pair: &DelayedPair, options: &[&str]) -> Result<[Side; 2]> {
     let interval = format!("{}s", scale::patience(WINDOW).as_secs());
-    let watch = |host| Agent::watch_every(host, &interval, options);
-    let (server_side, client_side) = std::thread::scope(|scope| {
-        let server_side = scope.spawn(|| watch(&pair.server));
-        let client_side = watch(&pair.client);
-        (server_side.join(), client_side)
-    });
+    let hosts = [&pair.client, &pair.server];
+    let [client_side, server_side] = Agent::watch_both(hosts, &interval, options)?;
     Ok([
         Side {
-            agent: client_side?,
+            agent: client_side,
             signal: "tcp_handshake_client",
             scope: "peer",
         },
         Side {
-            agent: server_side
-                .map_err(|_| anyhow!("the thread that starts an agent panicked"))??,
+            agent: server_side,
             signal: "tcp_handshake_server",
             scope: "listener",
         },
