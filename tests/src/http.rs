@@ -100,6 +100,28 @@ pub fn browse(
     })
 }
 
+/// Asks at a pace on one connection that stays open, on a thread; joins to how many answers said 200.
+pub fn stay(
+    host: &Namespace,
+    server: SocketAddr,
+    count: u64,
+    per_second: u32,
+) -> Result<Task<u64>> {
+    ensure!(count <= MOST_REQUESTS, "{count} requests are too many");
+    host.spawn(move || {
+        let mut stream = connect(server)?;
+        let one = request("/", "keep-alive");
+        let (begun, mut answered) = (Instant::now(), 0);
+        for number in 0..count {
+            let due = Duration::from_secs(number) / per_second;
+            std::thread::sleep(due.saturating_sub(begun.elapsed()));
+            stream.write_all(&one)?;
+            answered += read_answers(&mut stream, 1)?;
+        }
+        Ok(answered)
+    })
+}
+
 /// Asks once on a connection, and when the answer is there so many times more, of which no answer is read before the last is sent:
 /// each in a segment of its own, or all in one. Returns how many answers said 200, the first among them.
 ///

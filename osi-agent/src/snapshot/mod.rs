@@ -3,7 +3,7 @@
 //! A [`Snapshot`] holds what was read at one moment, cumulative as the kernel keeps it, plus what could not be read and why.
 //! Nothing here judges; `layer` turns two snapshots into rates and ratios.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -139,6 +139,8 @@ pub struct KernelMaps {
     pub quic_waiting: (u64, u64),
     /// HTTP requests and how they ended, by server.
     pub http_servers: HashMap<ServerKey, Server>,
+    /// Those of them that let a request wait until nobody waits for it any more, and answered others later.
+    pub http_patient: HashSet<ServerKey>,
     /// HTTP requests in flight.
     pub requests_in_flight: u64,
     /// Age of the oldest of them; 0 when there is none.

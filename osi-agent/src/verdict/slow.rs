@@ -1,4 +1,4 @@
-//! What takes several times as long as it usually does: one rule for all causes that say so.
+//! What takes several times as long as it usually does, or does not end at all: one rule for all causes that say so.
 
 use osi_common::histogram::Coarse;
 
@@ -12,6 +12,7 @@ use super::l7_application::{
 use super::text::{percent, place, share};
 use super::{Cause, Confidence, Evidence, Facts, Impact, Onset, Severity, Sighting};
 use crate::layer::Signal;
+use crate::layer::l7_application::exchange::Waits;
 use crate::scope::{Scope, ScopeKind};
 
 /// Causes that compare with what is usual: while one is open or on its way, its windows are no example.
@@ -74,6 +75,97 @@ pub(super) fn slow_scopes(
     })
 }
 
+/// Who answered and does not any more: nothing has ended, so that no time of what has ended tells it.
+#[derive(Clone, Debug)]
+pub(super) struct Silent {
+    /// Signal that its answers are measured by.
+    signal: &'static Signal,
+    /// What waits there.
+    waits: Waits,
+    /// 99th percentile that is usual.
+    usual_ns: u64,
+}
+
+/// Those of some waits of which more than `slow` go on, none has ended since the first of these began, and that is longer ago than
+/// `times_usual` what is usual and than `silent_s`: limits of the cause at hand. Who never answers, as those that logs are sent
+/// to, is not missed, nor who ever took long to a good end.
+pub(super) fn silent_scopes(
+    facts: &Facts,
+    signal: &'static Signal,
+    waits: Vec<(Scope, Waits)>,
+) -> impl Iterator<Item = (Scope, Silent)> {
+    waits.into_iter().filter_map(move |(scope, waits)| {
+        let paces = &facts.history.paces;
+        let usual_ns = paces.usual_ns(signal, &scope)?;
+        let least_ns = facts.limit("silent_s") * 1e9;
+        let limit_ns = least_ns.max(facts.limit("times_usual") * usual_ns as f64);
+        let many = waits.stuck as f64 > facts.limit("slow");
+        let is_missed = !paces.takes_its_time(signal, &scope);
+        (many && is_missed && waits.stuck_ns as f64 > limit_ns).then(|| {
+            let silent = Silent {
+                signal,
+                waits,
+                usual_ns,
+            };
+            (scope, silent)
+        })
+    })
+}
+
+impl Silent {
+    /// Evidence that no finding about slow answers has.
+    pub(super) const WAITING: &'static str = "waiting";
+
+    /// A warning: `what` at this scope have no answer.
+    pub(super) fn sighting(&self, what: &str, scope: Scope) -> Sighting {
+        let Waits {
+            stuck,
+            stuck_ns,
+            times,
+            ..
+        } = &self.waits;
+        let why = "since the first of the waiting requests; none was answered since then";
+        let evidence = vec![
+            Evidence::new(self.signal.id, *stuck_ns as f64, "ns", why),
+            Evidence::new(
+                "usual",
+                self.usual_ns as f64,
+                "ns",
+                "99 of 100 answers in healthy windows",
+            ),
+            Evidence::new(
+                Self::WAITING,
+                *stuck as f64,
+                "requests",
+                "were sent and got nothing back",
+            ),
+        ];
+        Sighting {
+            onset: Onset::Statistical,
+            // It may be asked for what takes long, for the first time.
+            confidence: Confidence::Possible,
+            severity: Severity::Warn,
+            evidence,
+            impact: Impact {
+                connections: *stuck,
+                share_ratio: share(*stuck, times.count()),
+                peers: peers(&scope),
+            },
+            summary: format!(
+                "{what}{} are answered no more: {stuck} of them wait, the first for {:.1} s.",
+                place(&scope),
+                *stuck_ns as f64 / 1e9
+            ),
+            scope,
+        }
+    }
+}
+
+/// Peers that what is said of a scope is about.
+fn peers(scope: &Scope) -> u64 {
+    u64::from(matches!(scope.kind, ScopeKind::Peer | ScopeKind::Resolver))
+}
+
 impl Slow {
     /// A warning: `what` at this scope take so long.
     pub(super) fn sighting(&self, what: &str, evidence: Vec<Evidence>, scope: Scope) -> Sighting {
@@ -123,7 +215,7 @@ impl Slow {
         Impact {
             connections: self.count,
             share_ratio: self.ratio,
-            peers: u64::from(matches!(scope.kind, ScopeKind::Peer | ScopeKind::Resolver)),
+            peers: peers(scope),
         }
     }
 }

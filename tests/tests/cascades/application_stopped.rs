@@ -1,14 +1,15 @@
 //! Application stopped → its accept queue overflows → handshakes of its clients time out; or their data is not read, and their
-//! windows close.
+//! windows close; or their requests have no answer.
 //!
-//! Every namespace is watched, that of the clients and that of the server.
+//! Every namespace is watched, that of the clients and that of the server, but for HTTP.
 
 use std::time::{Duration, SystemTime};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use osi_tests::agent::Agent;
 use osi_tests::daemon::Nginx;
 use osi_tests::expect::{Expected, HARD, STATISTICAL};
+use osi_tests::http::stay;
 use osi_tests::server::{Behaviour, Server};
 use osi_tests::skip::{self, Need};
 use osi_tests::topology::{Family, Pair};
@@ -36,6 +37,11 @@ const BACKLOG: usize = 4;
 /// They find the queue full, and give up after a few SYNs.
 const HANGING: u64 = 8;
 const PATIENCE: Duration = Duration::from_millis(3500);
+/// On connections that stay open; ten windows to learn from, and what is left for the fault and its end.
+const CLIENTS: usize = 6;
+const REQUESTS: u64 = 135;
+const PER_SECOND: u32 = 5;
+const LEARNT: usize = 10;
 /// How long a request waits before its application is said to be stalled.
 const LIMIT: Duration = Duration::from_secs(1);
 
@@ -75,6 +81,38 @@ fn accept_queue_and_handshakes() -> Result<()> {
         load::answered(stream)?;
     }
     STALLED.resolves(&agent, &map)?;
+    STALLED.stop(agent).map(drop)
+}
+
+#[test]
+fn requests_without_answers() -> Result<()> {
+    let test = "cascades::application_stopped::requests_without_answers";
+    let Some(_turn) = skip::ready_alone(test, &["nginx", "curl"].map(Need::Program))? else {
+        return Ok(());
+    };
+    if !kernel::is_at_least(6, 3)? {
+        return skip::skip(test, "data that arrives is told by the kernel since 6.3");
+    }
+    let pair = Pair::build()?;
+    let target = Pair::server_at(Family::V4, PORT);
+    let nginx = Nginx::start(&pair.server, target)?;
+    // What passes an interface is seen of a namespace that is watched alone.
+    let agent = Agent::watch(&pair.server)?;
+    let load = (0..CLIENTS).map(|_| stay(&pair.client, target, REQUESTS, PER_SECOND));
+    let load = load.collect::<Result<Vec<_>>>()?;
+    agent.wait_for_window(SystemTime::now(), LEARNT)?;
+
+    nginx.signal_workers(Signal::STOP)?;
+    let fault = SystemTime::now();
+    let map = STALLED.named(&agent, fault, fault + LIMIT)?;
+    told(&agent, STALLED.cause, &["http_slow"])?;
+
+    nginx.signal_workers(Signal::CONT)?;
+    STALLED.resolves(&agent, &map)?;
+    for client in load {
+        let answered = client.join()?;
+        ensure!(answered == REQUESTS, "{answered} of {REQUESTS} answers");
+    }
     STALLED.stop(agent).map(drop)
 }
 

@@ -1,19 +1,22 @@
-//! A handler that answered within milliseconds needs sixty times as long. What applications do with their connections tells that
-//! the application is slow, which is the root; where the kernel refuses to tell it, its answers tell it alone.
+//! A handler that answered within milliseconds needs sixty times as long, or does not answer any more. What applications do with
+//! their connections tells that the application is slow, which is the root; where the kernel refuses to tell it, its answers tell it
+//! alone.
 //!
-//! First evidence: the first answer after that long.
+//! First evidence: the first answer after that long, or the first request that has waited for longer than is allowed for.
 
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Result, ensure};
 use osi_tests::agent::{Agent, INTERVAL};
+use osi_tests::daemon::Nginx;
 use osi_tests::expect::{Expected, STATISTICAL};
-use osi_tests::http::browse;
+use osi_tests::http::{browse, stay};
 use osi_tests::proxy::Haproxy;
 use osi_tests::server::{Behaviour, Server};
 use osi_tests::skip::{self, Need};
-use osi_tests::stream::rows;
+use osi_tests::stream::{Line, rows};
 use osi_tests::topology::{Family, Pair};
+use rustix::process::Signal;
 
 const SLOW_ANSWERS: Expected = Expected {
     cause: "http_slow",
@@ -114,4 +117,75 @@ fn a_slow_handler_of_which_only_answers_are_seen() -> Result<()> {
 fn a_slow_server_behind_a_proxy() -> Result<()> {
     let test = "l7_application::http_slow::a_slow_server_behind_a_proxy";
     http_slow(test, View::Proxy)
+}
+
+/// Of the silence of a server.
+const SILENT: Duration = Duration::from_secs(1);
+/// More than may wait for reasons of their own, and each on a connection that stays open: none waits to be accepted.
+const STAYING: u64 = 6;
+
+/// Requests lie in the sockets of a stopped worker, whose accept queue has room. Without the probe that tells so, only the answers
+/// that do not come do: at the server, and at the client.
+#[test]
+fn a_stopped_server_that_nothing_else_tells() -> Result<()> {
+    let test = "l7_application::http_slow::a_stopped_server_that_nothing_else_tells";
+    let needs = ["nginx", "curl"].map(Need::Program);
+    let Some(_turn) = skip::ready_to_time(test, &needs)? else {
+        return Ok(());
+    };
+    let pair = Pair::build()?;
+    let target = Pair::server_at(Family::V4, PORT);
+    let nginx = Nginx::start(&pair.server, target)?;
+    let sides = [("listener", &pair.server), ("peer", &pair.client)];
+    let agents = sides.map(|(kind, host)| {
+        let agent = Agent::watch_with(host, &["--probe-variant", "exchanges=none"])?;
+        Ok((kind, agent))
+    });
+    let agents = agents.into_iter().collect::<Result<Vec<_>>>()?;
+    let load = (0..STAYING).map(|_| stay(&pair.client, target, REQUESTS, PER_SECOND));
+    let load = load.collect::<Result<Vec<_>>>()?;
+    for (_, agent) in &agents {
+        let probe = agent.probe("exchanges")?;
+        agent.ensure(probe["state"] == "unavailable", || probe.to_string())?;
+        agent.wait_for_window(SystemTime::now(), 10)?;
+    }
+
+    nginx.signal_workers(Signal::STOP)?;
+    let fault = SystemTime::now();
+    let mut told = Vec::new();
+    for (kind, agent) in &agents {
+        let map = SLOW_ANSWERS.named(agent, fault, fault + SILENT)?;
+        is_silent(agent, &map, kind)?;
+        told.push(map);
+    }
+
+    nginx.signal_workers(Signal::CONT)?;
+    for (map, (_, agent)) in told.iter().zip(&agents) {
+        SLOW_ANSWERS.resolves(agent, map)?;
+    }
+    for client in load {
+        let answered = client.join()?;
+        ensure!(answered == REQUESTS, "{answered} of {REQUESTS} answers");
+    }
+    for (_, agent) in agents {
+        SLOW_ANSWERS.stop(agent)?;
+    }
+    Ok(())
+}
+
+/// The verdict is about that kind of scope, and about all requests, none of which has an answer.
+fn is_silent(agent: &Agent, map: &Line, kind: &str) -> Result<()> {
+    let scope = &map.verdict()["scope"];
+    agent.ensure(scope["kind"] == kind && scope["port"] == PORT, || {
+        format!("the {kind} at port {PORT} is silent, not {scope}")
+    })?;
+    let of = |signal| {
+        let row = rows(map.verdict(), "evidence").find(|row| row["signal"] == signal);
+        row.and_then(|row| row["value"].as_f64())
+    };
+    let (waiting, since) = (of("waiting"), of("http_time"));
+    agent.compare(
+        waiting == Some(STAYING as f64) && since > Some(SILENT.as_nanos() as f64),
+        || format!("{STAYING} requests wait; told are {waiting:?}, the first for {since:?} ns"),
+    )
 }

@@ -9,7 +9,7 @@ use osi_common::layer::Layer;
 use osi_common::listener::ListenerKey;
 use osi_common::wire::Role;
 
-use super::exchange::listener;
+use super::exchange::{Waits, listener};
 use crate::layer::{Amount, Read, Source, Unit, Window, address, rows};
 use crate::scope::{Scope, ScopeKind};
 
@@ -80,7 +80,7 @@ pub fn answered(window: &Window) -> Vec<Answered> {
     for Grown {
         key,
         outcomes,
-        times,
+        waits: Waits { times, .. },
         ..
     } in grown(window)
     {
@@ -101,6 +101,37 @@ pub fn answered(window: &Window) -> Vec<Answered> {
     rows.into_values().collect()
 }
 
+/// Requests that wait for an answer, by peer and by listener, in the order of their scopes; those that had one in the window beside
+/// them. Servers that may be busy with what their clients still send (uploads), or that let requests wait on purpose, are left out:
+/// their silence says nothing.
+pub fn awaited(window: &Window) -> Vec<(Scope, Waits)> {
+    let patient = &window.now.kernel.http_patient;
+    let mut rows: BTreeMap<Scope, Waits> = BTreeMap::new();
+    for row in grown(window) {
+        let is_missed = row.all.untimed == 0 && !patient.contains(row.key);
+        if row.waits.is_empty() || !is_missed {
+            continue;
+        }
+        if let Some(scope) = scope(window, row.key) {
+            rows.entry(scope)
+                .and_modify(|waits| join(waits, &row.waits))
+                .or_insert(row.waits);
+        }
+    }
+    rows.into_iter().collect()
+}
+
+/// Adds the waits at another address of a listener: who answers at either is not silent.
+fn join(waits: &mut Waits, other: &Waits) {
+    let is_silent = waits.stuck > 0 && other.stuck > 0;
+    let stuck = waits.stuck + other.stuck;
+    waits.stuck = if is_silent { stuck } else { 0 };
+    waits.stuck_ns = waits.stuck_ns.min(other.stuck_ns);
+    waits.times.merge(&other.times);
+    waits.sum_ns = waits.sum_ns.saturating_add(other.sum_ns);
+    waits.has_passed |= other.has_passed;
+}
+
 /// What became of the requests to one server, as the programs count them.
 pub(in crate::layer) struct Grown<'a> {
     /// Which.
@@ -109,8 +140,8 @@ pub(in crate::layer) struct Grown<'a> {
     pub(in crate::layer) all: &'a Outcomes,
     /// In the window.
     pub(in crate::layer) outcomes: Outcomes,
-    /// How long answers took in it.
-    times: Coarse,
+    /// How long answers took in it, and what waits for one at its end.
+    waits: Waits,
 }
 
 /// Every server that is followed, in no order.
@@ -123,7 +154,7 @@ pub(in crate::layer) fn grown<'a>(window: &Window<'a>) -> impl Iterator<Item = G
             key,
             all: &now.outcomes,
             outcomes: now.outcomes.since(&before.outcomes),
-            times: now.answers.times.since(&before.answers.times),
+            waits: Waits::new(&now.answers, Some(&before.answers), window.now.boot_ns),
         }
     })
 }

@@ -31,11 +31,19 @@ struct Taken {
     unanswered: u64,
     /// That may have had one.
     unseen: u64,
+    /// What the server's `passed` was when the first of them was that had none.
+    passed: u64,
 }
 
 impl Taken {
     const fn all(&self) -> u64 {
         self.unanswered + self.unseen
+    }
+
+    /// Whether the server has answered others since a request of it was taken out, whose `passed` is so much now: it let that one
+    /// wait on purpose, as for a message or a change.
+    const fn is_patient(&self, passed: u64) -> bool {
+        self.unanswered > 0 && passed > self.passed
     }
 }
 
@@ -61,6 +69,9 @@ impl Http {
             .retain(|server, _| maps.http_servers.contains_key(server));
         for (server, taken) in &self.taken {
             if let Some(row) = maps.http_servers.get_mut(server) {
+                if taken.is_patient(row.answers.passed) {
+                    maps.http_patient.insert(*server);
+                }
                 row.outcomes.no_answer += taken.unanswered;
                 row.outcomes.unseen += taken.unseen;
                 row.answers.ended += taken.all();
@@ -94,7 +105,7 @@ impl Http {
                 && self.connections.remove(&ends).is_ok()
                 && waiting > 0
             {
-                self.give_up(&ends, &connection);
+                self.give_up(&ends, &connection, maps);
             }
         }
         followed
@@ -107,7 +118,7 @@ impl Http {
             .is_ok_and(|now| now == *connection)
     }
 
-    fn give_up(&mut self, ends: &Ends, connection: &Connection) {
+    fn give_up(&mut self, ends: &Ends, connection: &Connection, maps: &KernelMaps) {
         let key = ServerKey {
             server: ends.server,
             role: ends.role.into(),
@@ -117,6 +128,10 @@ impl Http {
         if connection.came != Came::Nothing as u32 {
             taken.unseen += waiting;
             return;
+        }
+        if taken.unanswered == 0 {
+            let row = maps.http_servers.get(&key);
+            taken.passed = row.map_or(0, |row| row.answers.passed);
         }
         taken.unanswered += waiting;
         let at_ns = connection.since_ns + UNANSWERED_NS;
@@ -138,5 +153,17 @@ mod tests {
     fn what_waits_is_kept_longer_than_what_is_idle() {
         assert!(!is_over(0, IDLE_NS - 1) && is_over(0, IDLE_NS));
         assert!(!is_over(1, UNANSWERED_NS - 1) && is_over(1, UNANSWERED_NS));
+    }
+
+    #[test]
+    fn who_answers_others_later_lets_a_request_wait_on_purpose() {
+        let taken = Taken {
+            unanswered: 1,
+            passed: 7,
+            ..Taken::default()
+        };
+        assert!(!taken.is_patient(7), "it answers nobody");
+        assert!(taken.is_patient(8));
+        assert!(!Taken::default().is_patient(8), "nothing was taken out");
     }
 }

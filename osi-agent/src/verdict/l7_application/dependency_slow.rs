@@ -3,14 +3,13 @@
 use osi_common::layer::Layer;
 
 use super::super::l4_transport::{handshake_slow::HANDSHAKE_SLOW, packet_loss::PACKET_LOSS};
-use super::super::slow::{Slow, slow_scopes};
-use super::super::text::{inside, place, remote, share, ss_address};
+use super::super::slow::{Slow, silent_scopes, slow_scopes};
+use super::super::text::{inside, remote, ss_address};
 use super::super::{
-    Advice, Cause, CauseClass, Confidence, Evidence, Facts, Finding, Impact, Onset, Severity,
-    Sighting, Threshold,
+    Advice, Cause, CauseClass, Facts, Finding, Onset, Severity, Sighting, Threshold,
 };
 use super::application_stalled::APPLICATION_STALLED;
-use crate::layer::l7_application::exchange::{DEPENDENCY_TIME, Waits, depended};
+use crate::layer::l7_application::exchange::{DEPENDENCY_TIME, depended};
 use crate::scope::Scope;
 
 pub(in crate::verdict) static DEPENDENCY_SLOW: Cause = Cause {
@@ -37,19 +36,11 @@ pub(in crate::verdict) static DEPENDENCY_SLOW: Cause = Cause {
 fn detect(facts: &Facts, found: &mut Vec<Sighting>) {
     let slow = slow_scopes(facts, &DEPENDENCY_TIME);
     found.extend(slow.map(|(scope, slow)| slowly(scope, &slow)));
-    let mute = depended(facts.window)
-        .into_iter()
-        .filter_map(|(scope, waits)| {
-            // Who never answers, as those that logs are sent to, is not missed.
-            let usual_ns = facts.history.paces.usual_ns(&DEPENDENCY_TIME, &scope)?;
-            let limit_ns =
-                (facts.limit("times_usual") * usual_ns as f64).max(facts.limit("silent_s") * 1e9);
-            let many = waits.stuck as f64 > facts.limit("slow");
-            let is_missed = !facts.history.paces.takes_its_time(&DEPENDENCY_TIME, &scope);
-            (many && is_missed && waits.stuck_ns as f64 > limit_ns)
-                .then(|| silent(scope, &waits, usual_ns))
-        });
-    found.extend(mute);
+    let silent = silent_scopes(facts, &DEPENDENCY_TIME, depended(facts.window));
+    found.extend(silent.map(|(scope, silent)| {
+        let what = format!("Requests to {}", remote(&scope));
+        silent.sighting(&what, scope)
+    }));
 }
 
 fn slowly(scope: Scope, slow: &Slow) -> Sighting {
@@ -60,53 +51,6 @@ fn slowly(scope: Scope, slow: &Slow) -> Sighting {
         "took longer than is allowed for",
     );
     slow.sighting(&format!("Answers of {whom}"), evidence, scope)
-}
-
-fn silent(scope: Scope, waits: &Waits, usual_ns: u64) -> Sighting {
-    let whom = remote(&scope);
-    let evidence = vec![
-        Evidence::new(
-            DEPENDENCY_TIME.id,
-            waits.stuck_ns as f64,
-            "ns",
-            format!(
-                "since the first of the waiting requests to {whom}; none was answered since then"
-            ),
-        ),
-        Evidence::new(
-            "usual",
-            usual_ns as f64,
-            "ns",
-            "99 of 100 answers in healthy windows",
-        ),
-        Evidence::new(
-            "waiting",
-            waits.stuck as f64,
-            "connections",
-            "have sent something and got nothing back",
-        ),
-    ];
-    let impact = Impact {
-        connections: waits.stuck,
-        share_ratio: share(waits.stuck, waits.times.count()),
-        peers: 1,
-    };
-    let summary = format!(
-        "{whom}{} answers no more: {} requests wait, the first for {:.1} s.",
-        place(&scope),
-        waits.stuck,
-        waits.stuck_ns as f64 / 1e9
-    );
-    Sighting {
-        scope,
-        onset: Onset::Statistical,
-        // It may be asked for what takes long, for the first time.
-        confidence: Confidence::Possible,
-        severity: Severity::Warn,
-        evidence,
-        impact,
-        summary,
-    }
 }
 
 fn advise(finding: &Finding) -> Vec<Advice> {

@@ -1,21 +1,23 @@
 //! L7: servers that answer with errors, or slowly, and what is behind it.
 
+use core::net::Ipv4Addr;
+
 use osi_common::handshake::PeerKey;
 use osi_common::http::{Server, ServerKey};
 use osi_common::occurrence::Kind;
 use osi_common::wire::Role;
 
 use super::builder::{
-    CLIENT, World, bytes, complete, dependency, far, finding, listener, near, neighbour, occur,
-    open, peer, requests, resolved, root, sample, state,
+    CLIENT, SECOND, World, bytes, complete, dependency, far, finding, hang, listener, mib, near,
+    neighbour, occur, open, peer, requests, resolved, root, sample, state,
 };
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Mib, Snapshot};
 use crate::verdict::Severity;
 
 const MS: u64 = 1_000_000;
 
-/// So many answers of a server, each after this time, and so many of them errors of its own.
-fn answer(s: &mut Snapshot, role: Role, count: u64, ns: u64, failed: u64) {
+/// The server that is asked, or the one that serves.
+fn key(role: Role) -> ServerKey {
     let at = match role {
         Role::Asking => far(7),
         Role::Serving => near(1),
@@ -27,11 +29,15 @@ fn answer(s: &mut Snapshot, role: Role, count: u64, ns: u64, failed: u64) {
         port: 80,
         address,
     };
-    let key = ServerKey {
+    ServerKey {
         server,
         role: role as u32,
-    };
-    let row: &mut Server = s.kernel.http_servers.entry(key).or_default();
+    }
+}
+
+/// So many answers of a server, each after this time, and so many of them errors of its own.
+fn answer(s: &mut Snapshot, role: Role, count: u64, ns: u64, failed: u64) {
+    let row: &mut Server = s.kernel.http_servers.entry(key(role)).or_default();
     complete(&mut row.answers, count, ns);
     row.outcomes.success += count - failed;
     row.outcomes.gateway_error += failed;
@@ -159,6 +165,128 @@ fn a_server_that_is_slower_than_usual_is_named() {
     assert_eq!((found.severity, found.impact.peers), (Severity::Warn, 1));
     assert_eq!(world.until_calm(takes(5 * MS)), 5);
     assert_eq!(resolved(&world.window(takes(5 * MS))), [""; 0]);
+}
+
+/// So many requests to a server wait for so many seconds, and nothing is answered.
+fn wait(s: &mut Snapshot, role: Role, count: u64, seconds: u64) {
+    let since_ns = s.boot_ns - seconds * SECOND;
+    let row: &mut Server = s.kernel.http_servers.entry(key(role)).or_default();
+    hang(&mut row.answers, count, since_ns);
+}
+
+/// A world in which both servers have answered for some windows.
+fn answered() -> World {
+    let mut world = World::new();
+    world.windows(6, |s| {
+        answer(s, Role::Asking, 20, 5 * MS, 0);
+        answer(s, Role::Serving, 20, 5 * MS, 0);
+    });
+    world
+}
+
+#[test]
+fn a_server_that_answers_no_more_is_named_and_one_that_never_did_is_not() {
+    let waits = |count, seconds| move |s: &mut Snapshot| wait(s, Role::Asking, count, seconds);
+    assert_eq!(open(&World::new().windows(20, waits(8, 20))), [""; 0]);
+    assert_eq!(open(&answered().windows(5, waits(8, 1))), [""; 0], "soon");
+    assert_eq!(open(&answered().windows(5, waits(3, 20))), [""; 0], "few");
+    let mut world = answered();
+    let map = world.windows(2, waits(8, 2));
+    assert_eq!(open(&map), ["http_slow"]);
+    let found = finding(&map, "http_slow");
+    let told = (found.evidence[0].value, found.evidence[2].value);
+    assert_eq!(told, ((2 * SECOND) as f64, 8.0));
+    assert!(found.summary.contains("no more"), "{}", found.summary);
+    assert!(map.verdict.advice[0].text.contains("stopped"));
+    let calm = world.until_calm(|s| answer(s, Role::Asking, 20, 5 * MS, 0));
+    assert_eq!(calm, 5);
+}
+
+#[test]
+fn a_server_that_lets_requests_wait_on_purpose_is_not_missed() {
+    let silent = |mut world: World| {
+        let map = world.windows(5, |s| wait(s, Role::Asking, 8, 30));
+        open(&map).len()
+    };
+    assert_eq!(silent(answered()), 1);
+    let mut world = answered();
+    world.window(|s| answer(s, Role::Asking, 1, 50 * SECOND, 0));
+    assert_eq!(silent(world), 0, "it has answered after 50 seconds");
+    let mut world = answered();
+    world.window(|s| {
+        s.kernel.http_patient.insert(key(Role::Asking));
+    });
+    assert_eq!(silent(world), 0, "it let one wait for a minute");
+    let mut world = answered();
+    world.window(|s| {
+        let row = s.kernel.http_servers.get_mut(&key(Role::Asking));
+        row.expect("it has answered").outcomes.untimed += 1;
+    });
+    assert_eq!(silent(world), 0, "it is sent uploads");
+}
+
+#[test]
+fn a_listener_that_answers_at_one_of_its_addresses_is_not_silent() {
+    let mut other = key(Role::Serving);
+    other.server.address = bytes(Ipv4Addr::LOCALHOST.into()).1;
+    let waits = |answers| {
+        move |s: &mut Snapshot| {
+            wait(s, Role::Serving, 8, 20);
+            state(s, CLIENT).listeners.rows =
+                vec![listener(Ipv4Addr::UNSPECIFIED.into(), 80, 0, 128)];
+            if answers {
+                let row = s.kernel.http_servers.entry(other).or_default();
+                complete(&mut row.answers, 20, 5 * MS);
+            }
+        }
+    };
+    let world = || {
+        let mut world = World::new();
+        world.windows(6, |s| {
+            answer(s, Role::Serving, 20, 5 * MS, 0);
+            state(s, CLIENT).listeners.rows =
+                vec![listener(Ipv4Addr::UNSPECIFIED.into(), 80, 0, 128)];
+        });
+        world
+    };
+    assert_eq!(open(&world().windows(5, waits(true))), [""; 0]);
+    assert_eq!(open(&world().windows(5, waits(false))), ["http_slow"]);
+}
+
+#[test]
+fn an_application_that_reads_nothing_and_a_peer_that_says_nothing_explain_the_silence() {
+    let map = answered().windows(2, |s| {
+        let since_ns = s.boot_ns - 2 * SECOND;
+        hang(&mut requests(s, CLIENT, 80).dwell, 8, since_ns);
+        wait(s, Role::Serving, 8, 2);
+    });
+    assert_eq!(open(&map), ["application_stalled", "http_slow"]);
+    assert_eq!(root(&map), "application_stalled");
+    let mut world = answered();
+    world.windows(6, |s| {
+        complete(dependency(s, CLIENT, far(7), 80), 20, 5 * MS);
+    });
+    let map = world.windows(2, |s| {
+        let since_ns = s.boot_ns - 2 * SECOND;
+        hang(dependency(s, CLIENT, far(7), 80), 8, since_ns);
+        wait(s, Role::Asking, 8, 2);
+    });
+    assert_eq!(open(&map), ["dependency_slow", "http_slow"]);
+    assert_eq!(root(&map), "dependency_slow");
+    assert_eq!(map.verdict.other_roots.len(), 0);
+}
+
+#[test]
+fn a_queue_that_lets_nobody_in_explains_the_silence() {
+    let map = answered().windows(3, |s| {
+        wait(s, Role::Serving, 8, 2);
+        state(s, CLIENT).listeners.rows = vec![listener(near(1), 80, 2, 1)];
+        mib(s, CLIENT, Mib::ListenOverflows, 20);
+        mib(s, CLIENT, Mib::ListenDrops, 20);
+    });
+    assert_eq!(open(&map), ["accept_queue_overflow", "http_slow"]);
+    assert_eq!(root(&map), "accept_queue_overflow");
+    assert_eq!(map.verdict.other_roots.len(), 0);
 }
 
 #[test]
