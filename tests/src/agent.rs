@@ -98,20 +98,21 @@ impl Agent {
         Self::watch_namespaces(host.name(), "1s", options)
     }
 
-    /// The same for two hosts, started at once: their windows begin and end together, but for what one starts later.
+    /// Watches two hosts by two agents that are started at once: their windows begin at most some seconds apart, and both have
+    /// told their first one, the later one just now.
     pub fn watch_both(
         hosts: [&Namespace; 2],
         interval: &str,
         options: &[&str],
     ) -> Result<[Self; 2]> {
-        let [first, second] = hosts;
-        let (first, second) = std::thread::scope(|scope| {
-            let second = scope.spawn(|| Self::watch_every(second, interval, options));
-            let first = Self::watch_every(first, interval, options);
-            (first, second.join())
+        let [one, other] = hosts;
+        let watch = |host| Self::watch_every(host, interval, options);
+        let (one, other) = std::thread::scope(|scope| {
+            let other = scope.spawn(|| watch(other));
+            (watch(one), other.join())
         });
-        let second = second.map_err(|_| anyhow!("the thread that starts an agent panicked"))??;
-        Ok([first?, second])
+        let other = other.map_err(|_| anyhow!("the thread that starts an agent panicked"))?;
+        Ok([one?, other?])
     }
 
     /// The same, started by a command that changes something and then becomes the agent.
@@ -124,7 +125,12 @@ impl Agent {
 
     /// Watches every namespace of the machine, as without options.
     pub fn watch_all() -> Result<Self> {
-        Self::watch_namespaces("all", "1s", &[])
+        Self::watch_all_with(&[])
+    }
+
+    /// The same with further options.
+    pub fn watch_all_with(options: &[&str]) -> Result<Self> {
+        Self::watch_namespaces("all", "1s", options)
     }
 
     /// The same, started by another program, which gets the agent's words as its last ones.

@@ -13,6 +13,7 @@ pub mod topology;
 pub mod advertise;
 pub mod delay;
 pub mod frame;
+pub mod in_turn;
 pub mod kernel;
 pub mod link;
 pub mod nft;

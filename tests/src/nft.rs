@@ -58,6 +58,32 @@ impl<'a> DropRule<'a> {
     }
 }
 
+/// A rule that refuses what is to be handed on, and says so by ICMP; removed with [`Refusal::remove`] or with the namespace.
+#[derive(Debug)]
+pub struct Refusal<'a> {
+    host: &'a Namespace,
+}
+
+impl<'a> Refusal<'a> {
+    /// Refuses what matches, such as `udp dport 53`; `None` where this kernel has no such rule.
+    pub fn add(host: &'a Namespace, matching: &str) -> Result<Option<Self>> {
+        let rules = format!(
+            "table inet refusal {{\n chain refuses {{\n  type filter hook forward priority 0;\n  {matching} reject with icmpx type admin-prohibited;\n }}\n}}\n"
+        );
+        match command::output_with_input(host.command("nft")?.args(["-f", "-"]), &rules) {
+            Ok(_) => Ok(Some(Self { host })),
+            Err(error) if format!("{error:#}").contains("No such file") => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Takes the rule away.
+    pub fn remove(self) -> Result<()> {
+        let mut nft = self.host.command("nft")?;
+        command::output(nft.args(["delete", "table", "inet", "refusal"])).map(drop)
+    }
+}
+
 /// A firewall as hosts have it: whatever no rule accepts is dropped. Ends with the namespace.
 #[derive(Debug)]
 pub struct DefaultDrop<'a> {

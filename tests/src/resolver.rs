@@ -249,7 +249,10 @@ fn one(questions: Questions, number: u64) -> Result<Option<u8>> {
 fn is_silence(error: &std::io::Error) -> bool {
     matches!(
         error.kind(),
-        ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::ConnectionRefused
+        ErrorKind::WouldBlock
+            | ErrorKind::TimedOut
+            | ErrorKind::ConnectionRefused
+            | ErrorKind::HostUnreachable
     )
 }
 

@@ -14,6 +14,8 @@ mod dead_neighbour;
 mod link_saturated;
 mod long_hello;
 mod loss;
+mod refused_resolver;
+mod slow_reader;
 
 /// Until all symptoms stand beside their root: the slowest opens after five windows.
 const TOGETHER: Duration = Duration::from_secs(12);

@@ -2,7 +2,9 @@
 
 use osi_common::layer::Layer;
 
-use super::super::l7_application::application_stalled::APPLICATION_STALLED;
+use super::super::l7_application::{
+    application_slow::APPLICATION_SLOW, application_stalled::APPLICATION_STALLED,
+};
 use super::super::text::{inside, percent, place, remote, ss_address};
 use super::super::{
     Advice, Cause, CauseClass, Confidence, Evidence, Facts, Finding, Impact, Onset, Severity,
@@ -21,8 +23,12 @@ pub(in crate::verdict) static PEER_NOT_READING: Cause = Cause {
     severity: Severity::Warn,
     help: "A peer that this host connected to has closed its receive window: the application there does not read.",
     // A host without memory for TCP closes the windows of its own sockets, and lets its senders wait.
-    // Where this host sees the application that does not read, that is the root.
-    explained_by: &[&[&TCP_MEMORY_PRESSURE, &APPLICATION_STALLED]],
+    // Where this host sees the application that does not read, or not soon enough, that is the root.
+    explained_by: &[&[
+        &TCP_MEMORY_PRESSURE,
+        &APPLICATION_STALLED,
+        &APPLICATION_SLOW,
+    ]],
     suspects: &[],
     reads: &[&STALLED_SENDS],
     thresholds: &[

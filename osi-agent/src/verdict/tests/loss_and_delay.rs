@@ -7,7 +7,8 @@ use osi_common::latency::{LATENCIES, Latency};
 use osi_common::occurrence::{Kind, Phase};
 
 use super::builder::{
-    CLIENT, World, far, finding, mib, near, occur, open, peer, root, state, traffic,
+    CLIENT, World, complete, far, finding, listener, mib, near, occur, open, peer, requests, root,
+    state, traffic,
 };
 use crate::snapshot::{Gauge, Mib, Snapshot, Stalled};
 use crate::verdict::{Confidence, FaultMap, Severity};
@@ -221,4 +222,25 @@ fn a_host_without_memory_for_tcp_explains_who_waits_for_itself() {
     // What another host does not read may be why the memory is gone, and not the other way round.
     let map = map_of(far(7));
     assert_eq!(finding(&map, "peer_not_reading").explained_by.len(), 0);
+}
+
+#[test]
+fn an_application_that_reads_slowly_explains_who_waits_for_it() {
+    const MS: u64 = 1_000_000;
+    let reads_after = |s: &mut Snapshot, ns| {
+        complete(&mut requests(s, CLIENT, 9092).dwell, 20, ns);
+        state(s, CLIENT).listeners.rows = vec![listener(near(1), 9092, 0, 128)];
+    };
+    for (remote, roots) in [(near(1), 1), (far(7), 2)] {
+        let mut world = World::new();
+        world.windows(6, |s| reads_after(s, MS));
+        let map = world.windows(3, |s| {
+            reads_after(s, 1600 * MS);
+            waiting(s, 8, 8, 1500);
+            state(s, CLIENT).stalled[0].remote = remote;
+        });
+        assert_eq!(open(&map), ["application_slow", "peer_not_reading"]);
+        let explained = &finding(&map, "peer_not_reading").explained_by;
+        assert_eq!(explained.len(), 2 - roots, "{remote}");
+    }
 }
