@@ -11,13 +11,13 @@ use anyhow::{Result, ensure};
 use hdrhistogram::Histogram;
 use osi_tests::agent::Agent;
 use osi_tests::delay::DelayedPair;
-use osi_tests::grid::{COARSE, FINE, bucket};
+use osi_tests::grid::{COARSE, FINE, Waits, agree};
 use osi_tests::load::{self, Exchange, Plan};
 use osi_tests::server::{Behaviour, Server};
 use osi_tests::skip::{self, Need};
 use osi_tests::stream::{self, Line, rows};
 use osi_tests::topology::Family;
-use osi_tests::{expect, report, scale};
+use osi_tests::{expect, scale};
 use serde_json::Value;
 
 const NEEDS: &[Need] = &[Need::Device("/dev/net/tun")];
@@ -184,9 +184,7 @@ fn connect(pair: &DelayedPair, target: SocketAddr, step: Step) -> Result<Histogr
 }
 
 impl Side {
-    /// The quantiles of a window are in the bucket of what the program waited, or the next one to it, for it was woken up at the
-    /// end of its wait; and never below the bucket of what the wire takes at least. On a busy machine the wire itself is late:
-    /// then both are.
+    /// The quantiles of a window are those of what the program waited, see [`agree`].
     fn agrees(&self, window: u64, step: Step, waited: &Histogram<u64>) -> Result<()> {
         let Self {
             agent,
@@ -206,14 +204,13 @@ impl Side {
             let program = waited.value_at_quantile(quantile);
             for (whose, row, an_octave) in [("host", of_host, FINE), (*scope, of_scope, COARSE)] {
                 let told = row[figure].as_u64().unwrap_or(0);
-                let [at_wire, at_program, at] =
-                    [wire, program, told].map(|ns| bucket(ns, an_octave));
-                let sentence = format!(
-                    "{signal} {figure} of the {whose}: the wire takes {wire}, the program waited {program}, the agent says {told}, bucket {at} beside {at_wire} and {at_program}"
-                );
-                let agrees = at >= at_wire && at.abs_diff(at_program) <= 1;
-                agent.ensure(agrees, || sentence.clone())?;
-                report::say("compared", &sentence)?;
+                let waits = Waits {
+                    least: wire,
+                    client: program,
+                    agent: told,
+                };
+                let what = format!("{signal} {figure} of the {whose}");
+                agree(agent, &what, waits, an_octave)?;
             }
         }
         Ok(())

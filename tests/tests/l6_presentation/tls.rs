@@ -6,6 +6,7 @@ use anyhow::{Result, ensure};
 use osi_tests::agent::Agent;
 use osi_tests::daemon::Nginx;
 use osi_tests::expect::calm;
+use osi_tests::grid::{FINE, bucket};
 use osi_tests::secure::{Certificate, NAME, Requests, Told, curl};
 use osi_tests::skip::{self, Need};
 use osi_tests::stream::{self, Line, event_count, growth, sum};
@@ -112,8 +113,9 @@ fn every_handshake_is_counted_as_the_client_counts_it() -> Result<()> {
     Ok(())
 }
 
-/// Half of what curl measured lies within one bucket of what the agent measured, which is 9 % wide: curl's clock starts before
-/// the hello is written, and stops after what ends the handshake is read or written.
+/// Over a wire that takes next to no time, what curl measures contains what the agent does: curl's clock starts before the hello is
+/// made, keys and all, and stops after what ends the handshake is written. On a wire with delays that are large against that, both
+/// say the same (`l7_application::slow_wire`).
 #[test]
 fn handshakes_take_as_long_as_the_client_says_and_open_nothing() -> Result<()> {
     let test = "l6_presentation::tls::handshakes_take_as_long_as_the_client_says_and_open_nothing";
@@ -141,7 +143,9 @@ fn handshakes_take_as_long_as_the_client_says_and_open_nothing() -> Result<()> {
     });
     stream::ensure_counted(&lines, "times", 600, measured)?;
     let (client, ours) = (median(told), median_ns(&lines));
-    stream::ensure(&lines, ours <= client * 6 / 5 && ours * 2 >= client, || {
+    // A bucket for the sake of the windows, whose median is not quite that of all.
+    let is_within = bucket(ours, FINE) <= bucket(client, FINE) + 1 && ours * 2 >= client;
+    stream::ensure(&lines, is_within, || {
         format!("curl's median is {client} ns, and the median of the windows' {ours}")
     })
 }
