@@ -4,8 +4,9 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::daemon::{Daemon, READY};
@@ -57,6 +58,27 @@ impl Kind {
     }
 }
 
+/// What a client says of its requests.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked {
+    /// How many were answered.
+    pub answered: u64,
+    /// How long half of them took at most, from the moment that it was sent until its answer was read.
+    pub median: Duration,
+}
+
+impl Asked {
+    fn of(times: &[Duration]) -> Result<Self> {
+        let mut times = times.to_vec();
+        times.sort_unstable();
+        let median = times.get(times.len() / 2);
+        Ok(Self {
+            answered: times.len() as u64,
+            median: *median.context("the client tells no time")?,
+        })
+    }
+}
+
 /// A running server; it and its files are gone when this is dropped.
 #[derive(Debug)]
 pub struct Real {
@@ -87,8 +109,12 @@ impl Real {
             Ok(counters::is_listening(host, address.port())?.then_some(()))
         })?;
         if kind == Kind::Postgres {
+            // It listens before it lets anybody in.
             let mut fill = host.command("pgbench")?;
-            command::output(fill.args(["--initialize", "--quiet"]).arg(uri(address)))?;
+            fill.args(["--initialize", "--quiet"]).arg(uri(address));
+            wait::until("the database is filled", READY, || {
+                Ok(command::output(&mut fill).ok())
+            })?;
         }
         Ok(server)
     }
@@ -103,8 +129,20 @@ impl Real {
     }
 
     /// Runs its client, which asks so many times over so many connections.
-    pub fn ask(&self, host: &Namespace, connections: u64, requests: u64) -> Result<()> {
-        command::output(&mut self.client(host, connections, requests)?).map(drop)
+    pub fn ask(&self, host: &Namespace, connections: u64, requests: u64) -> Result<Asked> {
+        let mut client = self.client(host, connections, requests)?;
+        let log = self.directory.join(format!("asked-{requests}"));
+        match self.kind {
+            Kind::Redis => client.arg("--csv"),
+            Kind::Postgres => client.arg("--log").arg("--log-prefix").arg(&log),
+            Kind::Nginx => client.args(["--write-out", "%{time_total}\n"]),
+        };
+        let said = command::output(&mut client)?;
+        match self.kind {
+            Kind::Redis => benchmarked(&said, requests),
+            Kind::Postgres => Asked::of(&logged(&log)?),
+            Kind::Nginx => Asked::of(&transferred(&said)?),
+        }
     }
 
     /// The same beside the caller, until it is dropped.
@@ -154,6 +192,53 @@ impl Drop for Real {
             eprintln!("{:?} did not stop cleanly: {error:#}", self.kind);
         }
     }
+}
+
+/// What redis-benchmark says: a line of names, a line of values, all in quotes. It asks exactly as often as it was told to.
+fn benchmarked(said: &str, requests: u64) -> Result<Asked> {
+    let rows = said.lines().filter(|line| line.starts_with('"'));
+    let rows: Vec<Vec<_>> = rows
+        .map(|line| line.split(',').map(|word| word.trim_matches('"')).collect())
+        .collect();
+    let [names, values] = &rows[..] else {
+        bail!("redis-benchmark said {said:?}");
+    };
+    let at = names.iter().position(|name| *name == "p50_latency_ms");
+    let median = at.and_then(|at| values.get(at));
+    let ms: f64 = median.context("no median is told")?.parse()?;
+    Ok(Asked {
+        answered: requests,
+        median: Duration::from_secs_f64(ms / 1e3),
+    })
+}
+
+/// What pgbench wrote of each transaction into files of this name and more: the third word of a line is its time in microseconds.
+fn logged(prefix: &Path) -> Result<Vec<Duration>> {
+    let (directory, name) = (prefix.parent(), prefix.file_name());
+    let directory = directory.context("a file without a directory")?;
+    let name = format!(
+        "{}.",
+        name.context("a file without a name")?.to_string_lossy()
+    );
+    let mut times = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        if !entry.file_name().to_string_lossy().starts_with(&name) {
+            continue;
+        }
+        for line in fs::read_to_string(entry.path())?.lines() {
+            let time = line.split(' ').nth(2);
+            let time = time.with_context(|| format!("pgbench wrote {line:?}"))?;
+            times.push(Duration::from_micros(time.parse()?));
+        }
+    }
+    Ok(times)
+}
+
+/// What curl says of each transfer: how long it took in all, in seconds. When it sends is not told where several go on at once.
+fn transferred(said: &str) -> Result<Vec<Duration>> {
+    let of_line = |line: &str| Ok(Duration::try_from_secs_f64(line.parse()?)?);
+    said.lines().map(of_line).collect()
 }
 
 fn redis(host: &Namespace, directory: &Path, address: SocketAddr) -> Result<Command> {
