@@ -1,6 +1,7 @@
-//! A web server's worker gets a hundredth of a CPU, and its clients want more.
+//! A web server's worker gets a hundredth of a CPU, and its clients want more; or a server has to give way to others that keep all
+//! CPUs busy.
 //!
-//! First evidence: the first period in which its cgroup's quota was used up.
+//! First evidence: the first period in which its cgroup's quota was used up; so much time in which somebody waited for a CPU.
 
 use std::time::{Duration, SystemTime};
 
@@ -9,11 +10,14 @@ use osi_tests::agent::Agent;
 use osi_tests::cgroup::CpuGroup;
 use osi_tests::daemon::Nginx;
 use osi_tests::expect::{Expected, STATISTICAL};
+use osi_tests::in_turn::{InTurn, Work};
 use osi_tests::load::{self, Exchange, Plan};
 use osi_tests::skip::{self, Need};
 use osi_tests::stream::{self, rows};
 use osi_tests::topology::{Family, Pair};
-use osi_tests::wait;
+use osi_tests::{cpu, kernel, scale, wait};
+
+use crate::cascades::told;
 
 const EXPECTED: Expected = Expected {
     cause: "cpu_starved",
@@ -86,4 +90,63 @@ fn cpu_starved() -> Result<()> {
     stream::ensure(&lines, told > 0.0 && told <= truth as f64, || {
         format!("cpu.stat counts {truth} throttled periods and the agent {told}")
     })
+}
+
+/// What a request takes of a CPU: all clients together want two thirds of one.
+const WORK: Duration = Duration::from_millis(2);
+const CLIENTS: u64 = 16;
+const PAUSE: Duration = Duration::from_millis(45);
+/// Ten windows to learn from, five to wait in, and twelve to recover.
+const REQUESTS: u64 = 450;
+/// Of a window, from which on it is pressure.
+const PRESSURE: f64 = 0.4;
+
+#[test]
+fn others_keep_all_cpus_busy() -> Result<()> {
+    let test = "l7_application::cpu_starved::others_keep_all_cpus_busy";
+    let Some(_turn) = skip::ready_alone(test, &[])? else {
+        return Ok(());
+    };
+    if !kernel::is_at_least(6, 3)? {
+        return skip::skip(test, "data that arrives is told by the kernel since 6.3");
+    }
+    if scale::is_slow() {
+        return skip::skip(test, "a machine that is slow has no CPU time to give away");
+    }
+    let Some(begun) = cpu::waited_for()? else {
+        return skip::skip(test, "the kernel does not tell of pressure on CPUs");
+    };
+    let pair = Pair::build()?;
+    let target = Pair::server_at(Family::V4, PORT);
+    let server = InTurn::start(&pair.server, target, Work::Compute)?;
+    server.work_for(WORK);
+    server.be_nice()?;
+    let agent = Agent::watch(&pair.server)?;
+    let talk = load::conversation(&pair.client, target, CLIENTS, REQUESTS, PAUSE)?;
+    agent.wait_for_window(SystemTime::now(), 10)?;
+
+    let waited_us = || -> Result<u64> {
+        let waited = cpu::waited_for()?.context("the pressure is gone")?;
+        Ok(waited.saturating_sub(begun).as_micros() as u64)
+    };
+    let before = waited_us()?;
+    let fault = SystemTime::now();
+    let busy = cpu::Busy::start()?;
+    let first = before + (PRESSURE * 1e6) as u64;
+    let evidence = wait::until_above("waits for CPUs", first, Duration::from_secs(5), waited_us)?;
+    let map = EXPECTED.named(&agent, fault, evidence)?;
+    told(&agent, EXPECTED.cause, &["application_slow"])?;
+    let (waited, elapsed) = (waited_us()? - before, fault.elapsed()?);
+    let truth = waited as f64 / elapsed.as_micros() as f64;
+    let row = rows(map.verdict(), "evidence").find(|row| row["signal"] == "cpu_pressure");
+    let ratio = row.and_then(|row| row["value"].as_f64());
+    agent.compare(truth > PRESSURE && ratio > Some(PRESSURE), || {
+        format!("somebody waited for {truth:.2} of the time, and {ratio:?} is told of a window")
+    })?;
+
+    drop(busy);
+    EXPECTED.resolves(&agent, &map)?;
+    talk.join()?;
+    drop(server);
+    EXPECTED.stop(agent).map(drop)
 }
