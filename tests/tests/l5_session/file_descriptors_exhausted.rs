@@ -1,13 +1,15 @@
-//! A server with 32 descriptors that closes nothing: it can not accept any more, and then its queue overflows.
+//! A server with 32 descriptors that closes nothing: it can not accept any more, and then its queue overflows; or it has used nine
+//! tenths of them, and nobody is refused yet.
 //!
 //! First evidence: the server has as many descriptors as it may.
 
+use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result};
 use osi_tests::agent::{Agent, INTERVAL};
 use osi_tests::expect::{Expected, HARD};
-use osi_tests::lab_program::{Prefork, Serving};
+use osi_tests::lab_program::{Holder, Prefork, Serving};
 use osi_tests::skip::{self, Need};
 use osi_tests::stream::{self, event_count, rows};
 use osi_tests::topology::{Family, Pair};
@@ -24,6 +26,7 @@ const PORT: u16 = 7;
 const DESCRIPTORS: u64 = 32;
 /// Room for a burst of handshakes.
 const BACKLOG: u32 = 16;
+const PATIENCE: Duration = Duration::from_millis(3500);
 /// They fill the descriptors and the queue, and then some.
 const CONNECTS: u64 = 64;
 
@@ -37,24 +40,11 @@ fn file_descriptors_exhausted() -> Result<()> {
     let pair = Pair::build()?;
     let target = Pair::server_at(Family::V4, PORT);
     let agent = Agent::watch(&pair.server)?;
-    let limit = format!("--nofile={DESCRIPTORS}");
-    let program = env!("CARGO_BIN_EXE_hold-accepted");
-    let server = Prefork::start(
-        &pair.server,
-        &["prlimit", &limit],
-        program,
-        target,
-        Serving {
-            backlog: BACKLOG,
-            workers: 0,
-            accepts: 0,
-        },
-    )?;
+    let server = serve(&pair, target)?;
 
     let fault = SystemTime::now();
-    let timeout = Duration::from_millis(3500);
-    let connects = load::connect_all_at_once(&pair.client, target, CONNECTS, timeout)?;
-    let evidence = wait::until_above("descriptors", DESCRIPTORS - 1, timeout, || {
+    let connects = load::connect_all_at_once(&pair.client, target, CONNECTS, PATIENCE)?;
+    let evidence = wait::until_above("descriptors", DESCRIPTORS - 1, PATIENCE, || {
         processes::descriptors(server.pid())
     })?;
     let map = EXPECTED.named(&agent, fault, evidence)?;
@@ -100,5 +90,70 @@ fn file_descriptors_exhausted() -> Result<()> {
     });
     stream::ensure(&lines, told == 1, || {
         format!("the last descriptor went once, and events tell of it {told} times")
+    })
+}
+
+/// The server with few descriptors.
+fn serve(pair: &Pair, target: SocketAddr) -> Result<Prefork> {
+    let limit = format!("--nofile={DESCRIPTORS}");
+    let program = env!("CARGO_BIN_EXE_hold-accepted");
+    let serving = Serving {
+        backlog: BACKLOG,
+        workers: 0,
+        accepts: 0,
+    };
+    Prefork::start(&pair.server, &["prlimit", &limit], program, target, serving)
+}
+
+/// The fewest of [`DESCRIPTORS`] that are nine tenths of them.
+const MANY: u64 = 29;
+/// While it waits in `accept()`, the server has reserved one more for the next connection: it is in use and in no list, and the
+/// kernel counts it since 6.2.
+const RESERVED: u64 = 1;
+
+#[test]
+fn few_are_left() -> Result<()> {
+    let test = "l5_session::file_descriptors_exhausted::few_are_left";
+    let Some(_turn) = skip::ready_to_time(test, &[Need::Program("prlimit")])? else {
+        return Ok(());
+    };
+    let pair = Pair::build()?;
+    let target = Pair::server_at(Family::V4, PORT);
+    let agent = Agent::watch(&pair.server)?;
+    let server = serve(&pair, target)?;
+    let at_rest = processes::descriptors(server.pid())?;
+    let program = env!("CARGO_BIN_EXE_hold-connections");
+    let fewer = MANY - 1 - RESERVED;
+    let before = Holder::start(&pair.client, program, target, fewer - at_rest)?;
+    let used = || processes::descriptors(server.pid());
+    wait::until_above("descriptors", fewer - 1, PATIENCE, used)?;
+    // A pass over all processes has seen it since.
+    let calm = agent.wait_for_window(SystemTime::now(), 3)?;
+    agent.ensure(calm.verdict()["state"] == "ok", || {
+        format!("less than nine tenths are in use, and {calm}")
+    })?;
+
+    let fault = SystemTime::now();
+    let last = Holder::start(&pair.client, program, target, MANY - fewer)?;
+    let evidence = wait::until_above("descriptors", MANY - 1, PATIENCE, used)?;
+    let map = EXPECTED.named(&agent, fault, evidence)?;
+    let verdict = map.verdict();
+    agent.ensure(
+        verdict["state"] == "warn" && verdict["scope"]["process"]["pid"] == server.pid(),
+        || format!("process {} has few left, not {verdict}", server.pid()),
+    )?;
+    let told = verdict["evidence"][0]["value"].as_f64();
+    let is_right = [MANY, MANY + RESERVED].map(|used| Some(used as f64));
+    agent.compare(is_right.contains(&told), || {
+        format!("{MANY} of {DESCRIPTORS} are listed, and {told:?} are told")
+    })?;
+
+    drop((last, before));
+    drop(server);
+    EXPECTED.resolves(&agent, &map)?;
+    let lines = EXPECTED.stop(agent)?;
+    let refused = event_count(&lines, "fd_exhausted", |_| true);
+    stream::ensure(&lines, refused == 0, || {
+        format!("descriptors are left, and events tell {refused} times that the last one went")
     })
 }

@@ -1,14 +1,16 @@
-//! A server that answers half and resets.
+//! A server that answers half and resets; or clients that reset while they wait for an answer, as seen where they are served.
 //!
 //! First evidence: the first connection that leaves ESTABLISHED by a reset (`TcpEstabResets`).
 
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Result, ensure};
 use osi_tests::agent::Agent;
 use osi_tests::expect::{Expected, STATISTICAL};
 use osi_tests::load::{self, Exchange, Plan};
-use osi_tests::server::{Behaviour, Server};
+use osi_tests::server::{Behaviour, MESSAGE_BYTES, Server, reset_on_close};
 use osi_tests::skip::{self, Need};
 use osi_tests::stream::{self, event_count, growth};
 use osi_tests::topology::{Family, Pair};
@@ -84,4 +86,72 @@ fn scenario(test: &str, family: Family) -> Result<()> {
             "nstat counts {resets} reset connections, the agent {counted} and its events {aborted}"
         )
     })
+}
+
+/// A client that sends its request at once, and one that thinks first, are the same to whoever serves them; the kernel tells the order
+/// of the handshake and the request by ticks of at most ten milliseconds.
+const THOUGHT: Duration = Duration::from_millis(20);
+/// How long a client waits for its answer, and how long the server would work on it.
+const PATIENCE: Duration = Duration::from_millis(50);
+const WORK: Duration = Duration::from_millis(500);
+const CLIENTS: u64 = 4;
+const OF_EACH: u64 = 80;
+
+#[test]
+fn clients_that_give_up() -> Result<()> {
+    let test = "l5_session::sessions_reset::clients_that_give_up";
+    let Some(_turn) = skip::ready(test, &[Need::Program("nstat")])? else {
+        return Ok(());
+    };
+    let pair = Pair::build()?;
+    let target = Pair::server_at(Family::V4, PORT);
+    let server = Server::start(&pair.server, target, Behaviour::Converse)?;
+    server.work_for(WORK);
+    let agent = Agent::watch(&pair.server)?;
+
+    let fault = SystemTime::now();
+    let clients = (0..CLIENTS).map(|_| {
+        pair.client
+            .spawn(move || (0..OF_EACH).try_for_each(|_| gives_up(target)))
+    });
+    let clients = clients.collect::<Result<Vec<_>>>()?;
+    let resets = || counters::snmp(&pair.server, "TcpEstabResets");
+    let evidence = wait::until_above("resets", 0, Duration::from_secs(3), resets)?;
+    let map = EXPECTED.named(&agent, fault, evidence)?;
+    let scope = &map.verdict()["scope"];
+    agent.ensure(scope["kind"] == "listener" && scope["port"] == PORT, || {
+        format!("clients of {target} reset, not {scope}")
+    })?;
+
+    for client in clients {
+        client.join()?;
+    }
+    EXPECTED.resolves(&agent, &map)?;
+    drop(server);
+    let (resets, all) = (resets()?, CLIENTS * OF_EACH);
+    let lines = EXPECTED.stop(agent)?;
+    let counted = growth(&lines, "L5", "sessions_reset");
+    let aborted = event_count(&lines, "session_aborted", |event| {
+        event["errno"] == "ECONNRESET"
+    });
+    stream::ensure(
+        &lines,
+        (resets, counted, aborted) == (all, all, all),
+        || {
+            format!(
+                "{all} clients gave up: nstat counts {resets} reset connections, the agent {counted} and its events {aborted}"
+            )
+        },
+    )
+}
+
+/// Asks, and resets the connection when no answer has come in time.
+fn gives_up(target: SocketAddr) -> Result<()> {
+    let mut stream = TcpStream::connect(target)?;
+    std::thread::sleep(THOUGHT);
+    stream.write_all(&[b'o'; MESSAGE_BYTES])?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    let answer = stream.read(&mut [0]).map_err(|error| error.kind());
+    ensure!(answer == Err(ErrorKind::WouldBlock), "it got {answer:?}");
+    reset_on_close(&stream)
 }
