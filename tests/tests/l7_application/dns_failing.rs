@@ -1,4 +1,5 @@
-//! A resolver that was told to expect signatures which are not there answers SERVFAIL.
+//! A resolver that was told to expect signatures which are not there answers SERVFAIL; or programs ask for many more names than
+//! usual that do not exist.
 //!
 //! First evidence: the first such answer.
 
@@ -7,9 +8,9 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Result, ensure};
 use osi_tests::agent::Agent;
 use osi_tests::expect::{Expected, STATISTICAL};
-use osi_tests::resolver::{Dnsmasq, KNOWN, Questions, ask};
+use osi_tests::resolver::{Dnsmasq, KNOWN, Questions, UNKNOWN, ask};
 use osi_tests::skip::{self, Need};
-use osi_tests::stream::{self, event_count};
+use osi_tests::stream::{self, event_count, growth, rows};
 use osi_tests::topology::{Family, Pair};
 
 const EXPECTED: Expected = Expected {
@@ -79,4 +80,80 @@ fn over_ipv4() -> Result<()> {
 #[test]
 fn over_ipv6() -> Result<()> {
     dns_failing("l7_application::dns_failing::over_ipv6", Family::V6)
+}
+
+const NXDOMAIN: u8 = 3;
+/// A tenth of what is asked for does not exist in healthy windows, and four fifths when it storms.
+const KNOWN_PER_S: u32 = 9;
+const UNKNOWN_PER_S: u32 = 1;
+const STORM_PER_S: u32 = 40;
+const HEALTHY_S: u64 = 8;
+const STORM_S: u64 = 6;
+
+#[test]
+fn names_that_do_not_exist() -> Result<()> {
+    let test = "l7_application::dns_failing::names_that_do_not_exist";
+    let needs = ["dnsmasq", "dig"].map(Need::Program);
+    let Some(_turn) = skip::ready(test, &needs)? else {
+        return Ok(());
+    };
+    let pair = Pair::build()?;
+    let server = questions(Family::V4).server;
+    let _resolver = Dnsmasq::start(&pair.server, server)?;
+    let agent = Agent::watch(&pair.client)?;
+    let load = |below, per_second: u32, seconds: u64| {
+        let questions = Questions {
+            below,
+            count: u64::from(per_second) * seconds,
+            per_second,
+            ..questions(Family::V4)
+        };
+        ask(&pair.client, questions)
+    };
+    let known = load(KNOWN, KNOWN_PER_S, HEALTHY_S)?;
+    let few = load(UNKNOWN, UNKNOWN_PER_S, HEALTHY_S)?;
+    known.join()?;
+    let mut unknown = vec![few.join()?];
+
+    let fault = SystemTime::now();
+    let known = load(KNOWN, KNOWN_PER_S, STORM_S)?;
+    let storm = load(UNKNOWN, STORM_PER_S, STORM_S)?;
+    let map = EXPECTED.named(&agent, fault, fault)?;
+    let verdict = map.verdict();
+    agent.ensure(verdict["state"] == "warn", || {
+        format!(
+            "who asks may be wrong, and the verdict is {}",
+            verdict["state"]
+        )
+    })?;
+    agent.ensure(map.evidence_says(&["NXDOMAIN", UNKNOWN]), || {
+        format!(
+            "the evidence names no code or name: {}",
+            verdict["evidence"]
+        )
+    })?;
+    let usual = rows(verdict, "evidence").find(|row| row["signal"] == "usual");
+    let usual = usual.and_then(|row| row["value"].as_f64());
+    agent.compare(
+        usual.is_some_and(|usual| (0.03..0.2).contains(&usual)),
+        || format!("a tenth of the names does not exist as a rule, and {usual:?} is told"),
+    )?;
+    known.join()?;
+    unknown.push(storm.join()?);
+
+    let known = load(KNOWN, KNOWN_PER_S, HEALTHY_S)?;
+    EXPECTED.resolves(&agent, &map)?;
+    known.join()?;
+    let lines = EXPECTED.stop(agent)?;
+    let codes = unknown
+        .iter()
+        .filter_map(|asked| asked.codes.get(&NXDOMAIN));
+    let offered: u64 = codes.sum();
+    let asked = u64::from(UNKNOWN_PER_S) * HEALTHY_S + u64::from(STORM_PER_S) * STORM_S;
+    ensure!(
+        offered == asked,
+        "{offered} of {asked} answers are NXDOMAIN"
+    );
+    let counted = growth(&lines, "L7", "dns_nxdomain");
+    stream::ensure_counted(&lines, "names that do not exist", offered, counted)
 }
