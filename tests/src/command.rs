@@ -41,9 +41,20 @@ pub fn output_with_input(command: &mut Command, input: &str) -> Result<String> {
 
 /// What a command that may fail said on standard error.
 pub fn diagnostics(command: &mut Command) -> Result<String> {
-    let quiet = command.stdin(Stdio::null()).stdout(Stdio::null());
-    let done = quiet.stderr(Stdio::piped()).output();
-    let done = done.with_context(|| format!("cannot start {command:?}"))?;
+    diagnostics_with_input(command, "")
+}
+
+/// The same, with text on its standard input, which it may not want to read.
+pub fn diagnostics_with_input(command: &mut Command, input: &str) -> Result<String> {
+    let quiet = command.stdin(Stdio::piped()).stdout(Stdio::null());
+    let child = quiet.stderr(Stdio::piped()).spawn();
+    let mut child = child.with_context(|| format!("cannot start {command:?}"))?;
+    if let Some(mut stdin) = child.stdin.take() {
+        let _unread = stdin.write_all(input.as_bytes());
+    }
+    let done = child
+        .wait_with_output()
+        .with_context(|| format!("cannot wait for {command:?}"))?;
     Ok(String::from_utf8_lossy(&done.stderr).into_owned())
 }
 

@@ -1,6 +1,7 @@
 //! Certificates of the lab's own, curl, which asks over TLS, and OpenSSL's own server and client.
 
-use std::net::SocketAddr;
+use std::io::{ErrorKind, Read as _};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -9,7 +10,7 @@ use anyhow::{Context as _, Result};
 
 use crate::daemon::{Daemon, READY};
 use crate::netns::Namespace;
-use crate::{command, counters, wait};
+use crate::{command, counters, server, wait};
 
 /// The name that certificates are for.
 pub const NAME: &str = "secure.lab";
@@ -61,6 +62,14 @@ impl Certificate {
     /// The certificate.
     pub fn file(&self) -> PathBuf {
         self.directory.join("certificate")
+    }
+
+    /// This certificate and another one in a file that goes with this one, for who trusts both.
+    pub fn with(&self, other: &Self) -> Result<PathBuf> {
+        let both = [std::fs::read(self.file())?, std::fs::read(other.file())?].concat();
+        let file = self.directory.join("both");
+        std::fs::write(&file, both)?;
+        Ok(file)
     }
 
     /// Its key.
@@ -165,10 +174,20 @@ impl Curl {
 
 /// OpenSSL's own server, which listens.
 pub fn serve(host: &Namespace, server: SocketAddr, certificate: &Certificate) -> Result<Daemon> {
+    serve_with(host, server, certificate, &[])
+}
+
+/// The same with options of its own, such as `-www` to answer requests.
+pub fn serve_with(
+    host: &Namespace,
+    server: SocketAddr,
+    certificate: &Certificate,
+    options: &[&str],
+) -> Result<Daemon> {
     let mut openssl = host.command("openssl")?;
     openssl.args(["s_server", "-quiet", "-accept", &server.port().to_string()]);
     openssl.arg("-cert").arg(certificate.file());
-    openssl.arg("-key").arg(certificate.key());
+    openssl.arg("-key").arg(certificate.key()).args(options);
     let serving = Daemon::start(openssl.stdout(Stdio::null()).stderr(Stdio::null()))?;
     wait::until("openssl listens", READY, || {
         Ok(counters::is_listening(host, server.port())?.then_some(()))
@@ -176,14 +195,65 @@ pub fn serve(host: &Namespace, server: SocketAddr, certificate: &Certificate) ->
     Ok(serving)
 }
 
-/// OpenSSL's own client, with a hello that does not fit into one segment: it offers many protocols.
-pub fn long_hello(host: &Namespace, server: SocketAddr) -> Result<Daemon> {
+/// How OpenSSL's own client says that its handshake ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Agreed {
+    /// The version, such as `TLSv1.3`; none where it came to no good end.
+    pub version: Option<String>,
+    /// Whether it went on with an earlier session, so that nobody had to prove who he is.
+    pub resumed: bool,
+}
+
+/// Asks once with OpenSSL's own client and these options, and waits until the server closes.
+pub fn agree(host: &Namespace, server: SocketAddr, options: &[&str]) -> Result<Agreed> {
+    let mut openssl = host.command("openssl")?;
+    openssl
+        .args(["s_client", "-brief", "-ign_eof", "-servername", NAME])
+        .args(["-connect", &server.to_string()])
+        .args(options);
+    let said = command::diagnostics_with_input(&mut openssl, "GET / HTTP/1.0\r\n\r\n")?;
+    let value = |key: &str| said.lines().find_map(|line| line.strip_prefix(key));
+    Ok(Agreed {
+        version: value("Protocol version: ").map(str::to_owned),
+        resumed: value("Signature type: ").is_none(),
+    })
+}
+
+/// The hello of OpenSSL's own client with these options: one record, as it leaves.
+pub fn hello(host: &Namespace, options: &[&str]) -> Result<Vec<u8>> {
+    let listener = server::listen(host, (Ipv4Addr::LOCALHOST, 0).into(), 1)?;
+    let mut openssl = host.command("openssl")?;
+    openssl
+        .args(["s_client", "-servername", NAME, "-connect"])
+        .arg(listener.local_addr()?.to_string())
+        .args(options);
+    let _client = Daemon::start(openssl.stdout(Stdio::null()).stderr(Stdio::null()))?;
+    let mut stream = wait::until("openssl connects", READY, || match listener.accept() {
+        Ok((stream, _)) => Ok(Some(stream)),
+        Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
+        Err(error) => Err(error.into()),
+    })?;
+    stream.set_nonblocking(false)?;
+    let mut record = vec![0; 5];
+    stream.read_exact(&mut record)?;
+    let length = u16::from_be_bytes([record[3], record[4]]);
+    record.resize(5 + usize::from(length), 0);
+    stream.read_exact(&mut record[5..])?;
+    Ok(record)
+}
+
+/// Names of protocols that a client may offer (`-alpn`), which make its hello longer than a segment.
+pub fn many_protocols() -> String {
     const PROTOCOLS: [u8; 8] = *b"abcdefgh";
     const LONG: usize = 200;
     let name = |letter: u8| char::from(letter).to_string().repeat(LONG);
-    let offered = PROTOCOLS.map(name).join(",");
+    PROTOCOLS.map(name).join(",")
+}
+
+/// OpenSSL's own client, with a hello that does not fit into one segment: it offers many protocols.
+pub fn long_hello(host: &Namespace, server: SocketAddr) -> Result<Daemon> {
     let mut openssl = host.command("openssl")?;
     openssl.args(["s_client", "-connect", &server.to_string()]);
-    openssl.args(["-alpn", &offered]);
+    openssl.args(["-alpn", &many_protocols()]);
     Daemon::start(openssl.stdout(Stdio::null()).stderr(Stdio::null()))
 }

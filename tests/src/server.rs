@@ -41,6 +41,8 @@ pub enum Behaviour {
     Hold,
     /// Sends half of a message back and resets the connection.
     Break,
+    /// Says nothing, and resets the connection as soon as anything comes.
+    HangUp,
 }
 
 /// A running server; stops when it is dropped.
@@ -135,6 +137,7 @@ fn serve(
             Behaviour::Sink => workers.push(std::thread::spawn(move || sink(stream))),
             Behaviour::Hold => held.push(stream),
             Behaviour::Break => break_off(stream)?,
+            Behaviour::HangUp => hang_up(stream)?,
         }
     }
     Ok(())
@@ -155,6 +158,11 @@ fn break_off(mut stream: TcpStream) -> Result<()> {
     let mut message = [0; MESSAGE_BYTES];
     stream.read_exact(&mut message)?;
     stream.write_all(&message[..MESSAGE_BYTES / 2])?;
+    reset_on_close(&stream)
+}
+
+fn hang_up(mut stream: TcpStream) -> Result<()> {
+    stream.read_exact(&mut [0])?;
     reset_on_close(&stream)
 }
 

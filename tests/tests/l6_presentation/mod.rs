@@ -7,3 +7,4 @@ mod quic_unanswered;
 mod tls;
 mod tls_handshake_failed;
 mod tls_handshake_slow;
+mod tls_paths;
