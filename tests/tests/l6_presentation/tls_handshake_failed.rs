@@ -1,4 +1,4 @@
-//! A server gets a certificate that its clients do not trust.
+//! A server gets a certificate that its clients refuse, or versions that they do not speak.
 //!
 //! First evidence: the first alert.
 
@@ -10,7 +10,7 @@ use osi_tests::daemon::Nginx;
 use osi_tests::expect::{Expected, STATISTICAL};
 use osi_tests::secure::{Certificate, NAME, Requests, curl};
 use osi_tests::skip::{self, Need};
-use osi_tests::stream::{self, event_count};
+use osi_tests::stream::{self, event_count, rows};
 use osi_tests::topology::{Family, Pair};
 
 const EXPECTED: Expected = Expected {
@@ -33,7 +33,59 @@ enum Side {
     Server,
 }
 
-fn tls_handshake_failed(test: &str, family: Family, version: &str, side: Side) -> Result<()> {
+/// The certificate that the server has from then on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Shown {
+    /// The one before.
+    Same,
+    /// One that nobody trusts.
+    Foreign,
+    /// One that is trusted, and whose time is over.
+    Expired,
+}
+
+/// What becomes of the server, and what is said of it.
+struct Fault {
+    shown: Shown,
+    versions: &'static str,
+    /// The alert.
+    reason: &'static str,
+    /// What the advice says of who sends it.
+    told: &'static str,
+    /// What it is at the server.
+    at_the_server: &'static str,
+}
+
+const BOTH: &str = "TLSv1.2 TLSv1.3";
+
+const FOREIGN: Fault = Fault {
+    shown: Shown::Foreign,
+    versions: BOTH,
+    reason: "unknown_ca",
+    told: "Clients refuse what the server sends",
+    at_the_server: "critical",
+};
+const EXPIRED: Fault = Fault {
+    shown: Shown::Expired,
+    reason: "certificate_expired",
+    ..FOREIGN
+};
+/// Its clients speak TLS 1.2. At the server they may be scanners.
+const DISJOINT: Fault = Fault {
+    shown: Shown::Same,
+    versions: "TLSv1.3",
+    reason: "protocol_version",
+    told: "end on the server's side",
+    at_the_server: "warn",
+};
+
+fn tls_handshake_failed(
+    test: &str,
+    fault: &Fault,
+    family: Family,
+    version: &str,
+    side: Side,
+) -> Result<()> {
     let Some(_turn) = skip::ready(test, &NEEDS)? else {
         return Ok(());
     };
@@ -41,12 +93,13 @@ fn tls_handshake_failed(test: &str, family: Family, version: &str, side: Side) -
     let server = Pair::server_at(family, 443);
     let known = Certificate::create(&pair.server, "known")?;
     let foreign = Certificate::create(&pair.server, "foreign")?;
-    let well = Nginx::start_tls(&pair.server, server, &known, "TLSv1.2 TLSv1.3")?;
+    let expired = Certificate::create_expired(&pair.server, "expired")?;
+    let well = Nginx::start_tls(&pair.server, server, &known, BOTH)?;
     let agent = Agent::watch(match side {
         Side::Client => &pair.client,
         Side::Server => &pair.server,
     })?;
-    let trusts = known.file();
+    let trusts = known.with(&expired)?;
     let requests = |count| Requests {
         server,
         trusts: &trusts,
@@ -59,11 +112,17 @@ fn tls_handshake_failed(test: &str, family: Family, version: &str, side: Side) -
     agent.wait_for_window(SystemTime::now(), 1)?;
 
     drop(well);
-    let broken = Nginx::start_tls(&pair.server, server, &foreign, "TLSv1.2 TLSv1.3")?;
-    let fault = SystemTime::now();
+    let shown = match fault.shown {
+        Shown::Same => &known,
+        Shown::Foreign => &foreign,
+        Shown::Expired => &expired,
+    };
+    let broken = Nginx::start_tls(&pair.server, server, shown, fault.versions)?;
+    let begun = SystemTime::now();
     let load = curl(&pair.client, requests(60))?;
-    let map = EXPECTED.named(&agent, fault, fault)?;
-    let scope = &map.verdict()["scope"];
+    let map = EXPECTED.named(&agent, begun, begun)?;
+    let verdict = map.verdict();
+    let scope = &verdict["scope"];
     let is_there = match side {
         Side::Client => scope["kind"] == "peer" && scope["remote"] == server.ip().to_string(),
         Side::Server => scope["kind"] == "listener",
@@ -72,28 +131,40 @@ fn tls_handshake_failed(test: &str, family: Family, version: &str, side: Side) -
         format!("{server} fails, not {scope}")
     })?;
     let told_of = |word| map.evidence_says(&[word]);
-    agent.ensure(told_of("unknown_ca") && told_of(NAME), || {
-        format!("no alert or name in the evidence: {}", map.verdict())
+    agent.ensure(told_of(fault.reason) && told_of(NAME), || {
+        format!("no {} or name in the evidence: {verdict}", fault.reason)
+    })?;
+    let severity = match side {
+        Side::Client => "critical",
+        Side::Server => fault.at_the_server,
+    };
+    let advises = rows(verdict, "advice").any(|row| {
+        let text = row["text"].as_str().unwrap_or_default();
+        text.contains(fault.told)
+    });
+    agent.ensure(verdict["state"] == severity && advises, || {
+        format!("not {severity}, or nothing of {:?}: {verdict}", fault.told)
     })?;
     let told = load.join()?;
     ensure!((told.completed(), told.failed) == (0, 60), "{told:?}");
 
     drop(broken);
-    let _well = Nginx::start_tls(&pair.server, server, &known, "TLSv1.2 TLSv1.3")?;
+    let _well = Nginx::start_tls(&pair.server, server, &known, BOTH)?;
     let load = curl(&pair.client, requests(80))?;
     EXPECTED.resolves(&agent, &map)?;
     load.join()?;
     let lines = EXPECTED.stop(agent)?;
-    let unknown = event_count(&lines, "tls_failed", |event| {
-        event["reason"] == "unknown_ca"
+    let refused = event_count(&lines, "tls_failed", |event| {
+        event["reason"] == fault.reason
     });
-    stream::ensure_counted(&lines, "refused certificates", told.failed, unknown)
+    stream::ensure_counted(&lines, fault.reason, told.failed, refused)
 }
 
 #[test]
 fn at_the_client_over_ipv4() -> Result<()> {
     tls_handshake_failed(
         "l6_presentation::tls_handshake_failed::at_the_client_over_ipv4",
+        &FOREIGN,
         Family::V4,
         "1.3",
         Side::Client,
@@ -104,6 +175,7 @@ fn at_the_client_over_ipv4() -> Result<()> {
 fn at_the_client_over_ipv6() -> Result<()> {
     tls_handshake_failed(
         "l6_presentation::tls_handshake_failed::at_the_client_over_ipv6",
+        &FOREIGN,
         Family::V6,
         "1.2",
         Side::Client,
@@ -114,7 +186,41 @@ fn at_the_client_over_ipv6() -> Result<()> {
 fn at_the_server() -> Result<()> {
     tls_handshake_failed(
         "l6_presentation::tls_handshake_failed::at_the_server",
+        &FOREIGN,
         Family::V4,
+        "1.2",
+        Side::Server,
+    )
+}
+
+#[test]
+fn expired_at_the_client() -> Result<()> {
+    tls_handshake_failed(
+        "l6_presentation::tls_handshake_failed::expired_at_the_client",
+        &EXPIRED,
+        Family::V6,
+        "1.3",
+        Side::Client,
+    )
+}
+
+#[test]
+fn disjoint_versions_at_the_client() -> Result<()> {
+    tls_handshake_failed(
+        "l6_presentation::tls_handshake_failed::disjoint_versions_at_the_client",
+        &DISJOINT,
+        Family::V4,
+        "1.2",
+        Side::Client,
+    )
+}
+
+#[test]
+fn disjoint_versions_at_the_server() -> Result<()> {
+    tls_handshake_failed(
+        "l6_presentation::tls_handshake_failed::disjoint_versions_at_the_server",
+        &DISJOINT,
+        Family::V6,
         "1.2",
         Side::Server,
     )
