@@ -76,6 +76,9 @@ fn records_are_told_by_their_first_bytes() {
         (b"\x17\x03\x03\x11\x13\x45\xe0", Record::Other),
         (b"\x16\x02\x01\x00\xc5\x01", Record::Other),
         (b"\x16\x03\x05\x00\xc5\x01", Record::Other),
+        // What it is stands in the sixth byte.
+        (b"\x16\x03\x01\x00\xc5\x01", Record::ClientHello),
+        (b"\x16\x03\x01\x00\xc5", Record::Other),
         (b"GET / HTTP/1.1\r\n", Record::Other),
         (b"", Record::Other),
     ] {
@@ -133,6 +136,10 @@ fn a_client_names_the_server() {
     assert_eq!(name(known, 0).as_deref(), Some(&b"known.lab"[..]));
     assert_eq!(name(known, 12), Some(Vec::new()), "in a later segment");
     assert_eq!(name(b"\0\x10\0\0", 0), Some(Vec::new()), "without one");
+    // Three others stand before these.
+    let behind = |others| [b"\0\x10\0\0".repeat(others), known.to_vec()].concat();
+    assert_eq!(name(&behind(20), 0).as_deref(), Some(&b"known.lab"[..]));
+    assert_eq!(name(&behind(21), 0), Some(Vec::new()), "behind 24 others");
     let mut long = b"\0\0\0\x69\0\x67\0\0\x64".to_vec();
     long.extend([b'a'; 100]);
     assert_eq!(name(&long, 0).map(|name| name.len()), Some(NAME_BYTES));
