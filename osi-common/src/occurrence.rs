@@ -325,10 +325,12 @@ pub enum Health {
     HttpServersFull = 19,
     /// QUIC handshakes that found the map of those in flight full.
     QuicFull = 20,
+    /// Ids of QUIC's clients that found the map of these full.
+    QuicClientsFull = 21,
 }
 
 /// Number of [`Health`] slots.
-pub const HEALTH_SLOTS: u32 = 21;
+pub const HEALTH_SLOTS: u32 = 22;
 
 #[cfg(test)]
 mod tests {

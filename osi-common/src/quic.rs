@@ -31,8 +31,9 @@ const MAX_PACKETS: u32 = 3;
 /// QUIC handshakes in flight that can be followed at once, apart from those of TLS: anybody can begin one with a single datagram.
 pub const MAX_HANDSHAKES: u32 = 2048;
 
-/// Ids of clients that are remembered, so that what is sent to one of them is known to be no client's.
-pub const MAX_CLIENTS: u32 = 4096;
+/// Ids of clients that are remembered, so that what is sent to one of them is known to be no client's: of those in flight, and of
+/// what begins in the two windows until one that is over is forgotten.
+pub const MAX_CLIENTS: u32 = 8192;
 
 /// Slots of clients' ports: a datagram of data is looked at only where a handshake is in flight in the slot of its port.
 pub const PENDING_SLOTS: u32 = 8192;

@@ -164,6 +164,11 @@ const FULL: &[(Health, &[Layer], &str)] = &[
         "QUIC handshakes were not followed: too many are in flight",
     ),
     (
+        Health::QuicClientsFull,
+        &[Layer::L6],
+        "ids of QUIC's clients were not kept: answers to them that are handed on may count as handshakes",
+    ),
+    (
         Health::HttpConnectionsFull,
         &[Layer::L7],
         "HTTP requests were not followed: too many are in flight",

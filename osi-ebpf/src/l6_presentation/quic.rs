@@ -4,9 +4,7 @@
 //! Only long headers are looked at, and of datagrams with short ones those from ports where a handshake is in flight: a
 //! client's first one tells that it has ended the handshake. All else is encrypted.
 
-use aya_ebpf::{
-    helpers::bpf_ktime_get_boot_ns, macros::map, maps::LruHashMap, programs::TcContext,
-};
+use aya_ebpf::{helpers::bpf_ktime_get_boot_ns, macros::map, maps::HashMap, programs::TcContext};
 use osi_common::latency::Latency;
 use osi_common::occurrence::Health;
 use osi_common::quic::{
@@ -33,11 +31,12 @@ const RETRY: u32 = Kind::Retry as u32;
 const NEGOTIATION: u32 = Kind::Negotiation as u32;
 const SHORT: u32 = Kind::Short as u32;
 
-/// Ids of clients whose handshakes began: what is sent to one of them comes from a server, whatever addresses it has here.
+/// Ids of clients, and when their handshakes began: what is sent to one of them comes from a server, whatever addresses it has
+/// here.
 ///
-/// Writer and reader: this topic. Old ones make room.
+/// Writer and reader: this topic. Deleter of those whose handshake is over: the agent, each window. Full: noted in `HEALTH`.
 #[map]
-static QUIC_CLIENTS: LruHashMap<[u8; 8], u8> = LruHashMap::with_max_entries(MAX_CLIENTS, 0);
+static QUIC_CLIENTS: HashMap<[u8; 8], u64> = HashMap::with_max_entries(MAX_CLIENTS, 0);
 
 /// What is still to be known of a handshake when it is taken out: its place may be another's at once.
 #[derive(Clone, Copy)]
@@ -124,13 +123,13 @@ fn asked(ctx: &TcContext, packet: Packet<'_>, first: &[u8; FIRST_BYTES], work: &
     let Some(role) = role(ctx, packet, UDP, &work.ends) else {
         return;
     };
-    let id = sender(packet.body(), first);
-    if id != [0; 8] {
-        // Without room for it, which an LRU makes, a server's hello that stands alone would be taken for a client's.
-        let _remembered = QUIC_CLIENTS.insert(id, 0, 0);
-    }
     new(&mut work.handshake, role);
     work.handshake.version = version(first);
+    let id = sender(packet.body(), first);
+    // Without room for it, a server's hello that stands alone may be taken for a client's.
+    if id != [0; 8] && QUIC_CLIENTS.insert(id, work.handshake.begun_ns, 0).is_err() {
+        note(Health::QuicClientsFull);
+    }
     if begin(&QUIC_IN_FLIGHT, work) {
         pending::begun(slot(work, role as u32));
     } else {

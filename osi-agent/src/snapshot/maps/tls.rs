@@ -1,6 +1,6 @@
 //! Reads what the programs know of handshakes of TLS and of QUIC, and takes those out that do not end.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use aya::maps::{Array, HashMap as BpfHashMap, Map, MapData, MapError};
 use osi_common::occurrence::Kind;
@@ -19,6 +19,7 @@ use crate::snapshot::KernelMaps;
 pub(super) struct Tls {
     in_flight: BpfHashMap<MapData, Ends, Handshake>,
     quic_in_flight: BpfHashMap<MapData, Ends, Handshake>,
+    quic_clients: Clients,
     endpoints: Rows<Endpoint, Handshakes>,
     /// Handshakes that were taken out, by server or port as long as that has a row.
     taken: HashMap<Endpoint, Taken>,
@@ -56,6 +57,44 @@ impl GivenUp {
     }
 }
 
+/// The id of a client of QUIC, and when its handshake began.
+type Client = ([u8; 8], u64);
+
+/// Those that the programs remember.
+struct Clients {
+    map: BpfHashMap<MapData, [u8; 8], u64>,
+    /// Those whose handshake was over at the last reading.
+    over: HashSet<Client>,
+}
+
+impl Clients {
+    /// Forgets those whose handshake is over for the second time: the server may say something once more that comes late, and one
+    /// that begins just now is not among those `in_flight`, which are told by their beginning. How many there were.
+    fn forget(&mut self, in_flight: &HashSet<u64>) -> u64 {
+        let listed = self.map.iter().flatten();
+        let listed: HashSet<_> = listed.take(2 * quic::MAX_CLIENTS as usize).collect();
+        let count = listed.len() as u64;
+        let (over, gone) = over(listed, in_flight, &self.over);
+        for (id, _) in gone {
+            // Already gone is as good.
+            let _gone = self.map.remove(&id);
+        }
+        self.over = over;
+        count
+    }
+}
+
+/// Those whose handshake is not in flight: for the first time, and also at the last reading.
+fn over(
+    listed: HashSet<Client>,
+    in_flight: &HashSet<u64>,
+    before: &HashSet<Client>,
+) -> (HashSet<Client>, HashSet<Client>) {
+    let is_over = |(_, begun_ns): &Client| !in_flight.contains(begun_ns);
+    let all = listed.into_iter().filter(is_over);
+    all.partition(|client| !before.contains(client))
+}
+
 /// Handshakes at one server or port that were taken out.
 #[derive(Clone, Copy, Debug, Default)]
 struct Taken {
@@ -77,6 +116,10 @@ impl Tls {
         Ok(Self {
             in_flight: map("TLS_IN_FLIGHT")?.try_into()?,
             quic_in_flight: map("QUIC_IN_FLIGHT")?.try_into()?,
+            quic_clients: Clients {
+                map: map("QUIC_CLIENTS")?.try_into()?,
+                over: HashSet::new(),
+            },
             endpoints: Rows::of(map("ENDPOINTS")?)?,
             taken: HashMap::new(),
             unanswered: Unanswered::new(Kind::TlsFailed, NO_ANSWER | BY_SERVER),
@@ -94,7 +137,7 @@ impl Tls {
         let taken = |key: &Endpoint| self.taken.get(key).map_or(0, Taken::all);
         let waits = |key: &Endpoint, row: &Handshakes| row.times.in_flight() > taken(key);
         maps.endpoints = self.endpoints.read(MAX_ENDPOINTS, waits);
-        let (listed, quic_listed) = self.sweep(now_ns, maps);
+        let (listed, quic_listed, clients) = self.sweep(now_ns, maps);
         self.taken
             .retain(|endpoint, _| maps.endpoints.contains_key(endpoint));
         for (endpoint, taken) in &self.taken {
@@ -109,6 +152,7 @@ impl Tls {
         maps.fill.extend([
             ("tls_in_flight", listed, MAX_HANDSHAKES.into()),
             ("quic_in_flight", quic_listed, quic::MAX_HANDSHAKES.into()),
+            ("quic_clients", clients, quic::MAX_CLIENTS.into()),
             (
                 "tls_endpoints",
                 maps.endpoints.len() as u64,
@@ -118,14 +162,17 @@ impl Tls {
     }
 
     /// The kernel may begin the list anew while it is read, so that it is bounded and each handshake is noted once. How many
-    /// there are of TLS, those included that only wait for what the server says of the client's certificate, and of QUIC.
-    fn sweep(&mut self, now_ns: u64, maps: &mut KernelMaps) -> (u64, u64) {
+    /// there are of TLS, those included that only wait for what the server says of the client's certificate, and of QUIC, and how
+    /// many of its clients are remembered.
+    fn sweep(&mut self, now_ns: u64, maps: &mut KernelMaps) -> (u64, u64, u64) {
         let all = |map: &BpfHashMap<_, _, _>, most: u32| -> HashMap<Ends, Handshake> {
             map.iter().flatten().take(2 * most as usize).collect()
         };
         let of_tls = all(&self.in_flight, MAX_HANDSHAKES);
         let of_quic = all(&self.quic_in_flight, quic::MAX_HANDSHAKES);
-        let counts = (of_tls.len() as u64, of_quic.len() as u64);
+        let begun = of_quic.values().map(|handshake| handshake.begun_ns);
+        let clients = self.quic_clients.forget(&begun.collect());
+        let counts = (of_tls.len() as u64, of_quic.len() as u64, clients);
         for (ends, handshake) in of_tls.into_iter().chain(of_quic) {
             let is_quic = ends.transport == UDP;
             let has_ended = handshake.stage == Stage::Certified as u32;
@@ -198,6 +245,22 @@ mod tests {
     use osi_common::wire::{NAME_BYTES, Role, TCP};
 
     use super::*;
+
+    #[test]
+    fn a_client_is_forgotten_when_its_handshake_is_over_for_two_readings() {
+        let [going, ended, again] = [([1; 8], 1), ([2; 8], 2), ([2; 8], 3)];
+        let in_flight = HashSet::from([1]);
+        let read = |listed: &[_], before: &HashSet<_>| {
+            over(listed.iter().copied().collect(), &in_flight, before)
+        };
+        let (first, gone) = read(&[going, ended], &HashSet::new());
+        assert_eq!((&first, gone.len()), (&HashSet::from([ended]), 0));
+        let (second, gone) = read(&[going, ended], &first);
+        assert_eq!((second.len(), &gone), (0, &HashSet::from([ended])));
+        // It began another one, whose record was not there yet.
+        let (second, gone) = read(&[again], &first);
+        assert_eq!((&second, gone.len()), (&HashSet::from([again]), 0));
+    }
 
     #[test]
     fn a_port_of_this_host_has_no_address() {
