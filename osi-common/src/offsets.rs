@@ -154,6 +154,8 @@ offsets! {
     dst_dev = "dst_entry"."dev",
     /// State of a neighbour entry (`NUD_*`).
     neigh_nud_state = "neighbour"."nud_state",
+    /// When it changed, in ticks.
+    neigh_updated = "neighbour"."updated",
 }
 
 /// Records of connections are in storage of their sockets: where the kernel tells of data that arrives (`sk_data_ready`, 6.3).

@@ -50,6 +50,17 @@ pub fn address(host: &Namespace, interface: &str) -> Result<[u8; 6]> {
 
 /// The hardware address of a neighbour as the host has noted it, if it has.
 pub fn neighbour(host: &Namespace, address: IpAddr) -> Result<Option<String>> {
+    let entry = neighbour_entry(host, address)?;
+    Ok(entry["lladdr"].as_str().map(str::to_owned))
+}
+
+/// The state of a neighbour's entry, such as `FAILED`; none where it has none.
+pub fn neighbour_state(host: &Namespace, address: IpAddr) -> Result<Option<String>> {
+    let entry = neighbour_entry(host, address)?;
+    Ok(entry["state"][0].as_str().map(str::to_owned))
+}
+
+fn neighbour_entry(host: &Namespace, address: IpAddr) -> Result<Value> {
     let all = command::json(Command::new("ip").args([
         "-n",
         host.name(),
@@ -59,7 +70,7 @@ pub fn neighbour(host: &Namespace, address: IpAddr) -> Result<Option<String>> {
         "to",
         &address.to_string(),
     ]))?;
-    Ok(all[0]["lladdr"].as_str().map(str::to_owned))
+    Ok(all[0].clone())
 }
 
 /// Times that the carrier came or went since the interface exists.

@@ -205,13 +205,13 @@ pub static PROBES: &[Probe] = &[
     Probe {
         name: "neighbours_created",
         variants: &[tracepoint("neigh_create")],
-        fields: &["dev_net", "net_inum"],
+        fields: &["dev_net", "net_inum", "neigh_updated"],
         feeds: &["neighbour_resolution"],
     },
     Probe {
         name: "neighbours_updated",
         variants: &[tracepoint("neigh_update")],
-        fields: &["neigh_nud_state"],
+        fields: &["neigh_nud_state", "neigh_updated"],
         feeds: &["neighbour_resolution"],
     },
     Probe {

@@ -15,9 +15,10 @@ pub(crate) fn neigh_create(ctx: BtfTracePointContext) -> i32 {
     let Some(device) = Object::typed(ctx.arg(1)) else {
         return 0;
     };
-    let entry: u64 = ctx.arg(3);
     let netns = device.pointer(offset!(dev_net)).map_or(0, netns_of);
-    if entry != 0 && in_scope(netns) {
+    if let Some(entry) = Object::untyped(ctx.arg(3))
+        && in_scope(netns)
+    {
         neighbour::created(entry);
     }
     0

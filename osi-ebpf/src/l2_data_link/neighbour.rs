@@ -9,7 +9,20 @@ use osi_common::latency::Latency;
 
 use crate::shared::{latency::record, read::Object, rodata::offset};
 
-/// Entries that may wait at once; of more, the oldest are not timed.
+/// When an entry was made.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Made {
+    /// Boot time.
+    at_ns: u64,
+    /// The same in the kernel's ticks: when the entry changed for the last time (`updated`).
+    at_ticks: u64,
+}
+
+/// An entry is asked for at once by whoever has it made. One that is asked for later had failed meanwhile, or nobody waited for it.
+const AT_ONCE_TICKS: u64 = 50;
+
+/// Entries that may be made while one waits; after more, that one is not timed.
 const MAX_RESOLUTIONS: u32 = 4096;
 
 /// `NUD_INCOMPLETE`: asked for, not answered (`uapi/linux/neighbour.h`).
@@ -20,14 +33,17 @@ const VALID: u8 = 0x02 | 0x04 | 0x08 | 0x10 | 0x40 | 0x80;
 /// Writer: `neigh_create`. Deleter: `neigh_update`. Key: the entry's address; value: when it was made. Entries that are never
 /// answered, or never asked for, fall out as others come.
 #[map]
-static RESOLUTIONS: LruHashMap<u64, u64> = LruHashMap::with_max_entries(MAX_RESOLUTIONS, 0);
+static RESOLUTIONS: LruHashMap<u64, Made> = LruHashMap::with_max_entries(MAX_RESOLUTIONS, 0);
 
 /// An entry was made, as a rule because a packet is to be sent there.
 #[inline(always)]
-pub(crate) fn created(entry: u64) {
-    // SAFETY: helper without preconditions.
-    let now = unsafe { bpf_ktime_get_boot_ns() };
-    let _full = RESOLUTIONS.insert(entry, now, 0);
+pub(crate) fn created(entry: Object) {
+    let made = Made {
+        // SAFETY: helper without preconditions.
+        at_ns: unsafe { bpf_ktime_get_boot_ns() },
+        at_ticks: entry.field(offset!(neigh_updated)).unwrap_or(0),
+    };
+    let _full = RESOLUTIONS.insert(entry.address(), made, 0);
 }
 
 /// An entry gets a state, and still has the one before.
@@ -36,16 +52,18 @@ pub(crate) fn updated(entry: Object, state: u8) {
     if state & VALID == 0 {
         return;
     }
-    let Some(created) = RESOLUTIONS.get_ptr(entry.address()) else {
+    let Some(made) = RESOLUTIONS.get_ptr(entry.address()) else {
         return;
     };
     // SAFETY: the pointer comes from a map lookup; a value that is replaced meanwhile is another entry's, and as whole.
-    let created = unsafe { *created };
+    let made = unsafe { *made };
     let _gone = RESOLUTIONS.remove(entry.address());
+    let asked: u64 = entry.field(offset!(neigh_updated)).unwrap_or(u64::MAX);
+    let is_first = asked.wrapping_sub(made.at_ticks) <= AT_ONCE_TICKS;
     // What others tell unasked makes an entry, too: nobody waited for it.
-    if entry.field(offset!(neigh_nud_state)) == Some(INCOMPLETE) {
+    if is_first && entry.field(offset!(neigh_nud_state)) == Some(INCOMPLETE) {
         // SAFETY: helper without preconditions.
         let now = unsafe { bpf_ktime_get_boot_ns() };
-        record(Latency::NeighbourResolution, now.saturating_sub(created));
+        record(Latency::NeighbourResolution, now.saturating_sub(made.at_ns));
     }
 }

@@ -16,6 +16,8 @@ const RETRY: Duration = Duration::from_millis(3500);
 /// `arp_ignore`: answer nobody.
 const SILENT: &str = "8";
 const SIGNAL: &str = "neighbour_resolution";
+/// Between two questions, where the first ones are to be in vain soon.
+const SOON_MS: &str = "300";
 
 #[test]
 fn the_time_until_the_answer() -> Result<()> {
@@ -66,4 +68,43 @@ fn the_time_until_the_answer() -> Result<()> {
         took.is_some_and(|took| range.contains(&took)),
         || format!("the answer took {retry:?} or a little more, and {took:?} ns were measured"),
     )
+}
+
+/// An entry that failed stays in the table, and when it is asked for again nothing tells when that was.
+#[test]
+fn one_that_had_failed_is_not_timed() -> Result<()> {
+    let test = "l2_data_link::neighbour_resolution::one_that_had_failed_is_not_timed";
+    let Some(_turn) = skip::ready(test, &[])? else {
+        return Ok(());
+    };
+    let pair = Pair::build()?;
+    pair.client
+        .set_sysctl("net/ipv4/neigh/eth0/retrans_time_ms", SOON_MS)?;
+    pair.server
+        .ip(&["addr", "add", &format!("{NEW}/24"), "dev", "eth0"])?;
+    pair.server
+        .set_sysctl("net/ipv4/conf/eth0/arp_ignore", SILENT)?;
+    let agent = Agent::watch(&pair.client)?;
+    let ask = || {
+        pair.client.run(|| {
+            let socket = UdpSocket::bind("0.0.0.0:0")?;
+            socket.send_to(b"?", (NEW, 9)).context("a datagram")?;
+            Ok(())
+        })
+    };
+    ask()?;
+    wait::until("the entry has failed", 2 * RETRY, || {
+        let state = link::neighbour_state(&pair.client, IpAddr::V4(NEW))?;
+        Ok((state.as_deref() == Some("FAILED")).then_some(()))
+    })?;
+    pair.server
+        .set_sysctl("net/ipv4/conf/eth0/arp_ignore", "0")?;
+    ask()?;
+    wait::until("the neighbour has answered", 2 * RETRY, || {
+        link::neighbour(&pair.client, IpAddr::V4(NEW))
+    })?;
+    agent.wait_for_window(SystemTime::now(), 2)?;
+    let lines = agent.stop()?;
+    let count = |map: &Line| map.latency("L2", SIGNAL, "count").unwrap_or(0);
+    stream::ensure_counted(&lines, "resolutions", 0, sum(&lines, count))
 }
