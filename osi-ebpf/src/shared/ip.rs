@@ -51,9 +51,13 @@ pub(crate) fn describe(packet: impl Bytes, ethertype: u16, sample: &mut Sample) 
             ports(packet, header_bytes(header[0]), header[9], sample);
         }
     } else if ethertype == ETH_P_IPV6 {
+        // A header that is cut off tells nothing: half of it would name a destination that is none.
+        let Some(remote) = packet.bytes(24) else {
+            return;
+        };
         sample.family = AF_INET6;
         sample.local = packet.bytes(8).unwrap_or_default();
-        sample.remote = packet.bytes(24).unwrap_or_default();
+        sample.remote = remote;
         let next_header: u8 = packet.bytes(6).unwrap_or(0);
         sample.protocol = u16::from(next_header);
         ports(packet, 40, next_header, sample);
