@@ -112,7 +112,7 @@ impl Names {
             Some(name) if **name == *UNNAMED => {
                 caller::only_reason(function, 0).map_or_else(|| name.clone(), Arc::from)
             }
-            Some(name) => name.clone(),
+            Some(name) => caller::meant(function, name).map_or_else(|| name.clone(), Arc::from),
             None => format!("reason#{code}").into(),
         }
     }
@@ -262,5 +262,9 @@ mod tests {
         assert_eq!(&*names.drop_reason(1, "ip_forward"), UNNAMED);
         assert_eq!(&*names.drop_reason(3, "nf_hook_slow"), "NO_SOCKET");
         assert_eq!(&*names.drop_reason(4711, "nf_hook_slow"), "reason#4711");
+        names.drop_reasons.insert(5, "UNHANDLED_PROTO".into());
+        assert_eq!(&*names.drop_reason(5, "ip6_rcv_core"), "IP_INHDR");
+        let unhandled = names.drop_reason(5, "__netif_receive_skb_core");
+        assert_eq!(&*unhandled, "UNHANDLED_PROTO");
     }
 }

@@ -68,6 +68,15 @@ pub fn only_reason(symbol: &str, code: u32) -> Option<&'static str> {
     }
 }
 
+/// What a reason means where the kernel's word for it says something else: IPv6 calls a header of another version a protocol that
+/// nobody handles.
+pub fn meant(symbol: &str, reason: &str) -> Option<&'static str> {
+    match (function_name(symbol), reason) {
+        ("ip6_rcv_core", "UNHANDLED_PROTO") => Some("IP_INHDR"),
+        _ => None,
+    }
+}
+
 /// Whether the function is the one that evaluates packet filter rules, so that a `NETFILTER_DROP` from it is certainly
 /// a rule's and not that of connection tracking, which ends in `nf_hook_slow` as rules did before kernel 6.6.
 pub fn names_ruleset(symbol: &str) -> bool {
