@@ -13,6 +13,8 @@ use crate::{link, scale};
 
 /// `ETH_P_IP`.
 pub const IPV4: u16 = 0x0800;
+/// `ETH_P_IPV6`.
+pub const IPV6: u16 = 0x86dd;
 /// `ETH_P_ARP`.
 const ARP: u16 = 0x0806;
 /// An EtherType for experiments (IEEE 802, local experimental): no host has a handler for it.
@@ -97,17 +99,18 @@ pub fn identify(packet: &mut [u8], number: u16) {
     seal(packet);
 }
 
-fn seal(packet: &mut [u8]) {
+/// Gives a packet a header checksum that fits.
+pub fn seal(packet: &mut [u8]) {
     packet[10..12].fill(0);
     let sum = checksum(&packet[..20]);
     packet[10..12].copy_from_slice(&sum.to_be_bytes());
 }
 
-/// RFC 1071, of an even number of bytes.
-fn checksum(bytes: &[u8]) -> u16 {
-    let pairs = bytes.chunks_exact(2);
+/// The checksum of RFC 1071; a byte that is left over stands for a pair with zero.
+pub fn checksum(bytes: &[u8]) -> u16 {
+    let pairs = bytes.chunks(2);
     let sum: u32 = pairs
-        .map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]])))
+        .map(|pair| u32::from(pair[0]) << 8 | pair.get(1).map_or(0, |low| u32::from(*low)))
         .sum();
     let folded = (sum & 0xffff) + (sum >> 16);
     let folded = (folded & 0xffff) + (folded >> 16);

@@ -74,6 +74,10 @@ impl Pair {
     pub const CLIENT: Ipv4Addr = v4(1, 1);
     /// IPv4 address of the server.
     pub const SERVER: Ipv4Addr = v4(1, 2);
+    /// IPv6 address of the client.
+    pub const CLIENT_V6: Ipv6Addr = v6(1, 1);
+    /// IPv6 address of the server.
+    pub const SERVER_V6: Ipv6Addr = v6(1, 2);
 
     /// Makes both hosts and the link.
     pub fn build() -> Result<Self> {

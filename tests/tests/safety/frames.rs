@@ -22,6 +22,12 @@ const PROGRAMS: [(&str, i32); 3] = [
     ("osi_tc_ingress", -1),
     ("osi_tc_egress", -1),
 ];
+/// Protocols of IP.
+pub(super) const TCP: u8 = 6;
+pub(super) const UDP: u8 = 17;
+pub(super) const ICMP: u8 = 1;
+pub(super) const ICMPV6: u8 = 58;
+
 /// For a test run at tc, kernels refuse frames that end within the headers of their protocol (Ethernet and IPv6).
 const HEADERS: usize = 14 + 40;
 
@@ -87,21 +93,37 @@ fn make(random: &mut Random, frame: &mut Vec<u8>) {
         at = put(frame, at, &[0x81, 0x00, 0x00, 0x07]);
     }
     let there = length.saturating_sub(at + 2) as u16;
+    let is_v4 = random.below(2) == 0;
     let [high, low] = there.to_be_bytes();
-    at = if random.below(2) == 0 {
-        put(
-            frame,
-            at,
-            &[0x08, 0x00, 0x45, 0, high, low, 0, 1, 0x40, 0, 64, 6, 0, 0],
-        )
+    let protocol = [TCP, UDP, if is_v4 { ICMP } else { ICMPV6 }][random.below(3)];
+    // Addresses and ports stay random.
+    at = if is_v4 {
+        let head = [0x45, 0, high, low, 0, 1, 0x40, 0, 64, protocol, 0, 0];
+        8 + put(frame, at, &[&[0x08, 0x00][..], &head].concat())
     } else {
         let [high, low] = there.saturating_sub(40).to_be_bytes();
-        put(frame, at, &[0x86, 0xdd, 0x60, 0, 0, 0, high, low, 6, 64])
+        let head = [0x60, 0, 0, 0, high, low, protocol, 64];
+        32 + put(frame, at, &[&[0x86, 0xdd][..], &head].concat())
     };
-    // Addresses and ports stay random; a data offset and flags where IPv4 has them.
-    put(frame, at + 8 + 12, &[0x50, 0x02]);
+    match protocol {
+        TCP => {
+            // A data offset and flags.
+            put(frame, at + 12, &[0x50, 0x02]);
+        }
+        UDP => {}
+        _ => {
+            // An error, and the packet that it answers.
+            let kinds = if is_v4 { [3, 11, 12] } else { [1, 2, 3] };
+            put(frame, at, &[kinds[random.below(3)], 0]);
+            put(frame, at + 8, &[if is_v4 { 0x45 } else { 0x60 }]);
+        }
+    }
+    // Of the loopback interface, so that it is for this host.
+    if random.below(2) == 0 {
+        put(frame, 0, &[0; 6]);
+    }
     for _ in 0..random.below(4) {
-        let position = random.below(length.min(64));
+        let position = random.below(length.min(128));
         frame[position] = random.next() as u8;
     }
 }

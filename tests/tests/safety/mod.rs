@@ -3,6 +3,7 @@
 mod bounded;
 mod clocks;
 mod cost;
+mod damaged;
 mod doctor;
 mod foreign;
 mod frames;
