@@ -24,6 +24,8 @@ use crate::snapshot::host::{
 use crate::snapshot::{Mib, Mibs};
 use crate::verdict::causes;
 
+mod cpu;
+
 mod owners;
 
 mod records;
@@ -65,6 +67,8 @@ pub static PARSERS: &[Parser] = &[
     Parser { name: "namespace_link", run: namespace_link, seeds: seeds::namespace_link },
     Parser { name: "socket_link", run: owners::socket_link, seeds: owners::socket_link_seeds },
     Parser { name: "descriptors", run: owners::descriptors, seeds: owners::descriptors_seeds },
+    Parser { name: "cpu_quota", run: cpu::quota, seeds: cpu::quota_seeds },
+    Parser { name: "cpu_pressure", run: cpu::pressure, seeds: cpu::pressure_seeds },
     Parser { name: "workload", run: owners::workload, seeds: owners::workload_seeds },
     Parser { name: "helper_reply", run: helper_reply, seeds: seeds::helper_reply },
     Parser { name: "own_files", run: own_files, seeds: seeds::own_files },

@@ -29,8 +29,8 @@ const PATH_MAX: usize = 256;
 
 /// Where the hierarchy with CPU time is, and the names of its files.
 #[derive(Clone, Debug)]
-struct Hierarchy {
-    root: PathBuf,
+pub(crate) struct Hierarchy {
+    pub(crate) root: PathBuf,
     /// Holds the quota: a word that is not `max` and not negative.
     quota: &'static str,
     /// The key of the time that was withheld, and its unit in nanoseconds.
@@ -70,7 +70,7 @@ pub(super) fn read(scratch: &mut Scratch) -> io::Result<Kept<Quota>> {
 
 /// The hierarchy that these mounts (`/proc/self/mountinfo`) have for CPU time: the first version where it has the controller,
 /// which the second can not have then.
-fn hierarchy(mountinfo: &str) -> Option<Hierarchy> {
+pub(crate) fn hierarchy(mountinfo: &str) -> Option<Hierarchy> {
     let has_cpu = |options: &str| options.split(',').any(|name| name == "cpu");
     let first = mount_of(mountinfo, |kind, options| {
         kind == "cgroup" && has_cpu(options)
