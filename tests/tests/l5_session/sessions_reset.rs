@@ -88,8 +88,8 @@ fn scenario(test: &str, family: Family) -> Result<()> {
     })
 }
 
-/// A client that sends its request at once, and one that thinks first, are the same to whoever serves them; the kernel tells the order
-/// of the handshake and the request by ticks of at most ten milliseconds.
+/// From the handshake to the request: what arrives within the same tick of the kernel's clock, ten milliseconds at most, is not known to
+/// have come later than what this side last sent, and an answer to it is not known to be owed.
 const THOUGHT: Duration = Duration::from_millis(20);
 /// How long a client waits for its answer, and how long the server would work on it.
 const PATIENCE: Duration = Duration::from_millis(50);
