@@ -24,8 +24,13 @@ const FENTRY: Kind = Kind {
     attach_type: 24,
     function: 0,
 };
+/// The same for `BPF_TRACE_FEXIT`.
+const FEXIT: Kind = Kind {
+    attach_type: 25,
+    ..FENTRY
+};
 
-/// An empty program on a tracepoint or at a function's entry; it goes with this value.
+/// An empty program on a tracepoint, or at a function's entry or exit; it goes with this value.
 #[derive(Debug)]
 pub struct Twin {
     program: OwnedFd,
@@ -45,14 +50,23 @@ impl Twin {
 
     /// At the entry of the kernel's function of this name.
     pub fn at_entry_of(function: &str) -> Result<Self> {
+        Self::at(function, FENTRY)
+    }
+
+    /// At its exit.
+    pub fn at_exit_of(function: &str) -> Result<Self> {
+        Self::at(function, FEXIT)
+    }
+
+    fn at(function: &str, kind: Kind) -> Result<Self> {
         let kind = Kind {
             function: number(function)?,
-            ..FENTRY
+            ..kind
         };
         let program = load_returning(0, kind)?;
         // No name: the kernel knows the function since the program was loaded.
         let link = bpf(RAW_TRACEPOINT_OPEN, &[0, 0, program.as_raw_fd() as u32, 0])
-            .with_context(|| format!("cannot attach to the entry of {function}"))?;
+            .with_context(|| format!("cannot attach to {function}"))?;
         Ok(Self {
             program,
             _link: link,

@@ -1,6 +1,7 @@
 //! Programs on calls of the kernel: each with its twin beside it.
 
-use std::net::{Ipv4Addr, UdpSocket};
+use std::io;
+use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -10,7 +11,7 @@ use osi_tests::foreign::{self, Foreign, Hook};
 use osi_tests::load::{self, Exchange, Plan};
 use osi_tests::netns::Namespace;
 use osi_tests::nft::DropRule;
-use osi_tests::server::{Behaviour, Server};
+use osi_tests::server::{self, Behaviour, Server};
 use osi_tests::skip::{self, Need};
 use osi_tests::topology::{Family, Pair};
 use osi_tests::twin::Twin;
@@ -23,8 +24,13 @@ const CONNECTIONS: u64 = 500;
 const AT_ONCE: u64 = 50_000;
 /// In vain and all at once; each SYN is sent again twice.
 const UNANSWERED: u64 = 200;
+/// Any address, and any port.
+const ANYWHERE: (Ipv4Addr, u16) = (Ipv4Addr::UNSPECIFIED, 0);
 const NEIGHBOURS: u8 = 200;
 const NEIGHBOUR: fn(u8) -> Ipv4Addr = |number| Ipv4Addr::new(10, 1, 1, number);
+
+/// A probe, the function that it sits on, and a search for a port.
+type Search = (&'static str, &'static str, fn() -> io::Result<()>);
 
 #[test]
 fn each_program_beside_an_empty_one() -> Result<()> {
@@ -88,6 +94,17 @@ fn each_program_beside_an_empty_one() -> Result<()> {
         let target = Pair::server_at(Family::V4, 82);
         let patience = Duration::from_millis(2500);
         load::connect_all_at_once(&pair.client, target, UNANSWERED, patience)?.join()?;
+        Ok(())
+    })?;
+    rule.remove()?;
+
+    // What the listener answers is lost on its way.
+    let listens_at = Pair::server_at(Family::V4, 83);
+    let _listener = server::listen(&pair.server, listens_at, 4096)?;
+    let rule = DropRule::add(&pair.client, "input", "tcp sport 83")?;
+    compare(&programs, "tcp_retransmit_synack", UNANSWERED, || {
+        let patience = Duration::from_millis(2500);
+        load::connect_all_at_once(&pair.client, listens_at, UNANSWERED, patience)?.join()?;
         Ok(())
     })?;
     rule.remove()?;
@@ -158,6 +175,50 @@ fn each_connect_beside_an_empty_program() -> Result<()> {
             agent.stop()?;
             return skip::skip(test, &format!("there is no twin for {}", probe["variant"]));
         }
+    }
+    agent.stop()?;
+    Ok(())
+}
+
+/// At the end of the kernel's search for a port that whoever binds gets.
+#[test]
+fn each_search_for_a_port_beside_an_empty_program() -> Result<()> {
+    let test = "safety::cost::calls::each_search_for_a_port_beside_an_empty_program";
+    let Some(_turn) = skip::ready_alone(test, &[Need::Program("bpftool")])? else {
+        return Ok(());
+    };
+    let pair = Pair::build()?;
+    let agent = Agent::watch_all()?;
+    let _counted = foreign::counting()?;
+    let programs = programs(&agent)?;
+    let kinds: [Search; 2] = [
+        ("tcp_get_port", "inet_csk_get_port", || {
+            TcpListener::bind(ANYWHERE).map(drop)
+        }),
+        ("udp_get_port", "udp_lib_get_port", || {
+            UdpSocket::bind(ANYWHERE).map(drop)
+        }),
+    ];
+    for (probe, function, search) in kinds {
+        let status = agent.probe(probe)?;
+        if status["variant"] != "fexit" {
+            agent.stop()?;
+            let reason = status["reason"].as_str();
+            let why = reason.unwrap_or("what it climbed to has no twin");
+            return skip::skip(test, &format!("{probe}: {why}"));
+        }
+        let twin = Twin::at_exit_of(function)?;
+        let program = format!("{probe}_fexit");
+        beside(
+            &programs,
+            &program,
+            CONNECTIONS,
+            || twin.runs(),
+            || {
+                pair.client
+                    .run(|| Ok((0..CONNECTIONS).try_for_each(|_| search())?))
+            },
+        )?;
     }
     agent.stop()?;
     Ok(())

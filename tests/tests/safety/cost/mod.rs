@@ -88,12 +88,23 @@ fn programs(agent: &Agent) -> Result<Vec<u64>> {
         .collect())
 }
 
-/// A program by its name, of which the kernel keeps 15 bytes; some versions of bpftool take the whole of it from the types.
+/// What was counted of a program by its name.
 fn of_name(programs: &[u64], name: &str) -> Result<Runs> {
+    Runs::of(id_of(programs, name)?)
+}
+
+/// A program by its name, of which the kernel keeps 15 bytes; some versions of bpftool take the whole of it from the types.
+fn id_of(programs: &[u64], name: &str) -> Result<u64> {
     let short = &name[..name.len().min(15)];
-    let all = programs.iter().map(|id| Runs::of(*id));
-    let all = all.collect::<Result<Vec<_>>>()?;
-    all.into_iter()
-        .find(|runs| [name, short].contains(&runs.name.as_str()))
-        .with_context(|| format!("the agent holds no program {name}"))
+    let mut found = None;
+    for id in programs {
+        let runs = Runs::of(*id)?;
+        if runs.name == name {
+            return Ok(*id);
+        }
+        if runs.name == short {
+            found = Some(*id);
+        }
+    }
+    found.with_context(|| format!("the agent holds no program {name}"))
 }
