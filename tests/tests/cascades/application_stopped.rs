@@ -90,9 +90,6 @@ fn requests_without_answers() -> Result<()> {
     let Some(_turn) = skip::ready_alone(test, &["nginx", "curl"].map(Need::Program))? else {
         return Ok(());
     };
-    if !kernel::is_at_least(6, 3)? {
-        return skip::skip(test, "data that arrives is told by the kernel since 6.3");
-    }
     let pair = Pair::build()?;
     let target = Pair::server_at(Family::V4, PORT);
     let nginx = Nginx::start(&pair.server, target)?;

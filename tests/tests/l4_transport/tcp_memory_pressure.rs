@@ -16,22 +16,17 @@ use osi_tests::server::{Behaviour, Server};
 use osi_tests::skip::{self, Need};
 use osi_tests::stream::{Line, rows};
 use osi_tests::topology::{Family, Pair};
-use osi_tests::{kernel, scale, wait};
+use osi_tests::{scale, wait};
 
-const SHORT: Expected = Expected {
-    cause: "tcp_memory_pressure",
-    layer: "L4",
-    within: STATISTICAL,
-    // The peers of the server stall, and try again.
-    beside: &["packet_loss", "handshake_timeout", "peer_not_reading"],
-};
+const SHORT: &str = "tcp_memory_pressure";
 /// The memory may be short before a request has waited for a second.
 const STALLED: Expected = Expected {
     cause: "application_stalled",
     layer: "L7",
     within: STATISTICAL,
+    // The peers of the server stall, and try again.
     beside: &[
-        "tcp_memory_pressure",
+        SHORT,
         "packet_loss",
         "handshake_timeout",
         "peer_not_reading",
@@ -63,26 +58,19 @@ fn tcp_memory_pressure() -> Result<()> {
     let fault = SystemTime::now();
     let short = Limits::set(&format!("1024 {PRESSURE} {LIMIT}"))?;
     let streams = pair.client.run(|| fill(target))?;
-    let evidence = wait::until_above("pages of TCP", PRESSURE, Duration::from_secs(10), pages)?;
-    let (expected, evidence) = if kernel::is_at_least(6, 3)? {
-        (STALLED, SystemTime::now() + WAITING)
-    } else {
-        (SHORT, evidence)
-    };
-    let map = expected.named(&agent, fault, evidence)?;
+    wait::until_above("pages of TCP", PRESSURE, Duration::from_secs(10), pages)?;
+    let map = STALLED.named(&agent, fault, SystemTime::now() + WAITING)?;
     let short_of = agent.wait_for("the finding of the memory", INTERVAL * 8, |line| {
-        line.kind() == "finding" && line.value()["cause"] == SHORT.cause
+        line.kind() == "finding" && line.value()["cause"] == SHORT
     })?;
     let scope = &short_of.value()["scope"];
     agent.ensure(scope["kind"] == "host", || {
         format!("the memory is the host's, not that of {scope}")
     })?;
-    if expected.cause != SHORT.cause {
-        agent.wait_for("the memory as a symptom", INTERVAL * 8, |line| {
-            line.cause() == Some(expected.cause)
-                && rows(line.verdict(), "symptoms").any(|row| row["cause"] == SHORT.cause)
-        })?;
-    }
+    agent.wait_for("the memory as a symptom", INTERVAL * 8, |line| {
+        line.cause() == Some(STALLED.cause)
+            && rows(line.verdict(), "symptoms").any(|row| row["cause"] == SHORT)
+    })?;
     // Nothing is read: what fills the memory stays, but for what the senders try again.
     let before = pages()?;
     let shown = agent.wait_for_window(SystemTime::now(), 1)?;
@@ -96,8 +84,8 @@ fn tcp_memory_pressure() -> Result<()> {
     drop(streams);
     drop(server);
     drop(short);
-    expected.resolves(&agent, &map)?;
-    expected.stop(agent).map(drop)
+    STALLED.resolves(&agent, &map)?;
+    STALLED.stop(agent).map(drop)
 }
 
 /// The machine's limits of TCP memory, put back also where the scenario fails: others run after it.

@@ -82,9 +82,6 @@ fn requests_wait_for_a_busy_handler() -> Result<()> {
     let Some(_turn) = skip::ready_alone(test, &[])? else {
         return Ok(());
     };
-    if !kernel::is_at_least(6, 3)? {
-        return skip::skip(test, "data that arrives is told by the kernel since 6.3");
-    }
     let pair = Pair::build()?;
     let target = Pair::server_at(Family::V4, PORT);
     let server = InTurn::start(&pair.server, target, Work::Compute)?;

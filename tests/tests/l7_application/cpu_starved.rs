@@ -15,7 +15,7 @@ use osi_tests::load::{self, Exchange, Plan};
 use osi_tests::skip::{self, Need};
 use osi_tests::stream::{self, rows};
 use osi_tests::topology::{Family, Pair};
-use osi_tests::{cpu, kernel, scale, wait};
+use osi_tests::{cpu, scale, wait};
 
 use crate::cascades::told;
 
@@ -107,9 +107,6 @@ fn others_keep_all_cpus_busy() -> Result<()> {
     let Some(_turn) = skip::ready_alone(test, &[])? else {
         return Ok(());
     };
-    if !kernel::is_at_least(6, 3)? {
-        return skip::skip(test, "data that arrives is told by the kernel since 6.3");
-    }
     if scale::is_slow() {
         return skip::skip(test, "a machine that is slow has no CPU time to give away");
     }
