@@ -37,6 +37,12 @@ pub fn tcp_sockets(host: &Namespace, filter: &str) -> Result<u64> {
         .count() as u64)
 }
 
+/// How many TCP sockets listen.
+pub fn listening(host: &Namespace) -> Result<u64> {
+    let text = command::output(host.command("ss")?.args(["-H", "-t", "-l", "-n", "-O"]))?;
+    Ok(text.lines().count() as u64)
+}
+
 /// Whether a UDP socket has this port.
 pub fn is_bound(host: &Namespace, port: u16) -> Result<bool> {
     let filter = format!("sport = :{port}");

@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result, ensure};
 use osi_tests::agent::{Agent, INTERVAL};
 use osi_tests::expect::{Expected, HARD};
 use osi_tests::load::{self, Plan};
+use osi_tests::netns::Namespace;
 use osi_tests::server::{Behaviour, Server};
 use osi_tests::skip::{self, Need};
 use osi_tests::stream::{self, growth};
@@ -37,7 +38,7 @@ fn no_listener_v6() -> Result<()> {
 }
 
 fn scenario(test: &str, family: Family) -> Result<()> {
-    let Some(_turn) = skip::ready(test, &[Need::Program("nstat")])? else {
+    let Some(_turn) = skip::ready(test, &["nstat", "ss"].map(Need::Program))? else {
         return Ok(());
     };
     let pair = Pair::build()?;
@@ -51,6 +52,7 @@ fn scenario(test: &str, family: Family) -> Result<()> {
 
     let fault = SystemTime::now();
     drop(server);
+    nobody_listens(&pair.server)?;
     let clients = load::connections(&pair.client, Plan::connects(target, CONNECTS, PER_SECOND))?;
     let evidence = wait::until_above("resets", before, Duration::from_secs(5), resets)?;
     let map = EXPECTED.named(&agent, fault, evidence)?;
@@ -83,11 +85,18 @@ fn scenario(test: &str, family: Family) -> Result<()> {
     stream::ensure_counted(&lines, "TcpOutRsts", reset, counted)
 }
 
+/// A program that is being started beside this one has its sockets as well, until it is another.
+fn nobody_listens(host: &Namespace) -> Result<()> {
+    wait::until("nobody listens", Duration::from_secs(5), || {
+        Ok((counters::listening(host)? == 0).then_some(()))
+    })
+}
+
 /// With the default scope the clients' own trouble is seen, too, and explained.
 #[test]
 fn explains_refusals_on_this_host() -> Result<()> {
     let test = "l4_transport::no_listener::explains_refusals_on_this_host";
-    let Some(_turn) = skip::ready(test, &[])? else {
+    let Some(_turn) = skip::ready(test, &[Need::Program("ss")])? else {
         return Ok(());
     };
     let pair = Pair::build()?;
@@ -96,6 +105,7 @@ fn explains_refusals_on_this_host() -> Result<()> {
     let agent = Agent::watch_all()?;
     agent.wait_for_window(SystemTime::now(), 3)?;
     drop(server);
+    nobody_listens(&pair.server)?;
     let clients = load::connections(&pair.client, Plan::connects(target, CONNECTS, PER_SECOND))?;
     let of = |name: String, cause: &'static str| {
         move |line: &stream::Line| {
