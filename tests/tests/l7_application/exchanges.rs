@@ -118,7 +118,6 @@ fn answers(test: &str, variant: Option<&str>) -> Result<()> {
     let at_client = all_told(client_side, &["dependency_time"], answers)?;
     takes_the_work(&at_server, "response_time")?;
     takes_the_work(&at_client, "dependency_time")?;
-    working_at_once(&at_server, answers)?;
     let by_port = sum(&at_server, |map| {
         let port = |row: &&serde_json::Value| {
             row["id"] == "response_time" && row["scope"]["port"] == target.port()
@@ -128,12 +127,9 @@ fn answers(test: &str, variant: Option<&str>) -> Result<()> {
             .filter_map(|row| row["count"].as_u64())
             .sum()
     });
-    stream::ensure(&at_server, by_port == answers, || {
-        format!(
-            "{answers} answers, {by_port} of them at port {}",
-            target.port()
-        )
-    })
+    working_at_once(&at_server, by_port)?;
+    let what = format!("answers at port {}", target.port());
+    stream::ensure_counted(&at_server, &what, answers, by_port)
 }
 
 /// Requests that were there at a time, by the windows in which they were, are the time that all of them took.
