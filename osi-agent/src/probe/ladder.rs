@@ -74,19 +74,10 @@ pub enum Attach {
 impl Attach {
     /// What has to be attached, one by one.
     pub fn parts(&self) -> &[Self] {
-        match self {
-            Self::Together(parts) => parts,
-            Self::TracepointBtf(..)
-            | Self::Fentry(..)
-            | Self::Kprobe(..)
-            | Self::Fexit(..)
-            | Self::Kretprobe(..)
-            | Self::SockOps(_)
-            | Self::StandIn(_)
-            | Self::Tcx
-            | Self::Clsact
-            | Self::Xdp
-            | Self::Wire(..) => core::slice::from_ref(self),
+        if let Self::Together(parts) = self {
+            parts
+        } else {
+            core::slice::from_ref(self)
         }
     }
 

@@ -1,6 +1,7 @@
 //! What the agent costs and what it lost.
 
 use std::os::fd::{AsRawFd as _, BorrowedFd, RawFd};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -53,12 +54,13 @@ pub fn cost(maps: &KernelMaps, helper: Usage) -> Cost {
     }
 }
 
-/// Everything that the agent says about itself.
+/// Everything that the agent says about itself; `reading` is what the readings of all windows took.
 pub fn stats(
     cost: Cost,
     maps: &KernelMaps,
     probes: Vec<ProbeRuns>,
     map_bytes: u64,
+    reading: Duration,
     dropped_lines: u64,
 ) -> SelfStats {
     let Cost {
@@ -82,7 +84,7 @@ pub fn stats(
         cpu_ns,
         rss_bytes,
         map_bytes,
-        ..SelfStats::default()
+        reading_ns: reading.as_nanos() as u64,
     }
 }
 

@@ -249,16 +249,14 @@ impl Session {
 
     /// Everything that the agent says about itself, as of the last window.
     pub(crate) fn stats(&self, dropped_lines: u64) -> SelfStats {
-        SelfStats {
-            reading_ns: self.reading.as_nanos() as u64,
-            ..own::stats(
-                own::cost(&self.previous.kernel, self.helper.usage()),
-                &self.previous.kernel,
-                self.runs.clone(),
-                self.map_bytes,
-                dropped_lines,
-            )
-        }
+        own::stats(
+            own::cost(&self.previous.kernel, self.helper.usage()),
+            &self.previous.kernel,
+            self.runs.clone(),
+            self.map_bytes,
+            self.reading,
+            dropped_lines,
+        )
     }
 
     /// Releases everything that the kernel would not release by itself.

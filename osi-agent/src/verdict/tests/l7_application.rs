@@ -27,10 +27,28 @@ pub(super) fn serve(s: &mut Snapshot, count: u64, dwell_ns: u64, response_ns: u6
 }
 
 /// Requests arrived at the window's start and are not read.
-pub(super) fn stall(s: &mut Snapshot, count: u64, seconds: u64) {
+fn stall(s: &mut Snapshot, count: u64, seconds: u64) {
     listening(s);
     let since_ns = s.boot_ns - seconds * SECOND;
     hang(&mut requests(s, CLIENT, 80).dwell, count, since_ns);
+}
+
+/// Seven requests are not read, as their waits tell; the kernel shows so many of them unread, which fill so many pages.
+pub(super) fn unread(s: &mut Snapshot, unread: u64, unread_pages: u64) {
+    stall(s, 7, 20);
+    let now = s.boot_ns;
+    let sessions = &mut state(s, CLIENT).sessions;
+    sessions.read_ns = now;
+    sessions.rows = vec![Sessions {
+        end: End::Listener(near(1), 80),
+        open: 7,
+        close_wait: 0,
+        long_close_wait: 0,
+        unread,
+        unread_pages,
+        unread_ms: None,
+        holders: None,
+    }];
 }
 
 fn share(map: &FaultMap) -> Option<f64> {
@@ -89,24 +107,8 @@ fn who_never_read_anything_may_be_made_so() {
 fn what_the_kernel_shows_as_read_does_not_wait() {
     let mut world = World::new();
     world.window(|s| serve(s, 10, MS, MS));
-    let unread = |s: &mut Snapshot, unread| {
-        stall(s, 7, 20);
-        let now = s.boot_ns;
-        let sessions = &mut state(s, CLIENT).sessions;
-        sessions.read_ns = now;
-        sessions.rows = vec![Sessions {
-            end: End::Listener(near(1), 80),
-            open: 7,
-            close_wait: 0,
-            long_close_wait: 0,
-            unread,
-            unread_pages: 0,
-            unread_ms: None,
-            holders: None,
-        }];
-    };
-    assert_eq!(open(&world.windows(5, |s| unread(s, 0))), [""; 0]);
-    let map = world.window(|s| unread(s, 7));
+    assert_eq!(open(&world.windows(5, |s| unread(s, 0, 0))), [""; 0]);
+    let map = world.window(|s| unread(s, 7, 0));
     assert_eq!(open(&map), ["application_stalled"]);
 }
 

@@ -1,32 +1,12 @@
 //! What one application does not read is felt in buffers, and in the memory of the host.
 
-use super::builder::{
-    CLIENT, SERVER, World, finding, mib, namespace, near, open, root, state, traffic,
-};
-use super::l7_application::{MS, serve, stall};
+use super::builder::{CLIENT, SERVER, World, finding, mib, namespace, open, root, state, traffic};
+use super::l7_application::{MS, serve, unread};
 use super::tables::{datagrams, memory};
 use crate::host::workload::Workload;
 use crate::scope::Process;
-use crate::snapshot::{End, Mib, Owner, Sessions, Snapshot};
+use crate::snapshot::{Mib, Owner, Snapshot};
 use crate::verdict::FaultMap;
-
-/// Seven requests lie unread at port 80, and fill so many pages.
-fn unread(s: &mut Snapshot, pages: u64) {
-    stall(s, 7, 20);
-    let now = s.boot_ns;
-    let sessions = &mut state(s, CLIENT).sessions;
-    sessions.read_ns = now;
-    sessions.rows = vec![Sessions {
-        end: End::Listener(near(1), 80),
-        open: 7,
-        close_wait: 0,
-        long_close_wait: 0,
-        unread: 7,
-        unread_pages: pages,
-        unread_ms: None,
-        holders: None,
-    }];
-}
 
 /// Segments that find no room in a namespace.
 fn pruned(s: &mut Snapshot, inode: u32) {
@@ -69,7 +49,7 @@ fn who_does_not_read_or_is_slow_explains_segments_without_room_in_its_namespace(
             serve(s, 10, MS, MS);
         });
         let map = world.windows(2, |s| {
-            unread(s, 1);
+            unread(s, 7, 1);
             pruned(s, inode);
         });
         assert_explains(
@@ -113,7 +93,7 @@ fn who_does_not_read_explains_datagrams_that_the_same_process_does_not_take() {
             datagrams(s, 0, 0);
         });
         let map = world.windows(2, |s| {
-            unread(s, 1);
+            unread(s, 7, 1);
             datagrams(s, 100, 50);
             let owners = [(7, listener.clone()), (2, owner(&[1, 9], &[]))];
             s.owners.of = owners
@@ -137,7 +117,7 @@ fn who_does_not_read_explains_the_hosts_memory_where_its_data_is_much_of_it() {
         world.window(|s| serve(s, 10, MS, MS));
         let map = world.windows(2, |s| {
             memory(s, 955);
-            unread(s, pages);
+            unread(s, 7, pages);
         });
         assert_explains(&map, "application_stalled", "tcp_memory_pressure", explains);
         let map = world.window(|s| {
