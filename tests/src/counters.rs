@@ -37,10 +37,19 @@ pub fn tcp_sockets(host: &Namespace, filter: &str) -> Result<u64> {
         .count() as u64)
 }
 
-/// How many TCP sockets listen.
-pub fn listening(host: &Namespace) -> Result<u64> {
-    let text = command::output(host.command("ss")?.args(["-H", "-t", "-l", "-n", "-O"]))?;
-    Ok(text.lines().count() as u64)
+/// A figure of `/proc/net/sockstat`, such as `mem` of `UDP`: of all namespaces together.
+pub fn sockstat(protocol: &str, key: &str) -> Result<u64> {
+    let text = std::fs::read_to_string("/proc/net/sockstat")?;
+    let mut lines = text.lines().filter_map(|line| line.split_once(": "));
+    let (_, row) = lines
+        .find(|(name, _)| *name == protocol)
+        .with_context(|| format!("no {protocol} in {text:?}"))?;
+    let words: Vec<_> = row.split_whitespace().collect();
+    let pair = words.chunks(2).find(|pair| pair[0] == key);
+    let value = pair.and_then(|pair| pair.get(1));
+    Ok(value
+        .with_context(|| format!("no {key} of {protocol} in {text:?}"))?
+        .parse()?)
 }
 
 /// Whether a UDP socket has this port.

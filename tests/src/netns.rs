@@ -108,6 +108,12 @@ impl Namespace {
         })
     }
 
+    /// Gives out so many local ports, from 40000 on, to whoever wants any.
+    pub fn give_out_ports(&self, count: u64) -> Result<()> {
+        let last = 40_000 + count - 1;
+        self.set_sysctl("net/ipv4/ip_local_port_range", &format!("40000 {last}"))
+    }
+
     fn open(&self) -> Result<File> {
         let path = self.path();
         File::open(&path).with_context(|| format!("cannot open {}", path.display()))

@@ -27,9 +27,7 @@ fn bound_sockets_take_ports_from_every_pool() -> Result<()> {
     };
     let pair = Pair::build()?;
     let target = Pair::server_at(Family::V4, 7);
-    let last = 40_000 + PORTS - 1;
-    pair.client
-        .set_sysctl("net/ipv4/ip_local_port_range", &format!("40000 {last}"))?;
+    pair.client.give_out_ports(PORTS)?;
     let _server = Server::start(&pair.server, target, Behaviour::Hold)?;
     let agent = Agent::watch(&pair.client)?;
 

@@ -17,6 +17,7 @@ use osi_tests::server::{Behaviour, Server};
 use osi_tests::skip::{self, Need};
 use osi_tests::stream::{self, Line, rows};
 use osi_tests::topology::Family;
+use osi_tests::variant::Choice;
 use osi_tests::{expect, scale};
 use serde_json::Value;
 
@@ -105,25 +106,14 @@ struct Side {
 
 /// The same traffic, the same count and the same delays, with this variant of the probe or with the best that there is.
 fn measured(test: &str, variant: Option<&str>, steps: &[Step]) -> Result<()> {
-    let forced = variant.map(|variant| format!("tcp_connect={variant}"));
-    let options: Vec<_> = forced
-        .iter()
-        .flat_map(|forced| ["--probe-variant", forced])
-        .collect();
+    let choice = Choice::new("tcp_connect", variant);
     let pair = DelayedPair::build(Duration::ZERO)?;
     let target = DelayedPair::server_at(Family::V4, PORT);
     let server = Server::start(&pair.server, target, Behaviour::Sink)?;
-    let sides = watch_both(&pair, &options)?;
-    let client_side = &sides[0].agent;
-    let probe = client_side.probe("tcp_connect")?;
-    if probe["state"] != "active" {
-        let reason = probe["reason"].as_str().unwrap_or("it does not say why");
-        return skip::skip(test, &format!("this kernel refuses it: {reason}"));
+    let sides = watch_both(&pair, &choice.options())?;
+    if let Some(refusal) = choice.refused(&sides[0].agent)? {
+        return skip::skip(test, &refusal);
     }
-    client_side.ensure(
-        variant.is_none_or(|variant| probe["variant"] == variant),
-        || format!("{variant:?} was forced, and the probe is {probe}"),
-    )?;
 
     // Both have told their first window, and the later one has done so just now.
     for (window, step) in (2..).zip(steps) {

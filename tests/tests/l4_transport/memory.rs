@@ -1,7 +1,6 @@
 //! What the host's sockets share: memory of UDP, and connections that no process holds any more. `/proc/net/sockstat` counts
 //! both, for the whole host whatever the namespace.
 
-use std::fs;
 use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::{Duration, SystemTime};
@@ -33,7 +32,7 @@ fn memory_of_udp_is_what_sockstat_counts() -> Result<()> {
         return Ok(());
     };
     let pair = Pair::build()?;
-    let pages = || sockstat("UDP", "mem");
+    let pages = || counters::sockstat("UDP", "mem");
     let before = pages()?;
     let server = Pair::server_at(Family::V4, 0).ip();
     let ports = 5000..5000 + SOCKETS;
@@ -71,7 +70,7 @@ fn orphans_are_what_sockstat_counts() -> Result<()> {
     wait::until("ss lists those that close", PATIENCE, || {
         Ok((counters::tcp_sockets(&pair.client, &closing)? == ORPHANS).then_some(()))
     })?;
-    let orphans = || sockstat("TCP", "orphan");
+    let orphans = || counters::sockstat("TCP", "orphan");
     wait::until_above("orphans", ORPHANS - 1, PATIENCE, orphans)?;
     equal(&agent, "orphans", "orphans", orphans)?;
     silence.remove()?;
@@ -102,19 +101,4 @@ fn equal(agent: &Agent, meter: &str, what: &str, counted: impl Fn() -> Result<u6
     agent.compare(is_between, || {
         format!("sockstat counts {before} and then {after} {what}, and the agent {used:?} between")
     })
-}
-
-/// A figure of `/proc/net/sockstat`, such as `mem` of `UDP:`.
-fn sockstat(protocol: &str, key: &str) -> Result<u64> {
-    let text = fs::read_to_string("/proc/net/sockstat")?;
-    let mut lines = text.lines().filter_map(|line| line.split_once(": "));
-    let (_, row) = lines
-        .find(|(name, _)| *name == protocol)
-        .with_context(|| format!("no {protocol} in {text:?}"))?;
-    let words: Vec<_> = row.split_whitespace().collect();
-    let pair = words.chunks(2).find(|pair| pair[0] == key);
-    let value = pair.and_then(|pair| pair.get(1));
-    Ok(value
-        .with_context(|| format!("no {key} of {protocol} in {text:?}"))?
-        .parse()?)
 }

@@ -88,7 +88,7 @@ fn scenario(test: &str, family: Family) -> Result<()> {
 /// A program that is being started beside this one has its sockets as well, until it is another.
 fn nobody_listens(host: &Namespace) -> Result<()> {
     wait::until("nobody listens", Duration::from_secs(5), || {
-        Ok((counters::listening(host)? == 0).then_some(()))
+        Ok((!counters::is_listening(host, PORT)?).then_some(()))
     })
 }
 

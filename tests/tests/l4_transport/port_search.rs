@@ -41,9 +41,7 @@ fn searches_get_long_while_a_pool_fills() -> Result<()> {
     };
     let pair = Pair::build()?;
     let target = Pair::server_at(Family::V4, 7);
-    let last = 40_000 + PORTS - 1;
-    pair.client
-        .set_sysctl("net/ipv4/ip_local_port_range", &format!("40000 {last}"))?;
+    pair.client.give_out_ports(PORTS)?;
     // The accepting ends wait in the listener's queue.
     pair.server.set_sysctl("net/core/somaxconn", "65535")?;
     let _listener = listen(&pair.server, target, 65_535)?;

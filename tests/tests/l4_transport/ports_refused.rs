@@ -40,8 +40,7 @@ fn scenario(test: &str, rung: &[&str; 2]) -> Result<()> {
     };
     let pair = Pair::build()?;
     let host = &pair.client;
-    let last = 40_000 + PORTS - 1;
-    host.set_sysctl("net/ipv4/ip_local_port_range", &format!("40000 {last}"))?;
+    host.give_out_ports(PORTS as u64)?;
     let options = rung.map(|variant| ["--probe-variant", variant]).concat();
     let agent = Agent::watch_with(host, &options)?;
     for probe in ["tcp_get_port", "udp_get_port"] {

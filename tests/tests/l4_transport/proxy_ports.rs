@@ -42,9 +42,7 @@ fn a_proxy_runs_out_of_ports() -> Result<()> {
         Pair::client_at(Family::V4, 8080),
         Pair::server_at(Family::V4, 80),
     );
-    let last = 40_000 + PORTS - 1;
-    pair.client
-        .set_sysctl("net/ipv4/ip_local_port_range", &format!("40000 {last}"))?;
+    pair.client.give_out_ports(PORTS)?;
     let nginx = Nginx::start_slow(&pair.server, back)?;
     let proxy = Haproxy::start(&pair.client, front, back)?;
     let agent = Agent::watch(&pair.client)?;

@@ -9,14 +9,14 @@ use std::io::Write as _;
 use std::net::TcpStream;
 use std::time::{Duration, SystemTime};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use osi_tests::agent::{Agent, INTERVAL};
 use osi_tests::expect::{Expected, STATISTICAL};
 use osi_tests::server::{Behaviour, Server};
 use osi_tests::skip::{self, Need};
 use osi_tests::stream::{Line, rows};
 use osi_tests::topology::{Family, Pair};
-use osi_tests::{scale, wait};
+use osi_tests::{counters, scale, wait};
 
 const SHORT: &str = "tcp_memory_pressure";
 /// The memory may be short before a request has waited for a second.
@@ -132,12 +132,7 @@ fn fill(target: std::net::SocketAddr) -> Result<Vec<TcpStream>> {
 }
 
 fn pages() -> Result<u64> {
-    let text = fs::read_to_string("/proc/net/sockstat")?;
-    let tcp = text.lines().find(|line| line.starts_with("TCP:"));
-    let words = tcp.and_then(|line| line.split_once(" mem "));
-    words
-        .and_then(|(_, pages)| pages.trim().parse().ok())
-        .context("sockstat tells no memory of TCP")
+    counters::sockstat("TCP", "mem")
 }
 
 /// The same, as the agent says.

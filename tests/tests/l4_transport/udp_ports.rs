@@ -31,8 +31,7 @@ fn udp_ports_run_out() -> Result<()> {
     };
     let pair = Pair::build()?;
     let host = &pair.client;
-    let last = 40_000 + PORTS - 1;
-    host.set_sysctl("net/ipv4/ip_local_port_range", &format!("40000 {last}"))?;
+    host.give_out_ports(PORTS as u64)?;
     // Two of them are nobody's, so that two sockets less find a port.
     host.set_sysctl("net/ipv4/ip_local_reserved_ports", "40010,40020")?;
     // Where it is a module, ss makes the kernel load udp_diag; the agent does not.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::{Context as _, Result};
 use osi_tests::agent::Agent;
 use osi_tests::topology::{Family, Pair};
-use osi_tests::{expect, report, skip, stream};
+use osi_tests::{expect, skip, stream};
 
 /// Connections that wait at any time.
 const QUEUE: usize = 20;
@@ -45,16 +45,9 @@ fn connections_wait_as_long_as_is_told() -> Result<()> {
     }
     // As many wait in each window: those in which more of them are taken count for more.
     let said = told.len() as f64 / told.iter().map(|ns| 1.0 / ns).sum::<f64>();
-    report::say(
-        "compared",
-        &format!(
-            "{test}: they waited {mean:.0} ns on average, the agent says {said:.0} in {} windows",
-            told.len()
-        ),
-    )?;
     // A window has some twenty of them, and one more or less at its ends.
     stream::ensure(&lines, (0.85..=1.15).contains(&(said / mean)), || {
-        format!("connections waited {mean} ns on average, and were said to wait {told:?}")
+        format!("connections waited {mean:.0} ns on average, the agent says {said:.0}: {told:?}")
     })
 }
 

@@ -7,11 +7,11 @@ use osi_tests::agent::Agent;
 use osi_tests::daemon::Nginx;
 use osi_tests::expect;
 use osi_tests::load::{self, Exchange, Plan};
-use osi_tests::netns::Namespace;
 use osi_tests::server::{Behaviour, Server};
 use osi_tests::skip::{self, Need};
 use osi_tests::stream::{self, Line, rows, sum};
 use osi_tests::topology::{Family, Pair};
+use osi_tests::variant::Choice;
 
 /// Connections with one request each, of both families together.
 const SHORT: u64 = 400;
@@ -55,8 +55,13 @@ fn requests(test: &str, variant: Option<&str>) -> Result<()> {
         let address = Pair::server_at(family, family.pick(80, 81));
         Ok::<_, anyhow::Error>((address, Nginx::start(&pair.server, address)?))
     });
-    let (server_side, client_side) = (watch(&pair.server, variant)?, watch(&pair.client, variant)?);
-    if let Some(refusal) = refused(&server_side, variant)? {
+    let choice = Choice::new("exchanges", variant);
+    let options = choice.options();
+    let (server_side, client_side) = (
+        Agent::watch_with(&pair.server, &options)?,
+        Agent::watch_with(&pair.client, &options)?,
+    );
+    if let Some(refusal) = choice.refused(&server_side)? {
         return skip::skip(test, &refusal);
     }
     for started in nginx {
@@ -107,8 +112,13 @@ fn answers(test: &str, variant: Option<&str>) -> Result<()> {
     let target = Pair::server_at(Family::V4, 7);
     let server = Server::start(&pair.server, target, Behaviour::Converse)?;
     server.work_for(WORK);
-    let (server_side, client_side) = (watch(&pair.server, variant)?, watch(&pair.client, variant)?);
-    if let Some(refusal) = refused(&server_side, variant)? {
+    let choice = Choice::new("exchanges", variant);
+    let options = choice.options();
+    let (server_side, client_side) = (
+        Agent::watch_with(&pair.server, &options)?,
+        Agent::watch_with(&pair.client, &options)?,
+    );
+    if let Some(refusal) = choice.refused(&server_side)? {
         return skip::skip(test, &refusal);
     }
     let talk = load::conversation(&pair.client, target, LONG, REQUESTS, Duration::ZERO)?;
@@ -145,30 +155,6 @@ fn working_at_once(lines: &[Line], answers: u64) -> Result<()> {
     stream::ensure(lines, (least..=least * 1.2).contains(&spent_s), || {
         format!("{answers} answers of {WORK:?} are said to have taken {spent_s} s in all")
     })
-}
-
-/// An agent with this variant of the probe, or with the best that there is.
-fn watch(host: &Namespace, variant: Option<&str>) -> Result<Agent> {
-    let forced = variant.map(|variant| format!("exchanges={variant}"));
-    let options: Vec<_> = forced
-        .iter()
-        .flat_map(|forced| ["--probe-variant", forced])
-        .collect();
-    Agent::watch_with(host, &options)
-}
-
-/// Why the kernel has no such variant, where it has none.
-fn refused(agent: &Agent, variant: Option<&str>) -> Result<Option<String>> {
-    let probe = agent.probe("exchanges")?;
-    let Some(variant) = variant.filter(|_| probe["state"] != "active") else {
-        let right = variant.is_none_or(|variant| probe["variant"] == variant);
-        agent.ensure(right && probe["state"] == "active", || {
-            format!("{variant:?} was forced, and the probe is {probe}")
-        })?;
-        return Ok(None);
-    };
-    let reason = probe["reason"].as_str().unwrap_or("it does not say why");
-    Ok(Some(format!("this kernel refuses {variant}: {reason}")))
 }
 
 /// Waits for the last window; the host is well, and each signal counts as many as there were.

@@ -118,8 +118,7 @@ fn a_holder_uses_up_the_ports_and_gives_them_back() -> Result<()> {
         return Ok(());
     };
     let pair = Pair::build()?;
-    pair.client
-        .set_sysctl("net/ipv4/ip_local_port_range", "40000 40199")?;
+    pair.client.give_out_ports(200)?;
     for family in [Family::V4, Family::V6] {
         let target = Pair::server_at(family, 7);
         let server = Server::start(&pair.server, target, Behaviour::Hold)?;
