@@ -189,10 +189,20 @@ pub fn conversation(
 
 /// Connections that each send a request and leave its answer where it is.
 pub fn ask(host: &Namespace, target: SocketAddr, connections: usize) -> Result<Vec<TcpStream>> {
+    send(host, target, connections, HTTP_REQUEST)
+}
+
+/// Connections that each send these bytes and read nothing.
+pub fn send(
+    host: &Namespace,
+    target: SocketAddr,
+    connections: usize,
+    bytes: &[u8],
+) -> Result<Vec<TcpStream>> {
     host.run(|| {
         let one = || {
             let mut stream = TcpStream::connect_timeout(&target, EXCHANGE_TIMEOUT)?;
-            stream.write_all(HTTP_REQUEST)?;
+            stream.write_all(bytes)?;
             Ok(stream)
         };
         (0..connections).map(|_| one()).collect()

@@ -39,6 +39,16 @@ impl Kind {
         }
     }
 
+    /// What its clients say first: it is answered.
+    pub const fn greeting(self) -> &'static [u8] {
+        match self {
+            Self::Redis => b"PING\r\n",
+            // SSLRequest, of eight bytes.
+            Self::Postgres => &[0, 0, 0, 8, 4, 210, 22, 47],
+            Self::Nginx => b"GET /file HTTP/1.0\r\n\r\n",
+        }
+    }
+
     /// How many more messages arrive of so many clients in one run than in another: those of PostgreSQL say goodbye and end TLS,
     /// which is read as one or as two.
     pub const fn farewells(self, clients: u64) -> u64 {
