@@ -17,9 +17,10 @@ kernel_struct! {
         pub ended: u64,
         /// Waits that began.
         pub begun: u64,
-        /// `begun` as it was when a wait last ended as it should: all that came after has been waiting without any progress.
+        /// `begun` as it was when a wait last ended as it should: all that came after has been waiting without any progress. Where
+        /// waits end in their order as a rule, `begun` as it was when that wait began: what came with it and waits on, counts.
         pub passed: u64,
-        /// When the first of those began (boot time).
+        /// When the first of those began (boot time), or, where waits end in their order, when one ended later than that.
         pub since_ns: u64,
         /// How long those took in all that ended as they should.
         pub sum_ns: u64,
@@ -30,7 +31,7 @@ kernel_struct! {
     /// What happened to requests at one listening port.
     #[derive(Default)]
     pub struct Requests {
-        /// Unread data → the application's next read.
+        /// Unread data → the application's next read. These end in their order, as a rule: who is overtaken is left alone.
         pub dwell: Span,
         /// The read that left nothing unread → the next send.
         pub response: Span,

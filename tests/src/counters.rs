@@ -92,6 +92,15 @@ pub fn details(host: &Namespace, filter: &str) -> Result<String> {
     )
 }
 
+/// How many connections at a TCP port have data that nobody has read: the column `Recv-Q` of `ss`.
+pub fn unread(host: &Namespace, port: u16) -> Result<usize> {
+    let text = timers(host, &format!("sport = :{port}"))?;
+    let queues = text
+        .lines()
+        .filter_map(|line| line.split_whitespace().next());
+    Ok(queues.filter(|queue| *queue != "0").count())
+}
+
 /// Whether something listens on a TCP port.
 pub fn is_listening(host: &Namespace, port: u16) -> Result<bool> {
     Ok(!listeners(host, port)?.trim().is_empty())

@@ -81,7 +81,9 @@ pub(crate) fn arrived<R: Records>(ctx: &impl EbpfContext, sock: Sock) {
         }
         if let Some(requests) = waits::requests(ctx, port(exchange)) {
             // SAFETY: only the address of the field is taken; the pointer comes from a map lookup.
-            waits::begin(unsafe { &raw mut (*requests).dwell }, now_ns);
+            let number = waits::begin(unsafe { &raw mut (*requests).dwell }, now_ns);
+            // SAFETY: as above.
+            unsafe { (*exchange).number = number };
         }
         return;
     }
@@ -108,8 +110,16 @@ pub(crate) fn read<R: Records>(ctx: &impl EbpfContext, sock: Sock) {
         return;
     };
     // SAFETY: the pointer comes from the socket's storage or its row, and its lock is held.
-    let (role, since_ns, mark) =
-        unsafe { ((*exchange).role, (*exchange).since_ns, (*exchange).mark) };
+    let (role, since_ns, number, mark) = unsafe {
+        let Exchange {
+            role,
+            since_ns,
+            number,
+            mark,
+            ..
+        } = *exchange;
+        (role, since_ns, number, mark)
+    };
     if role != ACCEPTED {
         return;
     }
@@ -139,7 +149,8 @@ pub(crate) fn read<R: Records>(ctx: &impl EbpfContext, sock: Sock) {
         record(Latency::RequestDwell, taken_ns);
         if let Some(requests) = requests {
             // SAFETY: only the address of the field is taken; the pointer comes from a map lookup.
-            waits::end(unsafe { &raw mut (*requests).dwell }, taken_ns);
+            let dwell = unsafe { &raw mut (*requests).dwell };
+            waits::end_in_turn(dwell, number, taken_ns, now_ns);
         }
     }
     if unread > 0 {
@@ -223,7 +234,7 @@ pub(crate) fn closed(sock: Sock) {
 #[inline(always)]
 fn finish(exchange: *mut Exchange) {
     // SAFETY: the pointer comes from the socket's storage or its row, and its lock is held.
-    let (role, since_ns, read_ns, begun_ns) = unsafe {
+    let (role, number, since_ns, read_ns, begun_ns) = unsafe {
         let Exchange {
             role,
             since_ns,
@@ -233,8 +244,9 @@ fn finish(exchange: *mut Exchange) {
         } = *exchange;
         (*exchange).since_ns = 0;
         (*exchange).read_ns = 0;
-        (role, since_ns, read_ns, begun_ns)
+        (role, number, since_ns, read_ns, begun_ns)
     };
+            number,
     if begun_ns != 0 {
         record(Latency::Session, now().saturating_sub(begun_ns));
     }
@@ -254,7 +266,7 @@ fn finish(exchange: *mut Exchange) {
     };
     if since_ns != 0 {
         // SAFETY: only the address of the field is taken; the pointer comes from a map lookup.
-        waits::give_up(unsafe { &raw mut (*requests).dwell }, since_ns);
+        waits::give_up_in_turn(unsafe { &raw mut (*requests).dwell }, number);
     }
     if read_ns != 0 {
         // SAFETY: the same.

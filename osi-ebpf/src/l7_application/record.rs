@@ -20,9 +20,9 @@ use crate::shared::{
 };
 
 /// This host accepted the connection: requests arrive on it.
-pub(super) const ACCEPTED: u64 = 1;
+pub(super) const ACCEPTED: u32 = 1;
 /// This host opened it: answers arrive on it.
-const OPENED: u64 = 2;
+const OPENED: u32 = 2;
 
 /// What is known of a connection. Without padding, as the kernel copies it from the stack.
 #[repr(C)]
@@ -35,7 +35,9 @@ pub(crate) struct Exchange {
     /// When it was established; 0 where that was before the record was made.
     pub(super) begun_ns: u64,
     /// [`ACCEPTED`] or [`OPENED`].
-    pub(super) role: u64,
+    pub(super) role: u32,
+    /// Accepted ones: the number that the open wait has at its port.
+    pub(super) number: u32,
     /// Accepted ones: how far the application had read. Opened ones: how far it had written when data last arrived.
     pub(super) mark: u32,
     /// Accepted ones: how far data had arrived when that was noted. The end of the stream is none.
@@ -46,12 +48,13 @@ pub(crate) struct Exchange {
 
 impl Exchange {
     #[inline(always)]
-    const fn new(role: u64, peer: PeerKey, begun_ns: u64) -> Self {
+    const fn new(role: u32, peer: PeerKey, begun_ns: u64) -> Self {
         Self {
             since_ns: 0,
             read_ns: 0,
             begun_ns,
             role,
+            number: 0,
             mark: 0,
             arrived: 0,
             peer,

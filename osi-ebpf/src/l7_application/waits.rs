@@ -22,9 +22,9 @@ static DEPENDENCIES: HashMap<PeerKey, Span> = HashMap::with_max_entries(MAX_DEPE
 static NEW_REQUESTS: Requests = Requests::ZERO;
 static NEW_DEPENDENCY: Span = Span::ZERO;
 
-/// A wait begins.
+/// A wait begins. Answers the number that it has there; those that begin at the same moment may share one.
 #[inline(always)]
-pub(crate) fn begin(span: *mut Span, now_ns: u64) {
+pub(crate) fn begin(span: *mut Span, now_ns: u64) -> u32 {
     // SAFETY: the pointer comes from a map lookup; a race costs the age of a wait a few microseconds.
     unsafe {
         if (*span).begun == (*span).passed {
@@ -32,12 +32,35 @@ pub(crate) fn begin(span: *mut Span, now_ns: u64) {
         }
     }
     bump!(span, begun, 1);
+    // SAFETY: the pointer comes from a map lookup.
+    unsafe { (*span).begun as u32 }
 }
 
 /// A wait ends as it should: whatever waits, there is progress.
 #[inline(always)]
 pub(crate) fn end(span: *mut Span, taken_ns: u64) {
     pass(span);
+    time(span, taken_ns);
+}
+
+/// The same of waits that end in their order as a rule: what began before this one is left alone, what began after it waits on.
+#[inline(always)]
+pub(crate) fn end_in_turn(span: *mut Span, number: u32, taken_ns: u64, now_ns: u64) {
+    bump!(span, ended, 1);
+    // SAFETY: the pointer comes from a map lookup. A number from before the row was made anew is one of the future: it passes none.
+    unsafe {
+        let behind = ((*span).begun as u32).wrapping_sub(number);
+        let passed = (*span).begun.saturating_sub(behind.into());
+        if passed > (*span).passed {
+            (*span).passed = passed;
+        }
+        (*span).since_ns = now_ns;
+    }
+    time(span, taken_ns);
+}
+
+#[inline(always)]
+fn time(span: *mut Span, taken_ns: u64) {
     bump!(span, sum_ns, taken_ns);
     // SAFETY: only the address of the field is taken; the pointer comes from a map lookup.
     tally(unsafe { &raw mut (*span).times }, Coarse::slot(taken_ns));
@@ -58,6 +81,17 @@ pub(crate) fn give_up(span: *mut Span, since_ns: u64) {
     // SAFETY: the pointer comes from a map lookup. Where nothing began after the last end, `since_ns` is of the time before it.
     let (begun, passed, first_ns) = unsafe { ((*span).begun, (*span).passed, (*span).since_ns) };
     if passed < begun && since_ns >= first_ns {
+        bump!(span, passed, 1);
+    }
+}
+
+/// The same of waits that end in their order.
+#[inline(always)]
+pub(crate) fn give_up_in_turn(span: *mut Span, number: u32) {
+    bump!(span, ended, 1);
+    // SAFETY: the pointer comes from a map lookup.
+    let passed = unsafe { (*span).passed };
+    if number.wrapping_sub(passed as u32) as i32 > 0 {
         bump!(span, passed, 1);
     }
 }

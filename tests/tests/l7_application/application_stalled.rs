@@ -2,16 +2,20 @@
 //!
 //! First evidence: the first request has waited for a second.
 
+use std::io::Write as _;
+use std::net::TcpStream;
 use std::time::{Duration, SystemTime};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use osi_tests::agent::Agent;
 use osi_tests::daemon::Nginx;
 use osi_tests::expect::{Expected, HARD};
+use osi_tests::in_turn::{InTurn, Work};
 use osi_tests::load::{self, Exchange, Plan};
 use osi_tests::skip::{self, Need};
 use osi_tests::stream::{self, rows, sum};
 use osi_tests::topology::{Family, Pair};
+use osi_tests::{counters, wait};
 use rustix::process::Signal;
 
 const EXPECTED: Expected = Expected {
@@ -25,6 +29,13 @@ const PORT: u16 = 80;
 /// Answered before the worker stops, and waiting while it is.
 const ANSWERED: u64 = 60;
 const WAITING: usize = 5;
+/// What nobody looks at.
+const REQUEST: &[u8] = b"?";
+/// How long the server is busy while others ask, and then with the first of them.
+const BUSY: Duration = Duration::from_millis(700);
+const STALL: Duration = Duration::from_secs(5);
+/// Until it has read something.
+const READY: Duration = Duration::from_secs(10);
 /// How long a request must wait.
 const LIMIT: Duration = Duration::from_secs(1);
 
@@ -86,6 +97,49 @@ fn application_stalled() -> Result<()> {
         map.latency("L7", "request_dwell", "count").unwrap_or(0)
     });
     stream::ensure_counted(&lines, "requests", offered, read)
+}
+
+/// Requests that came at the same time wait for a server that has read the first of them, and no more.
+#[test]
+fn the_rest_of_what_came_at_once() -> Result<()> {
+    let test = "l7_application::application_stalled::the_rest_of_what_came_at_once";
+    let Some(_turn) = skip::ready(test, &[])? else {
+        return Ok(());
+    };
+    let pair = Pair::build()?;
+    let target = Pair::server_at(Family::V4, PORT);
+    let server = InTurn::start(&pair.server, target, Work::Store)?;
+    let agent = Agent::watch(&pair.server)?;
+    let mut streams = pair.client.run(|| {
+        let one = |_| Ok(TcpStream::connect(target)?);
+        (0..=WAITING + 1).map(one).collect::<Result<Vec<_>>>()
+    })?;
+    let is_read = || Ok((counters::unread(&pair.server, PORT)? == 0).then_some(()));
+    for stream in &mut streams {
+        stream.write_all(REQUEST)?;
+    }
+    wait::until("all is read", READY, is_read)?;
+
+    // While it is busy with one, all others ask.
+    server.work_for(BUSY);
+    let (busy, others) = streams.split_first_mut().context("no stream")?;
+    busy.write_all(REQUEST)?;
+    wait::until("it has begun", READY, is_read)?;
+    server.work_for(STALL);
+    let fault = SystemTime::now();
+    for stream in others {
+        stream.write_all(REQUEST)?;
+    }
+    let map = EXPECTED.named(&agent, fault, fault + BUSY + LIMIT)?;
+    let waiting = rows(map.verdict(), "evidence")
+        .find(|row| row["signal"] == "waiting")
+        .and_then(|row| row["value"].as_f64());
+    agent.compare(waiting == Some(WAITING as f64), || {
+        format!("{WAITING} requests wait and {waiting:?} are told")
+    })?;
+    server.work_for(Duration::ZERO);
+    EXPECTED.resolves(&agent, &map)?;
+    EXPECTED.stop(agent).map(drop)
 }
 
 /// Clients that go away unread leave nothing behind that looks like a wait.

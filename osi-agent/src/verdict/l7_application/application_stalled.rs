@@ -1,7 +1,7 @@
 //! Requests lie unread in the sockets of an application that reads nothing.
 //!
-//! Only those count that arrived after it read anything at all on that port: one connection that is left alone while others are
-//! served is the application's own affair.
+//! Only those count that arrived after the latest one that it read on that port: one connection that is left alone while others,
+//! that asked later, are served is the application's own affair.
 
 use osi_common::layer::Layer;
 
