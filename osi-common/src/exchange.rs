@@ -6,6 +6,9 @@ use crate::pod::kernel_struct;
 /// Peers whose answers are timed apart; at further ones the host's histogram alone counts, and that is said.
 pub const MAX_DEPENDENCIES: u32 = 1024;
 
+/// A send that comes so much later than one without an answer is not about the same matter.
+pub const AGAIN_NS: u64 = 100_000_000;
+
 /// Connections that are followed at once where their sockets have no storage for it; further ones are not, and that is said.
 pub const MAX_CONNECTIONS: u32 = 16_384;
 
@@ -35,6 +38,16 @@ kernel_struct! {
         pub dwell: Span,
         /// The read that left nothing unread → the next send.
         pub response: Span,
+    }
+
+    /// What happened to what this host asked of one peer.
+    #[derive(Default)]
+    pub struct Dependency {
+        /// The last send → the first data back.
+        pub answers: Span,
+        /// Answers that came sooner than [`AGAIN_NS`], to a send that came later than that after one that had got nothing back: to
+        /// the one before, no answer was due.
+        pub not_due: u64,
     }
 }
 
@@ -81,6 +94,20 @@ impl Span {
     }
 }
 
+impl Dependency {
+    /// Nothing happened yet.
+    pub const ZERO: Self = Self {
+        answers: Span::ZERO,
+        not_due: 0,
+    };
+
+    /// Whether connections with this peer often rest after a send that nothing is due for, as those of HTTP/2 do after a
+    /// WINDOW_UPDATE: one answer in a hundred shows it.
+    pub fn rests(&self) -> bool {
+        self.not_due.saturating_mul(100) > self.answers.ended
+    }
+}
+
 impl Requests {
     /// Nothing happened yet.
     pub const ZERO: Self = Self {
@@ -122,5 +149,16 @@ mod tests {
         };
         assert_eq!((torn.in_flight(), torn.stuck()), (0, 0));
         assert_eq!(SPAN.stuck_ns(0), 0);
+    }
+
+    #[test]
+    fn a_peer_rests_where_more_than_one_answer_in_a_hundred_was_not_due() {
+        let mut peer = Dependency::ZERO;
+        assert!(!peer.rests());
+        peer.answers.ended = 100;
+        for (not_due, rests) in [(1, false), (2, true)] {
+            peer.not_due = not_due;
+            assert_eq!(peer.rests(), rests);
+        }
     }
 }

@@ -16,7 +16,7 @@ pub use self::report::Report;
 mod report;
 
 /// Bytes of one exchange, each way.
-const MESSAGE: [u8; MESSAGE_BYTES] = [b'o'; MESSAGE_BYTES];
+pub const MESSAGE: [u8; MESSAGE_BYTES] = [b'o'; MESSAGE_BYTES];
 const HTTP_REQUEST: &[u8] = b"GET / HTTP/1.0\r\n\r\n";
 /// Longer than any exchange of the lab takes; only a lost server makes it expire.
 const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(5);

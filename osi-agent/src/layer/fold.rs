@@ -188,7 +188,10 @@ fn latency(signal: &'static Signal, which: Latency, window: &Window) -> Option<L
         ),
         // One that the client does not end has failed.
         Latency::Quic => (kernel.quic_waiting.0, kernel.quic_waiting.1, 0),
-        Latency::Dependency => of_waiting(waiting(window, kernel.dependencies.values())),
+        Latency::Dependency => {
+            let peers = kernel.dependencies.values();
+            of_waiting(waiting(window, peers.map(|peer| &peer.answers)))
+        }
         Latency::PortSearch
         | Latency::Forwarding
         | Latency::RoundTrip

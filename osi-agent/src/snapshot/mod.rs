@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use osi_common::dns::Resolver;
-use osi_common::exchange::{Requests, Span};
+use osi_common::exchange::{Dependency, Requests};
 use osi_common::handshake::{PeerKey, PeerRecord};
 use osi_common::histogram::LatencyHistogram;
 use osi_common::http::{Server, ServerKey};
@@ -119,7 +119,7 @@ pub struct KernelMaps {
     /// Waits of requests, by listening port.
     pub requests: HashMap<ListenerKey, Requests>,
     /// Waits for peers, by peer.
-    pub dependencies: HashMap<PeerKey, Span>,
+    pub dependencies: HashMap<PeerKey, Dependency>,
     /// DNS queries and how they ended, by resolver.
     pub resolvers: HashMap<PeerKey, Resolver>,
     /// DNS queries in flight.

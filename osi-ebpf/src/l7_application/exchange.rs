@@ -6,6 +6,7 @@
 //! counts it. Where sends are seen beside data that arrives, this is one instruction (see [`Records`]).
 
 use aya_ebpf::{EbpfContext, helpers::bpf_ktime_get_boot_ns};
+use osi_common::exchange::{AGAIN_NS, Dependency, Span};
 use osi_common::latency::Latency;
 use osi_common::occurrence::{TCP_CLOSE_WAIT, TCP_ESTABLISHED, TCP_FIN_WAIT1, TCP_FIN_WAIT2};
 
@@ -16,6 +17,7 @@ use super::{
 use crate::l4_transport::listener;
 use crate::shared::{
     latency::record,
+    own::bump,
     read::Object,
     rodata::{in_scope, offset},
     sock::Sock,
@@ -98,7 +100,11 @@ pub(crate) fn arrived<R: Records>(ctx: &impl EbpfContext, sock: Sock) {
         let taken_ns = now_ns.saturating_sub(since_ns);
         record(Latency::Dependency, taken_ns);
         if let Some(dependency) = waits::dependency(ctx, key) {
-            waits::end(dependency, taken_ns);
+            waits::end(answers(dependency), taken_ns);
+            // SAFETY: as above. A send at this very moment may be told of by the next answer.
+            if unsafe { (&raw mut (*exchange).number).replace(0) } != 0 && taken_ns < AGAIN_NS {
+                bump!(dependency, not_due, 1);
+            }
         }
     }
 }
@@ -199,10 +205,13 @@ pub(crate) fn sent<R: Records>(ctx: &impl EbpfContext, sock: Sock) {
     // SAFETY: as above.
     let key = unsafe { (*exchange).peer };
     let dependency = waits::dependency(ctx, key);
-    if since_ns == 0
-        && let Some(dependency) = dependency
-    {
-        waits::begin(dependency, now_ns);
+    if since_ns == 0 {
+        if let Some(dependency) = dependency {
+            waits::begin(answers(dependency), now_ns);
+        }
+    } else if now_ns.saturating_sub(since_ns) > AGAIN_NS {
+        // SAFETY: as above.
+        unsafe { (*exchange).number = 1 };
     }
     if !R::SENDS_BESIDE {
         return;
@@ -214,7 +223,7 @@ pub(crate) fn sent<R: Records>(ctx: &impl EbpfContext, sock: Sock) {
     if tcp.field(offset!(tcp_write_seq)) == Some(answered) && take::<R>(exchange) != 0 {
         record(Latency::Dependency, 0);
         if let Some(dependency) = dependency {
-            waits::end(dependency, 0);
+            waits::end(answers(dependency), 0);
         }
     }
 }
@@ -237,6 +246,7 @@ fn finish(exchange: *mut Exchange) {
     let (role, number, since_ns, read_ns, begun_ns) = unsafe {
         let Exchange {
             role,
+            number,
             since_ns,
             read_ns,
             begun_ns,
@@ -246,7 +256,6 @@ fn finish(exchange: *mut Exchange) {
         (*exchange).read_ns = 0;
         (role, number, since_ns, read_ns, begun_ns)
     };
-            number,
     if begun_ns != 0 {
         record(Latency::Session, now().saturating_sub(begun_ns));
     }
@@ -257,7 +266,7 @@ fn finish(exchange: *mut Exchange) {
         // SAFETY: as above.
         let key = unsafe { (*exchange).peer };
         if let Some(dependency) = waits::known_dependency(key) {
-            waits::give_up(dependency, since_ns);
+            waits::give_up(answers(dependency), since_ns);
         }
         return;
     }
@@ -292,6 +301,13 @@ fn followed<R: Records>(sock: Sock) -> Option<*mut Exchange> {
         Exchange::opened(netns, &flow, 0)
     };
     R::of(sock, Some(&first))
+}
+
+/// A peer's waits.
+#[inline(always)]
+fn answers(dependency: *mut Dependency) -> *mut Span {
+    // SAFETY: only the address of the field is taken; the pointer comes from a map lookup.
+    unsafe { &raw mut (*dependency).answers }
 }
 
 /// Where the open wait's beginning is kept.

@@ -2,7 +2,7 @@
 
 use aya_ebpf::{EbpfContext, macros::map, maps::HashMap};
 use aya_log_ebpf::warn;
-use osi_common::exchange::{MAX_DEPENDENCIES, Requests, Span};
+use osi_common::exchange::{Dependency, MAX_DEPENDENCIES, Requests, Span};
 use osi_common::handshake::PeerKey;
 use osi_common::histogram::Coarse;
 use osi_common::listener::{ListenerKey, MAX_LISTENERS};
@@ -16,11 +16,11 @@ static REQUESTS: HashMap<ListenerKey, Requests> = HashMap::with_max_entries(MAX_
 
 /// The same for the peers of opened connections.
 #[map]
-static DEPENDENCIES: HashMap<PeerKey, Span> = HashMap::with_max_entries(MAX_DEPENDENCIES, 0);
+static DEPENDENCIES: HashMap<PeerKey, Dependency> = HashMap::with_max_entries(MAX_DEPENDENCIES, 0);
 
 /// What ports and peers begin with.
 static NEW_REQUESTS: Requests = Requests::ZERO;
-static NEW_DEPENDENCY: Span = Span::ZERO;
+static NEW_DEPENDENCY: Dependency = Dependency::ZERO;
 
 /// A wait begins. Answers the number that it has there; those that begin at the same moment may share one.
 #[inline(always)]
@@ -108,7 +108,7 @@ pub(crate) fn requests<C: EbpfContext>(ctx: &C, key: ListenerKey) -> Option<*mut
 
 /// A peer's row, made where it has none.
 #[inline(always)]
-pub(crate) fn dependency<C: EbpfContext>(ctx: &C, key: PeerKey) -> Option<*mut Span> {
+pub(crate) fn dependency<C: EbpfContext>(ctx: &C, key: PeerKey) -> Option<*mut Dependency> {
     let row = row(
         &DEPENDENCIES,
         &key,
@@ -129,6 +129,6 @@ pub(crate) fn known_requests(key: ListenerKey) -> Option<*mut Requests> {
 
 /// A peer's row, if it has one.
 #[inline(always)]
-pub(crate) fn known_dependency(key: PeerKey) -> Option<*mut Span> {
+pub(crate) fn known_dependency(key: PeerKey) -> Option<*mut Dependency> {
     DEPENDENCIES.get_ptr_mut(key)
 }

@@ -2,16 +2,18 @@
 //!
 //! First evidence: the first answer that took so long.
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Result, ensure};
 use osi_tests::agent::{Agent, INTERVAL};
-use osi_tests::expect::{Expected, STATISTICAL};
-use osi_tests::load;
+use osi_tests::expect::{Expected, STATISTICAL, calm};
+use osi_tests::load::{self, MESSAGE};
 use osi_tests::proxy::Haproxy;
 use osi_tests::server::{Behaviour, Server};
 use osi_tests::skip::{self, Need};
-use osi_tests::stream::rows;
+use osi_tests::stream::{self, rows, sum};
 use osi_tests::topology::{Family, Pair};
 
 const EXPECTED: Expected = Expected {
@@ -27,6 +29,10 @@ const CLIENTS: u64 = 8;
 /// Ten windows to learn from, five to be slow in, and twelve to recover.
 const REQUESTS: u64 = 450;
 const PAUSE: Duration = Duration::from_millis(45);
+
+/// How often connections rest, and how long.
+const ROUNDS: u64 = 40;
+const REST: Duration = Duration::from_millis(200);
 
 #[test]
 fn dependency_slow() -> Result<()> {
@@ -74,4 +80,52 @@ fn dependency_slow() -> Result<()> {
     ensure!(answers == CLIENTS * REQUESTS, "{answers} answers came back");
     drop(proxy);
     EXPECTED.stop(agent).map(drop)
+}
+
+/// Connections that rest after a send that no answer is due to, as those of HTTP/2 do after a WINDOW_UPDATE: here, the first half
+/// of the next request.
+#[test]
+fn nothing_is_missed_where_nothing_is_due() -> Result<()> {
+    let test = "l7_application::dependency_slow::nothing_is_missed_where_nothing_is_due";
+    let Some(_turn) = skip::ready_to_time(test, &[])? else {
+        return Ok(());
+    };
+    let pair = Pair::build()?;
+    let target = Pair::server_at(Family::V4, 7);
+    let _server = Server::start(&pair.server, target, Behaviour::Converse)?;
+    let agent = Agent::watch(&pair.client)?;
+    let mut streams = pair.client.run(|| {
+        let one = |_| Ok(TcpStream::connect(target)?);
+        (0..CLIENTS).map(one).collect::<Result<Vec<_>>>()
+    })?;
+    let (first, last) = MESSAGE.split_at(MESSAGE.len() / 2);
+    for stream in &mut streams {
+        stream.write_all(first)?;
+    }
+    let rested = SystemTime::now();
+    for _ in 0..ROUNDS {
+        std::thread::sleep(REST);
+        for stream in &mut streams {
+            stream.write_all(last)?;
+            stream.read_exact(&mut [0; MESSAGE.len()])?;
+        }
+        for stream in &mut streams {
+            stream.write_all(first)?;
+        }
+    }
+    agent.wait_for_window(SystemTime::now(), 6)?;
+    let lines = calm(agent)?;
+    let answers = sum(&lines, |map| {
+        map.latency("L7", "dependency_time", "count").unwrap_or(0)
+    });
+    ensure!(answers == ROUNDS * CLIENTS, "{answers} answers are told");
+    let silent = lines.iter().filter(|line| line.is_fault_map());
+    let silent = silent.filter_map(|map| map.latency("L7", "dependency_time", "oldest_age_ns"));
+    let longest = Duration::from_nanos(silent.max().unwrap_or(0));
+    let most = rested.elapsed()?;
+    stream::ensure(
+        &lines,
+        longest > Duration::from_secs(2) && longest < most,
+        || format!("the connections rested, and for {longest:?} nothing came"),
+    )
 }

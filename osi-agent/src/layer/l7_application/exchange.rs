@@ -1,6 +1,6 @@
 //! Requests that wait to be read, answers that take their time, and peers that this host waits for: of any TCP application.
 
-use osi_common::exchange::{Requests, Span};
+use osi_common::exchange::{Dependency, Requests, Span};
 use osi_common::handshake::PeerKey;
 use osi_common::histogram::Coarse;
 use osi_common::latency::Latency;
@@ -137,11 +137,23 @@ pub fn served(window: &Window) -> Vec<Served> {
 
 /// Waits of the window by the peers that this host connected to, in the order of their keys; quiet ones are left out.
 pub fn depended(window: &Window) -> Vec<(Scope, Waits)> {
+    depended_on(window, |_| true)
+}
+
+/// The same of peers whose answers are missed when none comes: not of those with which connections often rest after a send that
+/// wants no answer.
+pub fn awaited(window: &Window) -> Vec<(Scope, Waits)> {
+    depended_on(window, |peer| !peer.rests())
+}
+
+fn depended_on(window: &Window, wanted: impl Fn(&Dependency) -> bool) -> Vec<(Scope, Waits)> {
     let (now_ns, before) = (window.now.boot_ns, &window.previous.kernel.dependencies);
-    let mut rows: Vec<(&PeerKey, &Span)> = window.now.kernel.dependencies.iter().collect();
+    let rows = window.now.kernel.dependencies.iter();
+    let mut rows: Vec<(&PeerKey, &Dependency)> = rows.filter(|(_, peer)| wanted(peer)).collect();
     rows.sort_by_key(|(key, _)| **key);
-    let of_peer = |(key, now): (&PeerKey, &Span)| {
-        let waits = Waits::new(now, before.get(key), now_ns);
+    let of_peer = |(key, now): (&PeerKey, &Dependency)| {
+        let before = before.get(key).map(|peer| &peer.answers);
+        let waits = Waits::new(&now.answers, before, now_ns);
         if waits.is_empty() {
             return None;
         }

@@ -5,7 +5,7 @@ use std::hash::Hash;
 
 use aya::Pod;
 use aya::maps::{HashMap as BpfHashMap, Map, MapData};
-use osi_common::exchange::{MAX_DEPENDENCIES, Requests, Span};
+use osi_common::exchange::{Dependency, MAX_DEPENDENCIES, Requests};
 use osi_common::handshake::PeerKey;
 use osi_common::listener::{ListenerKey, MAX_LISTENERS};
 
@@ -15,7 +15,7 @@ use crate::snapshot::KernelMaps;
 /// The agent's side of these maps.
 pub(super) struct Exchanges {
     requests: Rows<ListenerKey, Requests>,
-    dependencies: Rows<PeerKey, Span>,
+    dependencies: Rows<PeerKey, Dependency>,
 }
 
 /// A map with its rows at the last reading, to find the quiet ones when room is short.
@@ -43,7 +43,7 @@ impl Exchanges {
         maps.requests = self.requests.read(MAX_LISTENERS, waits);
         maps.dependencies = self
             .dependencies
-            .read(MAX_DEPENDENCIES, |_, span| span.in_flight() > 0);
+            .read(MAX_DEPENDENCIES, |_, peer| peer.answers.in_flight() > 0);
         maps.fill.extend([
             ("requests", maps.requests.len() as u64, MAX_LISTENERS.into()),
             (

@@ -3,7 +3,7 @@
 use core::net::IpAddr;
 use std::sync::Arc;
 
-use osi_common::exchange::{Requests, Span};
+use osi_common::exchange::{Dependency, Requests, Span};
 use osi_common::handshake::{Peer, PeerKey, PeerRecord};
 use osi_common::listener::{ListenerKey, ListenerRecord};
 use osi_common::occurrence::{Count, Key, Kind, Sample};
@@ -230,7 +230,7 @@ pub(super) fn dependency(
     inode: u32,
     address: IpAddr,
     port: u16,
-) -> &mut Span {
+) -> &mut Dependency {
     let (family, bytes) = bytes(address);
     let key = PeerKey {
         netns: inode,

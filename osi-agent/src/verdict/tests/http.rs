@@ -264,11 +264,11 @@ fn an_application_that_reads_nothing_and_a_peer_that_says_nothing_explain_the_si
     assert_eq!(root(&map), "application_stalled");
     let mut world = answered();
     world.windows(6, |s| {
-        complete(dependency(s, CLIENT, far(7), 80), 20, 5 * MS);
+        complete(&mut dependency(s, CLIENT, far(7), 80).answers, 20, 5 * MS);
     });
     let map = world.windows(2, |s| {
         let since_ns = s.boot_ns - 2 * SECOND;
-        hang(dependency(s, CLIENT, far(7), 80), 8, since_ns);
+        hang(&mut dependency(s, CLIENT, far(7), 80).answers, 8, since_ns);
         wait(s, Role::Asking, 8, 2);
     });
     assert_eq!(open(&map), ["dependency_slow", "http_slow"]);
@@ -293,7 +293,7 @@ fn a_queue_that_lets_nobody_in_explains_the_silence() {
 fn a_slow_backend_explains_the_slow_answers_of_its_proxy() {
     let takes = |ns: u64| {
         move |s: &mut Snapshot| {
-            complete(dependency(s, CLIENT, far(9), 8080), 20, ns);
+            complete(&mut dependency(s, CLIENT, far(9), 8080).answers, 20, ns);
             let row = requests(s, CLIENT, 80);
             complete(&mut row.dwell, 20, MS / 10);
             complete(&mut row.response, 20, ns + MS);

@@ -225,7 +225,7 @@ fn what_is_slow_by_nature_or_new_is_no_fault() {
 }
 
 fn ask(s: &mut Snapshot, count: u64, ns: u64) {
-    complete(dependency(s, CLIENT, far(7), 5432), count, ns);
+    complete(&mut dependency(s, CLIENT, far(7), 5432).answers, count, ns);
 }
 
 /// Some windows in which a peer answers, and the application that asks it, each after so many milliseconds; as they usually do, and
@@ -311,9 +311,28 @@ fn a_peer_that_takes_its_time_on_purpose_is_not_missed() {
     world.windows(20, |s| ask(s, 50, 5 * MS));
     let map = world.windows(5, |s| {
         let since_ns = s.boot_ns - 30 * SECOND;
-        hang(dependency(s, CLIENT, far(7), 5432), 8, since_ns);
+        hang(
+            &mut dependency(s, CLIENT, far(7), 5432).answers,
+            8,
+            since_ns,
+        );
     });
     assert_eq!(open(&map), [""; 0]);
+}
+
+#[test]
+fn a_peer_with_which_connections_rest_after_a_send_is_not_missed() {
+    for (not_due, is_missed) in [(3, true), (4, false)] {
+        let mut world = World::new();
+        world.windows(6, |s| ask(s, 50, 5 * MS));
+        let map = world.windows(5, |s| {
+            let since_ns = s.boot_ns - 5 * SECOND;
+            let peer = dependency(s, CLIENT, far(7), 5432);
+            peer.not_due = not_due;
+            hang(&mut peer.answers, 8, since_ns);
+        });
+        assert_eq!(open(&map).contains(&"dependency_slow"), is_missed);
+    }
 }
 
 #[test]
@@ -321,7 +340,11 @@ fn a_peer_that_answers_no_more_is_named_and_one_that_never_did_is_not() {
     let mut world = World::new();
     let hang = |s: &mut Snapshot, seconds| {
         let since_ns = s.boot_ns - seconds * SECOND;
-        hang(dependency(s, CLIENT, far(7), 5432), 8, since_ns);
+        hang(
+            &mut dependency(s, CLIENT, far(7), 5432).answers,
+            8,
+            since_ns,
+        );
     };
     assert_eq!(open(&world.windows(20, |s| hang(s, 20))), [""; 0]);
     world.windows(6, |s| ask(s, 50, 5 * MS));
