@@ -234,9 +234,11 @@ impl Sock {
     pub(crate) fn owes(self) -> bool {
         let tick = |offset| self.0.probe::<u32>(offset).unwrap_or(0);
         let unanswered = tick(offset!(csk_lrcvtime)).wrapping_sub(tick(offset!(tcp_lsndtime)));
-        let received: u64 = self.0.probe(offset!(tcp_bytes_received)).unwrap_or(0);
-        // Ticks wrap, as above.
-        let asks = received > 0 && unanswered.wrapping_sub(1) < u32::MAX / 2;
+        let figure = |offset| self.0.probe::<u64>(offset).unwrap_or(0);
+        // A first request may come in the tick of the handshake, which is noted as when something was sent. Ticks wrap, as above.
+        let is_first = figure(offset!(tcp_bytes_sent)) == 0;
+        let is_later = unanswered.wrapping_sub(1) < u32::MAX / 2;
+        let asks = figure(offset!(tcp_bytes_received)) > 0 && (is_first || is_later);
         asks || self.in_flight().1 > 0
     }
 

@@ -88,9 +88,6 @@ fn scenario(test: &str, family: Family) -> Result<()> {
     })
 }
 
-/// From the handshake to the request: what arrives within the same tick of the kernel's clock, ten milliseconds at most, is not known to
-/// have come later than what this side last sent, and an answer to it is not known to be owed.
-const THOUGHT: Duration = Duration::from_millis(20);
 /// How long a client waits for its answer, and how long the server would work on it.
 const PATIENCE: Duration = Duration::from_millis(50);
 const WORK: Duration = Duration::from_millis(500);
@@ -148,7 +145,6 @@ fn clients_that_give_up() -> Result<()> {
 /// Asks, and resets the connection when no answer has come in time.
 fn gives_up(target: SocketAddr) -> Result<()> {
     let mut stream = TcpStream::connect(target)?;
-    std::thread::sleep(THOUGHT);
     stream.write_all(&[b'o'; MESSAGE_BYTES])?;
     stream.set_read_timeout(Some(PATIENCE))?;
     let answer = stream.read(&mut [0]).map_err(|error| error.kind());
