@@ -134,6 +134,8 @@ offsets! {
     skb_refdst = "sk_buff"."_skb_refdst",
     /// Start of the packet's buffer.
     skb_head = "sk_buff"."head",
+    /// Offset of the end of the data in the packet's buffer from its start.
+    skb_tail = "sk_buff"."tail",
     /// Offset of `skb_shared_info` from the start of the buffer.
     skb_end = "sk_buff"."end",
     /// Ethernet protocol, network order.

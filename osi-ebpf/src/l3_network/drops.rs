@@ -7,7 +7,7 @@ use crate::l4_transport::{handshake, listener};
 use crate::shared::{
     ip::{self, ETH_P_IP, ETH_P_IPV6},
     occurrence::{count, send},
-    read::Object,
+    read::{Bytes, Object},
     rodata::{in_scope, kfree_skb_args, no_socket, offset},
     sock::{Sock, netns_of},
 };
@@ -79,7 +79,7 @@ pub(crate) fn own_reason(skb: Object) -> u32 {
         ETH_P_IPV6 => 7,
         _ => return 0,
     };
-    let left = network_header(skb).and_then(|network| network.probe::<u8>(hop_limit_at));
+    let left = network_header(skb).and_then(|network| network.bytes::<u8>(hop_limit_at));
     match left {
         Some(0 | 1) => Key::NO_HOP_LEFT,
         Some(_) | None => 0,
@@ -171,11 +171,32 @@ pub(crate) fn describe(skb: Object, sample: &mut Sample) {
 }
 
 #[inline(always)]
-fn network_header(skb: Object) -> Option<Object> {
+fn network_header(skb: Object) -> Option<Linear> {
     let offset: u16 = skb.field(offset!(skb_network_header))?;
     // 0 and 0xffff are "not set".
     if offset == 0 || offset == u16::MAX {
         return None;
     }
-    Object::untyped((head(skb)?.address() + u64::from(offset)) as *const u8)
+    let tail: u32 = skb.field(offset!(skb_tail))?;
+    let start = Object::untyped((head(skb)?.address() + u64::from(offset)) as *const u8)?;
+    let length = tail.saturating_sub(offset.into());
+    Some(Linear { start, length })
+}
+
+/// What lies in a packet's first buffer from its network header on. What lies behind its end is of an earlier packet.
+#[derive(Clone, Copy)]
+struct Linear {
+    start: Object,
+    length: u32,
+}
+
+impl Bytes for Linear {
+    #[inline(always)]
+    fn bytes<T: Copy>(self, offset: u32) -> Option<T> {
+        let end = u64::from(offset) + size_of::<T>() as u64;
+        if end > self.length.into() {
+            return None;
+        }
+        self.start.probe(offset)
+    }
 }

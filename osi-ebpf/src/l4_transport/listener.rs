@@ -8,7 +8,7 @@ use osi_common::histogram::Coarse;
 use osi_common::listener::{ListenerKey, ListenerRecord, MAX_LISTENERS};
 use osi_common::occurrence::Health;
 
-use crate::shared::{latency::tally, own::bump, read::Object, row::row};
+use crate::shared::{latency::tally, own::bump, read::Bytes, row::row};
 
 const IPPROTO_TCP: u8 = 6;
 const SYN: u8 = 0x02;
@@ -61,11 +61,11 @@ pub(crate) fn is_known(netns: u32, port: u16) -> bool {
 
 /// A packet found no socket: a SYN for a port that was listened on is counted. Nothing else makes a key.
 #[inline(always)]
-pub(crate) fn refused(network: Object, transport_at: u32, protocol: u8, netns: u32) {
+pub(crate) fn refused(network: impl Bytes, transport_at: u32, protocol: u8, netns: u32) {
     if protocol != IPPROTO_TCP {
         return;
     }
-    let Some(header) = network.probe::<[u8; 14]>(transport_at) else {
+    let Some(header) = network.bytes::<[u8; 14]>(transport_at) else {
         return;
     };
     if header[13] & (SYN | ACK | RST) != SYN {

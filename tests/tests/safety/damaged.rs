@@ -114,6 +114,42 @@ fn a_damaged_packet_is_one_drop() -> Result<()> {
     blames_only(&lines, &["ip_header_errors"])
 }
 
+/// What lies behind the end of a packet is of an earlier one: its addresses and ports are nobody's.
+#[test]
+fn what_is_cut_off_tells_nothing() -> Result<()> {
+    let test = "safety::damaged::what_is_cut_off_tells_nothing";
+    let Some(_turn) = skip::ready(test, &[])? else {
+        return Ok(());
+    };
+    let pair = Pair::build()?;
+    let (from, to) = ((&pair.client, "eth0"), (&pair.server, "eth0"));
+    let head = |ethertype| frame::ethernet(from, to, ethertype, &[]);
+    let (v4, v6) = (head(IPV4)?, head(IPV6)?);
+    let agent = Agent::watch(&pair.server)?;
+    let packets = frame::send(&pair.client, "eth0", EACH, move |number| {
+        let (head, mut packet, header) = if number % 2 == 0 {
+            (
+                &v4,
+                frame::ipv4(Pair::CLIENT, Pair::SERVER, false),
+                V4_HEADER,
+            )
+        } else {
+            (&v6, ipv6(), V6_HEADER)
+        };
+        packet.truncate(1 + number as usize % (header - 1));
+        [&head[..], &packet].concat()
+    })?;
+    packets.join()?;
+    agent.wait_for_window(SystemTime::now(), 2)?;
+    let lines = agent.stop()?;
+    let told = event_count(&lines, "drop", |_| true);
+    stream::ensure_counted(&lines, "packets that are cut off", EACH, told)?;
+    let named = event_count(&lines, "drop", |event| !event["flow"].is_null());
+    stream::ensure(&lines, named == 0, || {
+        format!("{named} of {told} events name somebody")
+    })
+}
+
 /// What is counted as an error is told by its own header, and what it is about by the packet that it quotes.
 #[test]
 fn an_icmp_error_is_one_whatever_it_quotes() -> Result<()> {
