@@ -3,7 +3,9 @@
 //!
 //! First evidence: the server has as many descriptors as it may.
 
+use std::fs::{self, File};
 use std::net::SocketAddr;
+use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result};
@@ -156,4 +158,57 @@ fn few_are_left() -> Result<()> {
     stream::ensure(&lines, refused == 0, || {
         format!("descriptors are left, and events tell {refused} times that the last one went")
     })
+}
+
+/// The most files that the host opens for who is not privileged, and how many are open.
+const MOST: &str = "/proc/sys/fs/file-max";
+const OPEN: &str = "/proc/sys/fs/file-nr";
+/// Room that is left before, and files that take it.
+const ROOM: u64 = 200;
+const FILES: u64 = 400;
+
+#[test]
+fn the_host_opens_no_more() -> Result<()> {
+    let test = "l5_session::file_descriptors_exhausted::the_host_opens_no_more";
+    let needs = [Need::OwnMachine("fs.file-max"), Need::Program("setpriv")];
+    let Some(_turn) = skip::ready_alone(test, &needs)? else {
+        return Ok(());
+    };
+    let agent = Agent::watch_all()?;
+    let fault = SystemTime::now();
+    let usual = fs::read_to_string(MOST)?;
+    let most = open_files()? + ROOM;
+    fs::write(MOST, most.to_string())?;
+    // Who may administrate the system is not refused.
+    let held = (0..FILES).map(|_| File::open("/dev/null"));
+    let held = held.collect::<std::io::Result<Vec<_>>>()?;
+    let evidence = wait::until_above("open files", most - 1, PATIENCE, open_files)?;
+    let mut anybody = Command::new("setpriv");
+    let anybody = anybody.args(["--reuid=65534", "--clear-groups", "true"]);
+    let refused = anybody.env("LC_ALL", "C").output()?;
+    let error = String::from_utf8_lossy(&refused.stderr).into_owned();
+    agent.ensure(error.contains("Too many open files in system"), || {
+        format!("{most} files are open, and a program that starts says {error:?}")
+    })?;
+
+    let map = EXPECTED.named(&agent, fault, evidence)?;
+    let verdict = map.verdict();
+    agent.ensure(
+        verdict["state"] == "critical" && verdict["scope"]["kind"] == "host",
+        || format!("the host is out of files, not {verdict}"),
+    )?;
+    let (told, open) = (verdict["evidence"][0]["value"].as_f64(), open_files()?);
+    agent.compare(told >= Some(most as f64), || {
+        format!("{open} files are open of {most}, and {told:?} are told")
+    })?;
+    drop(held);
+    fs::write(MOST, usual)?;
+    EXPECTED.resolves(&agent, &map)?;
+    EXPECTED.stop(agent).map(drop)
+}
+
+fn open_files() -> Result<u64> {
+    let text = fs::read_to_string(OPEN)?;
+    let open = text.split_ascii_whitespace().next();
+    Ok(open.context("no number of open files")?.parse()?)
 }
