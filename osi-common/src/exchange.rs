@@ -6,8 +6,8 @@ use crate::pod::kernel_struct;
 /// Peers whose answers are timed apart; at further ones the host's histogram alone counts, and that is said.
 pub const MAX_DEPENDENCIES: u32 = 1024;
 
-/// A send that comes so much later than one without an answer is not about the same matter.
-pub const AGAIN_NS: u64 = 100_000_000;
+/// Pauses between the parts of one request are shorter.
+pub const LEAST_REST_NS: u64 = 20_000_000;
 
 /// Connections that are followed at once where their sockets have no storage for it; further ones are not, and that is said.
 pub const MAX_CONNECTIONS: u32 = 16_384;
@@ -21,9 +21,9 @@ kernel_struct! {
         /// Waits that began.
         pub begun: u64,
         /// `begun` as it was when a wait last ended as it should: all that came after has been waiting without any progress. Where
-        /// waits end in their order as a rule, `begun` as it was when that wait began: what came with it and waits on, counts.
+        /// waits end in their order as a rule, see [`Passed`].
         pub passed: u64,
-        /// When the first of those began (boot time), or, where waits end in their order, when one ended later than that.
+        /// When the first of those began (boot time); or, where waits end in their order, when one last ended, if that was later.
         pub since_ns: u64,
         /// How long those took in all that ended as they should.
         pub sum_ns: u64,
@@ -34,8 +34,10 @@ kernel_struct! {
     /// What happened to requests at one listening port.
     #[derive(Default)]
     pub struct Requests {
-        /// Unread data → the application's next read. These end in their order, as a rule: who is overtaken is left alone.
+        /// Unread data → the application's next read.
         pub dwell: Span,
+        /// The highest number of those that were read.
+        pub read: u64,
         /// The read that left nothing unread → the next send.
         pub response: Span,
     }
@@ -45,8 +47,8 @@ kernel_struct! {
     pub struct Dependency {
         /// The last send → the first data back.
         pub answers: Span,
-        /// Answers that came sooner than [`AGAIN_NS`], to a send that came later than that after one that had got nothing back: to
-        /// the one before, no answer was due.
+        /// First data back on a connection that had rested after a send, for much longer than this took ([`was_at_rest`]): to what
+        /// was sent before the rest, most likely no answer was due.
         pub not_due: u64,
     }
 }
@@ -100,18 +102,78 @@ impl Dependency {
         answers: Span::ZERO,
         not_due: 0,
     };
+}
 
-    /// Whether connections with this peer often rest after a send that nothing is due for, as those of HTTP/2 do after a
-    /// WINDOW_UPDATE: one answer in a hundred shows it.
-    pub fn rests(&self) -> bool {
-        self.not_due.saturating_mul(100) > self.answers.ended
+/// What has been passed over among waits that end in their order, as a rule: by whoever began later and has ended as it should.
+/// Who is overtaken is left alone; who began after the latest that ended waits in vain.
+///
+/// Waits are known by the low half of the number that `begun` had with them. Those that begin at the same moment may share one, the
+/// higher one: that passes over some that wait, and accuses nobody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Passed {
+    /// The highest number of those that ended as they should.
+    pub last: u64,
+    /// This many have been passed over, or were given up after that one began: never fewer than there are.
+    pub count: u64,
+}
+
+impl Passed {
+    /// After this one has ended as it should.
+    #[inline(always)]
+    #[must_use]
+    pub fn ending(self, begun: u64, number: u32) -> Self {
+        let number = whole(begun, number);
+        if number <= self.last {
+            return self;
+        }
+        let count = if number == begun {
+            begun
+        } else {
+            // Which of those that were given up it overtakes is not known.
+            least(begun, self.count.saturating_add(number - self.last))
+        };
+        Self {
+            last: number,
+            count,
+        }
     }
+
+    /// After this one was given up.
+    #[inline(always)]
+    #[must_use]
+    pub fn giving_up(self, begun: u64, number: u32) -> Self {
+        if whole(begun, number) <= self.last {
+            return self;
+        }
+        let count = least(begun, self.count.saturating_add(1));
+        Self { count, ..self }
+    }
+}
+
+/// The number that has this low half; one from before the counters were made anew is 0.
+#[inline(always)]
+fn whole(begun: u64, number: u32) -> u64 {
+    let behind = (begun as u32).wrapping_sub(number);
+    begun.saturating_sub(behind.into())
+}
+
+#[inline(always)]
+fn least(a: u64, b: u64) -> u64 {
+    if a < b { a } else { b }
+}
+
+/// Whether a connection rested after a send for `rest_ns` before the next one, which was answered after `taken_ns`: much sooner. In
+/// an upload, sends come about as far apart as its answer.
+#[inline(always)]
+pub fn was_at_rest(rest_ns: u64, taken_ns: u64) -> bool {
+    rest_ns > LEAST_REST_NS && taken_ns < rest_ns / 8
 }
 
 impl Requests {
     /// Nothing happened yet.
     pub const ZERO: Self = Self {
         dwell: Span::ZERO,
+        read: 0,
         response: Span::ZERO,
     };
 }
@@ -151,14 +213,55 @@ mod tests {
         assert_eq!(SPAN.stuck_ns(0), 0);
     }
 
-    #[test]
-    fn a_peer_rests_where_more_than_one_answer_in_a_hundred_was_not_due() {
-        let mut peer = Dependency::ZERO;
-        assert!(!peer.rests());
-        peer.answers.ended = 100;
-        for (not_due, rests) in [(1, false), (2, true)] {
-            peer.not_due = not_due;
-            assert_eq!(peer.rests(), rests);
+    /// So many have begun and all are passed over.
+    fn all(begun: u64) -> Passed {
+        Passed {
+            last: begun,
+            count: begun,
         }
+    }
+
+    #[test]
+    fn what_began_after_the_latest_that_ended_is_not_passed_over() {
+        // The third of eight ends.
+        let third = all(100).ending(108, 103);
+        assert_eq!((third.last, third.count), (103, 103));
+        // An earlier one changes nothing, the last one passes over all.
+        assert_eq!(third.ending(108, 102), third);
+        assert_eq!(third.ending(108, 108), all(108));
+    }
+
+    #[test]
+    fn those_that_were_given_up_are_passed_over_in_any_order() {
+        let orders: [[u32; 3]; 3] = [[101, 102, 103], [103, 102, 101], [102, 103, 101]];
+        for order in orders {
+            let given_up = |passed: Passed, number| passed.giving_up(103, number);
+            let passed = order.into_iter().fold(all(100), given_up);
+            assert_eq!(passed.count, 103);
+        }
+        // The last one is given up, and the others end: nothing waits.
+        let passed = all(100).giving_up(103, 103).ending(103, 101);
+        assert_eq!(passed.ending(103, 102).count, 103);
+        // Who was passed over before is given up: no more than that.
+        assert_eq!(all(100).giving_up(103, 99), all(100));
+    }
+
+    #[test]
+    fn numbers_wrap_and_those_of_another_row_pass_over_nothing() {
+        let begun = (1 << 32) + 5;
+        let passed = all(begun - 10).ending(begun, u32::MAX);
+        assert_eq!(passed.last, begun - 6);
+        assert_eq!(all(0).ending(5, 77), all(0));
+        assert_eq!(all(0).giving_up(5, 77), all(0));
+    }
+
+    #[test]
+    fn a_rest_is_much_longer_than_the_answer_that_ends_it() {
+        const MS: u64 = 1_000_000;
+        assert!(was_at_rest(50 * MS, 5 * MS));
+        assert!(was_at_rest(2000 * MS, 150 * MS));
+        // Parts of one request, or of an upload.
+        assert!(!was_at_rest(2 * MS, 0));
+        assert!(!was_at_rest(100 * MS, 100 * MS));
     }
 }

@@ -94,10 +94,18 @@ pub fn details(host: &Namespace, filter: &str) -> Result<String> {
 
 /// How many connections at a TCP port have data that nobody has read: the column `Recv-Q` of `ss`.
 pub fn unread(host: &Namespace, port: u16) -> Result<usize> {
-    let text = timers(host, &format!("sport = :{port}"))?;
-    let queues = text
-        .lines()
-        .filter_map(|line| line.split_whitespace().next());
+    filled(host, &format!("sport = :{port}"), 0)
+}
+
+/// How many connections to a TCP port have sent what has not arrived: the column `Send-Q`.
+pub fn unacknowledged(host: &Namespace, port: u16) -> Result<usize> {
+    filled(host, &format!("dport = :{port}"), 1)
+}
+
+fn filled(host: &Namespace, filter: &str, column: usize) -> Result<usize> {
+    let text = timers(host, filter)?;
+    let rows = text.lines();
+    let queues = rows.filter_map(|line| line.split_whitespace().nth(column));
     Ok(queues.filter(|queue| *queue != "0").count())
 }
 

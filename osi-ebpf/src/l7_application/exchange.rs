@@ -6,7 +6,7 @@
 //! counts it. Where sends are seen beside data that arrives, this is one instruction (see [`Records`]).
 
 use aya_ebpf::{EbpfContext, helpers::bpf_ktime_get_boot_ns};
-use osi_common::exchange::{AGAIN_NS, Dependency, Span};
+use osi_common::exchange::{Dependency, Span, was_at_rest};
 use osi_common::latency::Latency;
 use osi_common::occurrence::{TCP_CLOSE_WAIT, TCP_ESTABLISHED, TCP_FIN_WAIT1, TCP_FIN_WAIT2};
 
@@ -22,6 +22,8 @@ use crate::shared::{
     rodata::{in_scope, offset},
     sock::Sock,
 };
+
+const NS_PER_MS: u64 = 1_000_000;
 
 /// A handshake ended on the accepting side: whose connection it is can not be told as surely later.
 #[inline(always)]
@@ -101,8 +103,9 @@ pub(crate) fn arrived<R: Records>(ctx: &impl EbpfContext, sock: Sock) {
         record(Latency::Dependency, taken_ns);
         if let Some(dependency) = waits::dependency(ctx, key) {
             waits::end(answers(dependency), taken_ns);
-            // SAFETY: as above. A send at this very moment may be told of by the next answer.
-            if unsafe { (&raw mut (*exchange).number).replace(0) } != 0 && taken_ns < AGAIN_NS {
+            // SAFETY: as above. The rest before a send at this very moment may be told of by the next answer.
+            let rest_ms = unsafe { (&raw mut (*exchange).number).replace(0) };
+            if was_at_rest(u64::from(rest_ms) * NS_PER_MS, taken_ns) {
                 bump!(dependency, not_due, 1);
             }
         }
@@ -154,9 +157,7 @@ pub(crate) fn read<R: Records>(ctx: &impl EbpfContext, sock: Sock) {
         let taken_ns = now_ns.saturating_sub(since_ns);
         record(Latency::RequestDwell, taken_ns);
         if let Some(requests) = requests {
-            // SAFETY: only the address of the field is taken; the pointer comes from a map lookup.
-            let dwell = unsafe { &raw mut (*requests).dwell };
-            waits::end_in_turn(dwell, number, taken_ns, now_ns);
+            waits::end_read(requests, number, taken_ns, now_ns);
         }
     }
     if unread > 0 {
@@ -209,9 +210,15 @@ pub(crate) fn sent<R: Records>(ctx: &impl EbpfContext, sock: Sock) {
         if let Some(dependency) = dependency {
             waits::begin(answers(dependency), now_ns);
         }
-    } else if now_ns.saturating_sub(since_ns) > AGAIN_NS {
+    } else {
+        // The longest rest since the last data back: a request may be sent in parts.
+        let rest_ms = (now_ns.saturating_sub(since_ns) / NS_PER_MS) as u32;
         // SAFETY: as above.
-        unsafe { (*exchange).number = 1 };
+        unsafe {
+            if rest_ms > (*exchange).number {
+                (*exchange).number = rest_ms;
+            }
+        }
     }
     if !R::SENDS_BESIDE {
         return;
@@ -274,11 +281,10 @@ fn finish(exchange: *mut Exchange) {
         return;
     };
     if since_ns != 0 {
-        // SAFETY: only the address of the field is taken; the pointer comes from a map lookup.
-        waits::give_up_in_turn(unsafe { &raw mut (*requests).dwell }, number);
+        waits::give_up_unread(requests, number);
     }
     if read_ns != 0 {
-        // SAFETY: the same.
+        // SAFETY: only the address of the field is taken; the pointer comes from a map lookup.
         waits::give_up(unsafe { &raw mut (*requests).response }, read_ns);
     }
 }

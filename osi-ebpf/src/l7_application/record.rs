@@ -36,8 +36,8 @@ pub(crate) struct Exchange {
     pub(super) begun_ns: u64,
     /// [`ACCEPTED`] or [`OPENED`].
     pub(super) role: u32,
-    /// Accepted ones: the number that the open wait has at its port. Opened ones: 1 where the last send came long after one that
-    /// had got nothing back.
+    /// Accepted ones: the number that the open wait has at its port. Opened ones: milliseconds between two sends since data last
+    /// came back, the longest.
     pub(super) number: u32,
     /// Accepted ones: how far the application had read. Opened ones: how far it had written when data last arrived.
     pub(super) mark: u32,

@@ -2,7 +2,7 @@
 
 use aya_ebpf::{EbpfContext, macros::map, maps::HashMap};
 use aya_log_ebpf::warn;
-use osi_common::exchange::{Dependency, MAX_DEPENDENCIES, Requests, Span};
+use osi_common::exchange::{Dependency, MAX_DEPENDENCIES, Passed, Requests, Span};
 use osi_common::handshake::PeerKey;
 use osi_common::histogram::Coarse;
 use osi_common::listener::{ListenerKey, MAX_LISTENERS};
@@ -22,12 +22,13 @@ static DEPENDENCIES: HashMap<PeerKey, Dependency> = HashMap::with_max_entries(MA
 static NEW_REQUESTS: Requests = Requests::ZERO;
 static NEW_DEPENDENCY: Dependency = Dependency::ZERO;
 
-/// A wait begins. Answers the number that it has there; those that begin at the same moment may share one.
+/// A wait begins. Answers its number, see [`Passed`].
 #[inline(always)]
 pub(crate) fn begin(span: *mut Span, now_ns: u64) -> u32 {
     // SAFETY: the pointer comes from a map lookup; a race costs the age of a wait a few microseconds.
     unsafe {
-        if (*span).begun == (*span).passed {
+        let begun = (*span).begun;
+        if begun == (*span).passed || begun == (*span).ended {
             (*span).since_ns = now_ns;
         }
     }
@@ -43,20 +44,33 @@ pub(crate) fn end(span: *mut Span, taken_ns: u64) {
     time(span, taken_ns);
 }
 
-/// The same of waits that end in their order as a rule: what began before this one is left alone, what began after it waits on.
+/// A request is read: those that came before it and are not read are left alone.
 #[inline(always)]
-pub(crate) fn end_in_turn(span: *mut Span, number: u32, taken_ns: u64, now_ns: u64) {
-    bump!(span, ended, 1);
-    // SAFETY: the pointer comes from a map lookup. A number from before the row was made anew is one of the future: it passes none.
+pub(crate) fn end_read(requests: *mut Requests, number: u32, taken_ns: u64, now_ns: u64) {
+    // SAFETY: only the address of the field is taken; the pointer comes from a map lookup.
+    let dwell = unsafe { &raw mut (*requests).dwell };
+    bump!(dwell, ended, 1);
+    pass_in_turn(requests, |passed, begun| passed.ending(begun, number));
+    // SAFETY: the pointer comes from a map lookup.
+    unsafe { (*dwell).since_ns = now_ns };
+    time(dwell, taken_ns);
+}
+
+/// Several reads at once may lose one of their notes, until the next one.
+#[inline(always)]
+fn pass_in_turn(requests: *mut Requests, how: impl FnOnce(Passed, u64) -> Passed) {
+    // SAFETY: the pointer comes from a map lookup.
     unsafe {
-        let behind = ((*span).begun as u32).wrapping_sub(number);
-        let passed = (*span).begun.saturating_sub(behind.into());
-        if passed > (*span).passed {
-            (*span).passed = passed;
+        let before = Passed {
+            last: (*requests).read,
+            count: (*requests).dwell.passed,
+        };
+        let after = how(before, (*requests).dwell.begun);
+        if after != before {
+            (*requests).read = after.last;
+            (*requests).dwell.passed = after.count;
         }
-        (*span).since_ns = now_ns;
     }
-    time(span, taken_ns);
 }
 
 #[inline(always)]
@@ -85,15 +99,11 @@ pub(crate) fn give_up(span: *mut Span, since_ns: u64) {
     }
 }
 
-/// The same of waits that end in their order.
+/// A request is given up before it was read.
 #[inline(always)]
-pub(crate) fn give_up_in_turn(span: *mut Span, number: u32) {
-    bump!(span, ended, 1);
-    // SAFETY: the pointer comes from a map lookup.
-    let passed = unsafe { (*span).passed };
-    if number.wrapping_sub(passed as u32) as i32 > 0 {
-        bump!(span, passed, 1);
-    }
+pub(crate) fn give_up_unread(requests: *mut Requests, number: u32) {
+    bump!(requests, dwell.ended, 1);
+    pass_in_turn(requests, |passed, begun| passed.giving_up(begun, number));
 }
 
 /// A port's row, made where it has none.

@@ -176,9 +176,8 @@ fn the_host_opens_no_more() -> Result<()> {
     };
     let agent = Agent::watch_all()?;
     let fault = SystemTime::now();
-    let usual = fs::read_to_string(MOST)?;
     let most = open_files()? + ROOM;
-    fs::write(MOST, most.to_string())?;
+    let limit = Limit::set(most)?;
     // Who may administrate the system is not refused.
     let held = (0..FILES).map(|_| File::open("/dev/null"));
     let held = held.collect::<std::io::Result<Vec<_>>>()?;
@@ -202,9 +201,30 @@ fn the_host_opens_no_more() -> Result<()> {
         format!("{open} files are open of {most}, and {told:?} are told")
     })?;
     drop(held);
-    fs::write(MOST, usual)?;
+    drop(limit);
     EXPECTED.resolves(&agent, &map)?;
     EXPECTED.stop(agent).map(drop)
+}
+
+/// The machine's limit, put back also where the scenario fails: others run after it.
+struct Limit {
+    usual: String,
+}
+
+impl Limit {
+    fn set(most: u64) -> Result<Self> {
+        let usual = fs::read_to_string(MOST)?;
+        fs::write(MOST, most.to_string())?;
+        Ok(Self { usual })
+    }
+}
+
+impl Drop for Limit {
+    fn drop(&mut self) {
+        if let Err(error) = fs::write(MOST, self.usual.trim()) {
+            eprintln!("{MOST} stays as it is: {error}");
+        }
+    }
 }
 
 fn open_files() -> Result<u64> {

@@ -65,9 +65,9 @@ pub struct Waits {
     pub times: Coarse,
     /// The same, added up.
     pub sum_ns: u64,
-    /// At the window's end: those that go on and began after the last end.
+    /// At the window's end: those that go on and began after the last end; of unread requests, after the latest that was read.
     pub stuck: u64,
-    /// How long the first of these has gone on.
+    /// How long the first of these has gone on; of unread requests, not longer than none was read.
     pub stuck_ns: u64,
     /// Whether any wait here ever ended as it should.
     pub has_passed: bool,
@@ -137,19 +137,9 @@ pub fn served(window: &Window) -> Vec<Served> {
 
 /// Waits of the window by the peers that this host connected to, in the order of their keys; quiet ones are left out.
 pub fn depended(window: &Window) -> Vec<(Scope, Waits)> {
-    depended_on(window, |_| true)
-}
-
-/// The same of peers whose answers are missed when none comes: not of those with which connections often rest after a send that
-/// wants no answer.
-pub fn awaited(window: &Window) -> Vec<(Scope, Waits)> {
-    depended_on(window, |peer| !peer.rests())
-}
-
-fn depended_on(window: &Window, wanted: impl Fn(&Dependency) -> bool) -> Vec<(Scope, Waits)> {
     let (now_ns, before) = (window.now.boot_ns, &window.previous.kernel.dependencies);
     let rows = window.now.kernel.dependencies.iter();
-    let mut rows: Vec<(&PeerKey, &Dependency)> = rows.filter(|(_, peer)| wanted(peer)).collect();
+    let mut rows: Vec<(&PeerKey, &Dependency)> = rows.collect();
     rows.sort_by_key(|(key, _)| **key);
     let of_peer = |(key, now): (&PeerKey, &Dependency)| {
         let before = before.get(key).map(|peer| &peer.answers);
@@ -157,11 +147,33 @@ fn depended_on(window: &Window, wanted: impl Fn(&Dependency) -> bool) -> Vec<(Sc
         if waits.is_empty() {
             return None;
         }
-        let remote = address(key.family, &key.address);
-        let scope = Scope::peer(window.netns(key.netns)?, remote, Some(key.port));
-        Some((scope, waits))
+        Some((peer(window, key)?, waits))
     };
     rows.into_iter().filter_map(of_peer).collect()
+}
+
+/// Peers with which connections rest after a send that no answer is due to, as those of HTTP/2 do after a WINDOW_UPDATE: a tenth of
+/// the window's answers came after such a rest.
+pub fn rested(window: &Window) -> Vec<Scope> {
+    let before = &window.previous.kernel.dependencies;
+    let rows = window.now.kernel.dependencies.iter();
+    let rows = rows.filter(|(key, now)| {
+        let more = |figure: fn(&Dependency) -> u64| {
+            figure(now).saturating_sub(before.get(key).map_or(0, figure))
+        };
+        let (rests, answers) = (more(|peer| peer.not_due), more(|peer| peer.answers.ended));
+        rests > 0 && rests.saturating_mul(10) >= answers
+    });
+    rows.filter_map(|(key, _)| peer(window, key)).collect()
+}
+
+fn peer(window: &Window, key: &PeerKey) -> Option<Scope> {
+    let remote = address(key.family, &key.address);
+    Some(Scope::peer(
+        window.netns(key.netns)?,
+        remote,
+        Some(key.port),
+    ))
 }
 
 /// In flight at the window's end, and since when nothing has ended.

@@ -8,7 +8,7 @@ use crate::layer::l4_transport::handshake::{TCP_HANDSHAKE_CLIENT, TCP_HANDSHAKE_
 use crate::layer::l6_presentation::tls::{TLS_HANDSHAKE, shaken};
 use crate::layer::l7_application::dns::{DNS_TIME, resolved};
 use crate::layer::l7_application::exchange::{
-    DEPENDENCY_TIME, REQUEST_DWELL, RESPONSE_TIME, depended, served,
+    DEPENDENCY_TIME, REQUEST_DWELL, RESPONSE_TIME, depended, rested, served,
 };
 use crate::layer::l7_application::http::{HTTP_TIME, answered};
 use crate::layer::{PeerDelta, Signal, Window};
@@ -42,8 +42,8 @@ struct Usual {
     windows: u64,
     /// The last one.
     last: u64,
-    /// Whether anything ever took longer than the grid tells.
-    beyond: bool,
+    /// Whether silence is normal life: anything ever took longer than the grid tells, or connections rest after a send.
+    patient: bool,
 }
 
 /// Usual times by signal and scope.
@@ -129,11 +129,11 @@ impl Paces {
         (usual.windows >= LEARNED).then_some(usual.p99_ns as u64)
     }
 
-    /// Whether something ended well once that took longer than the grid tells apart (8 s): who waits so long on purpose, for
-    /// messages or changes, is not to be told from who waits in vain.
+    /// Whether something ended well once that took longer than the grid tells apart (8 s), or connections once rested after a send
+    /// that no answer was due to: who waits so long on purpose, or for nothing, is not to be told from who waits in vain.
     pub(crate) fn takes_its_time(&self, signal: &Signal, scope: &Scope) -> bool {
         let usual = self.rows.get(&(signal.id, scope.clone()));
-        usual.is_some_and(|usual| usual.beyond)
+        usual.is_some_and(|usual| usual.patient)
     }
 
     /// Takes in a window; `is_slow` says in which scopes a signal was worse than usual.
@@ -160,9 +160,9 @@ impl Paces {
                 p99_ns,
                 windows: 0,
                 last: windows,
-                beyond: false,
+                patient: false,
             });
-            usual.beyond |= times.is_beyond();
+            usual.patient |= times.is_beyond();
             // Too few to be a fault, and no example either: else a few bad ones in each window would become usual.
             let odd = usual.windows >= LEARNED && p99_ns > ODD * usual.p99_ns;
             let weight = if slow || odd {
@@ -173,6 +173,11 @@ impl Paces {
             };
             usual.p99_ns += weight * (p99_ns - usual.p99_ns);
             usual.last = windows;
+        }
+        for peer in rested(window) {
+            if let Some(usual) = self.rows.get_mut(&(DEPENDENCY_TIME.id, peer)) {
+                usual.patient = true;
+            }
         }
     }
 }

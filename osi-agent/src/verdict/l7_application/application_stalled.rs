@@ -114,7 +114,7 @@ fn sighting(facts: &Facts, row: Served) -> Sighting {
             REQUEST_DWELL.id,
             dwell.stuck_ns as f64,
             "ns",
-            "since the first of the waiting requests arrived; none was read since then",
+            "since one was last read, or since the first of these arrived if that was later",
         ),
         Evidence::new(
             "waiting",

@@ -9,7 +9,7 @@ use super::super::{
     Advice, Cause, CauseClass, Facts, Finding, Onset, Severity, Sighting, Threshold,
 };
 use super::application_stalled::APPLICATION_STALLED;
-use crate::layer::l7_application::exchange::{DEPENDENCY_TIME, awaited};
+use crate::layer::l7_application::exchange::{DEPENDENCY_TIME, depended};
 use crate::scope::Scope;
 
 pub(in crate::verdict) static DEPENDENCY_SLOW: Cause = Cause {
@@ -36,7 +36,7 @@ pub(in crate::verdict) static DEPENDENCY_SLOW: Cause = Cause {
 fn detect(facts: &Facts, found: &mut Vec<Sighting>) {
     let slow = slow_scopes(facts, &DEPENDENCY_TIME);
     found.extend(slow.map(|(scope, slow)| slowly(scope, &slow)));
-    let silent = silent_scopes(facts, &DEPENDENCY_TIME, awaited(facts.window));
+    let silent = silent_scopes(facts, &DEPENDENCY_TIME, depended(facts.window));
     found.extend(silent.map(|(scope, silent)| {
         let what = format!("Requests to {}", remote(&scope));
         silent.sighting(&what, scope)
