@@ -1,7 +1,7 @@
 //! The lab: hosts and routers made of network namespaces, real servers and clients, faults, and the agent under test.
 //!
 //! Reading order: a host (`netns`), hosts wired together (`topology`), what breaks them (`link`, `tc`, `nft`, `delay`, `frame`, `advertise`),
-//! what runs on them (`server`, `daemon`, `lab_program`, `proxy`, `resolver`, `http`, `secure`, `quic`, `real`, `load`, `knock`), what the kernel itself counted and holds (`counters`, `bpf`, `processes`), what limits it (`cgroup`), who else is there (`foreign`), a program on its own (`program`), an empty one (`twin`), one way of several (`variant`),
+//! what runs on them (`server`, `daemon`, `lab_program`, `proxy`, `resolver`, `http`, `secure`, `quic`, `real`, `load`, `knock`), what the kernel itself counted and holds (`counters`, `bpf`, `processes`), what limits it (`cgroup`, `machine`), who else is there (`foreign`), a program on its own (`program`), an empty one (`twin`), one way of several (`variant`),
 //! and the agent with what it said (`agent`, `stream`, `grid`, `expect`).
 //!
 //! Everything the lab makes carries the id of the process that made it, is removed when its owner is dropped,
@@ -16,6 +16,7 @@ pub mod frame;
 pub mod in_turn;
 pub mod kernel;
 pub mod link;
+pub mod machine;
 pub mod nft;
 pub mod tc;
 

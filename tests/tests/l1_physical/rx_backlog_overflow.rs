@@ -2,13 +2,13 @@
 //!
 //! First evidence: the first drop in the CPUs' lines of `/proc/net/softnet_stat`.
 
-use std::fs;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result};
 use osi_tests::agent::Agent;
 use osi_tests::expect::{Expected, STATISTICAL};
 use osi_tests::load::{self, Datagrams};
+use osi_tests::machine::Setting;
 use osi_tests::skip::{self, Need};
 use osi_tests::stream::{self, growth};
 use osi_tests::topology::{Family, Pair};
@@ -21,7 +21,7 @@ const EXPECTED: Expected = Expected {
     beside: &[],
 };
 
-const SETTING: &str = "/proc/sys/net/core/netdev_max_backlog";
+const SETTING: &str = "net/core/netdev_max_backlog";
 
 #[test]
 fn rx_backlog_overflow() -> Result<()> {
@@ -42,8 +42,7 @@ fn rx_backlog_overflow() -> Result<()> {
     let agent = Agent::watch_all()?;
 
     let fault = SystemTime::now();
-    let usual = fs::read_to_string(SETTING)?;
-    fs::write(SETTING, "1")?;
+    let short = Setting::change(SETTING, "1")?;
     let plan = Datagrams {
         target: Pair::server_at(Family::V4, 9),
         count: 6000,
@@ -60,7 +59,7 @@ fn rx_backlog_overflow() -> Result<()> {
     let map = EXPECTED.named(&agent, fault, evidence)?;
 
     datagrams.join()?;
-    fs::write(SETTING, usual)?;
+    short.restore()?;
     let truth = lost()?;
     EXPECTED.resolves(&agent, &map)?;
     let lines = EXPECTED.stop(agent)?;

@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context as _, Result};
 use osi_tests::agent::Agent;
 use osi_tests::expect::{Expected, HARD};
+use osi_tests::machine::Setting;
 use osi_tests::netns::Namespace;
 use osi_tests::skip::{self, Need};
 use osi_tests::stream::{self, growth};
@@ -42,10 +43,14 @@ fn neighbor_table_full() -> Result<()> {
     let agent = Agent::watch_all()?;
 
     let fault = SystemTime::now();
-    let usual = SETTINGS.map(|name| fs::read_to_string(path(name)));
-    for name in SETTINGS {
-        fs::write(path(name), LIMIT.to_string())?;
-    }
+    let change = |name| {
+        let key = format!("net/ipv4/neigh/default/{name}");
+        Setting::change(&key, &LIMIT.to_string())
+    };
+    let small = SETTINGS
+        .map(change)
+        .into_iter()
+        .collect::<Result<Vec<_>>>()?;
     let mut evidence = None;
     for round in 0..ROUNDS {
         know_neighbours(&pair.client, round);
@@ -68,9 +73,7 @@ fn neighbor_table_full() -> Result<()> {
     }
     let map = EXPECTED.named(&agent, fault, evidence.context("no round was made")?)?;
 
-    for (name, value) in SETTINGS.into_iter().zip(usual) {
-        fs::write(path(name), value?)?;
-    }
+    small.into_iter().try_for_each(Setting::restore)?;
     EXPECTED.resolves(&agent, &map)?;
     let truth = overflows()? - before;
     let lines = EXPECTED.stop(agent)?;
@@ -78,10 +81,6 @@ fn neighbor_table_full() -> Result<()> {
     stream::ensure(&lines, said == truth, || {
         format!("the kernel counts {truth} overflows and the agent says {said}")
     })
-}
-
-fn path(name: &str) -> String {
-    format!("/proc/sys/net/ipv4/neigh/default/{name}")
 }
 
 /// Notes more neighbours than the table takes, each time with another hardware address. Those beyond it are refused.

@@ -3,12 +3,12 @@
 //! Every namespace is watched: the root is the router's table, and that the clients get no answer is its symptom.
 //! First evidence: the first SYN that connection tracking drops.
 
-use std::fs;
 use std::time::{Duration, SystemTime};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use osi_tests::agent::Agent;
 use osi_tests::expect::{Expected, HARD};
+use osi_tests::machine::Setting;
 use osi_tests::nft::Tracking;
 use osi_tests::server::{Behaviour, Server};
 use osi_tests::skip::{self, Need};
@@ -25,7 +25,7 @@ const EXPECTED: Expected = Expected {
     beside: &[],
 };
 
-const SETTING: &str = "/proc/sys/net/netfilter/nf_conntrack_max";
+const SETTING: &str = "net/netfilter/nf_conntrack_max";
 const LIMIT: u64 = 32;
 const CONNECTS: u64 = 60;
 
@@ -48,8 +48,7 @@ fn conntrack_table_full() -> Result<()> {
     let agent = Agent::watch_all()?;
 
     let fault = SystemTime::now();
-    let usual = fs::read_to_string(SETTING).context("no connection tracking")?;
-    fs::write(SETTING, LIMIT.to_string())?;
+    let full = Setting::change(SETTING, &LIMIT.to_string())?;
     let patience = Duration::from_millis(7500);
     let connects = load::connect_all_at_once(&lab.client, target, CONNECTS, patience)?;
     let dropped = || tracking.dropped();
@@ -62,7 +61,7 @@ fn conntrack_table_full() -> Result<()> {
     told(&agent, EXPECTED.cause, &["handshake_timeout"])?;
 
     let report = connects.join()?;
-    fs::write(SETTING, usual.trim())?;
+    full.restore()?;
     agent.ensure(report.connected <= LIMIT, || {
         format!("{} connections are in a table of {LIMIT}", report.connected)
     })?;

@@ -4,7 +4,6 @@
 //! The most that it may hold is far above: near it, each connection gets little, and the sum stops anywhere.
 //! First evidence: so many pages in `/proc/net/sockstat`.
 
-use std::fs;
 use std::io::Write as _;
 use std::net::TcpStream;
 use std::time::{Duration, SystemTime};
@@ -12,6 +11,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::Result;
 use osi_tests::agent::{Agent, INTERVAL};
 use osi_tests::expect::{Expected, STATISTICAL};
+use osi_tests::machine::Setting;
 use osi_tests::server::{Behaviour, Server};
 use osi_tests::skip::{self, Need};
 use osi_tests::stream::{Line, rows};
@@ -35,7 +35,7 @@ const STALLED: Expected = Expected {
 /// How long a request waits before its application is said to be stalled.
 const WAITING: Duration = Duration::from_secs(1);
 
-const SETTING: &str = "/proc/sys/net/ipv4/tcp_mem";
+const SETTING: &str = "net/ipv4/tcp_mem";
 /// Pages: where TCP begins to save, and what it may hold.
 const PRESSURE: u64 = 1200;
 const LIMIT: u64 = 4096;
@@ -56,7 +56,7 @@ fn tcp_memory_pressure() -> Result<()> {
     let agent = Agent::watch_all()?;
 
     let fault = SystemTime::now();
-    let short = Limits::set(&format!("1024 {PRESSURE} {LIMIT}"))?;
+    let short = Setting::change(SETTING, &format!("1024 {PRESSURE} {LIMIT}"))?;
     let streams = pair.client.run(|| fill(target))?;
     wait::until_above("pages of TCP", PRESSURE, Duration::from_secs(10), pages)?;
     let map = STALLED.named(&agent, fault, SystemTime::now() + WAITING)?;
@@ -83,30 +83,9 @@ fn tcp_memory_pressure() -> Result<()> {
 
     drop(streams);
     drop(server);
-    drop(short);
+    short.restore()?;
     STALLED.resolves(&agent, &map)?;
     STALLED.stop(agent).map(drop)
-}
-
-/// The machine's limits of TCP memory, put back also where the scenario fails: others run after it.
-struct Limits {
-    usual: String,
-}
-
-impl Limits {
-    fn set(limits: &str) -> Result<Self> {
-        let usual = fs::read_to_string(SETTING)?;
-        fs::write(SETTING, limits)?;
-        Ok(Self { usual })
-    }
-}
-
-impl Drop for Limits {
-    fn drop(&mut self) {
-        if let Err(error) = fs::write(SETTING, self.usual.trim()) {
-            eprintln!("{SETTING} stays as it is: {error}");
-        }
-    }
 }
 
 /// Connections whose buffers are full on both sides.

@@ -12,6 +12,7 @@ use anyhow::{Context as _, Result};
 use osi_tests::agent::{Agent, INTERVAL};
 use osi_tests::expect::{Expected, HARD};
 use osi_tests::lab_program::{Holder, Prefork, Serving};
+use osi_tests::machine::Setting;
 use osi_tests::skip::{self, Need};
 use osi_tests::stream::{self, event_count, rows};
 use osi_tests::topology::{Family, Pair};
@@ -161,7 +162,7 @@ fn few_are_left() -> Result<()> {
 }
 
 /// The most files that the host opens for who is not privileged, and how many are open.
-const MOST: &str = "/proc/sys/fs/file-max";
+const MOST: &str = "fs/file-max";
 const OPEN: &str = "/proc/sys/fs/file-nr";
 /// Room that is left before, and files that take it.
 const ROOM: u64 = 200;
@@ -177,7 +178,7 @@ fn the_host_opens_no_more() -> Result<()> {
     let agent = Agent::watch_all()?;
     let fault = SystemTime::now();
     let most = open_files()? + ROOM;
-    let limit = Limit::set(most)?;
+    let limit = Setting::change(MOST, &most.to_string())?;
     // Who may administrate the system is not refused.
     let held = (0..FILES).map(|_| File::open("/dev/null"));
     let held = held.collect::<std::io::Result<Vec<_>>>()?;
@@ -203,30 +204,9 @@ fn the_host_opens_no_more() -> Result<()> {
         format!("{open} files are open of {most}, and {told:?} are told")
     })?;
     drop(held);
-    drop(limit);
+    limit.restore()?;
     EXPECTED.resolves(&agent, &map)?;
     EXPECTED.stop(agent).map(drop)
-}
-
-/// The machine's limit, put back also where the scenario fails: others run after it.
-struct Limit {
-    usual: String,
-}
-
-impl Limit {
-    fn set(most: u64) -> Result<Self> {
-        let usual = fs::read_to_string(MOST)?;
-        fs::write(MOST, most.to_string())?;
-        Ok(Self { usual })
-    }
-}
-
-impl Drop for Limit {
-    fn drop(&mut self) {
-        if let Err(error) = fs::write(MOST, self.usual.trim()) {
-            eprintln!("{MOST} stays as it is: {error}");
-        }
-    }
 }
 
 fn open_files() -> Result<u64> {
