@@ -49,6 +49,12 @@ impl Line {
         &self.value["verdict"]
     }
 
+    /// The first value of the verdict's evidence for a signal.
+    pub fn evidence(&self, signal: &str) -> Option<f64> {
+        let mut evidence = rows(self.verdict(), "evidence");
+        evidence.find(|row| row["signal"] == signal)?["value"].as_f64()
+    }
+
     /// Whether a row of the verdict's evidence says all of these words.
     pub fn evidence_says(&self, words: &[&str]) -> bool {
         rows(self.verdict(), "evidence").any(|row| {

@@ -140,9 +140,7 @@ fn established(test: &str, family: Family) -> Result<()> {
         format!("{from:?} is not in {summary:?}")
     })?;
     let again = counters::snmp(&pair.client, "TcpRetransSegs")?;
-    let told = rows(map.verdict(), "evidence")
-        .find(|row| row["signal"] == "retransmits")
-        .and_then(|row| row["value"].as_f64());
+    let told = map.evidence("retransmits");
     agent.ensure(
         told.is_some_and(|told| told > 0.0 && told <= again as f64),
         || format!("nstat has {again} segments sent again until now and the verdict says {told:?}"),

@@ -11,7 +11,7 @@ use osi_tests::expect::{Expected, STATISTICAL};
 use osi_tests::netns::Namespace;
 use osi_tests::server::{Behaviour, Server};
 use osi_tests::skip::{self, Need};
-use osi_tests::stream::{self, growth, rows};
+use osi_tests::stream::{self, growth};
 use osi_tests::topology::{Family, Pair};
 use osi_tests::{counters, unread, wait};
 
@@ -63,8 +63,7 @@ fn scenario(test: &str, family: Family) -> Result<()> {
         || format!("{target} does not read, not {scope}"),
     )?;
     let (unsent, timer) = waiting(&pair.client, target)?;
-    let told = rows(verdict, "evidence").find(|row| row["signal"] == "unsent");
-    let told = told.and_then(|row| row["value"].as_f64());
+    let told = map.evidence("unsent");
     stream::ensure(
         &agent.lines(),
         told == Some(unsent as f64) && timer.contains("persist"),

@@ -110,7 +110,7 @@ fn was_warned(agent: &Agent, map: &Line, exhausted: SystemTime) -> Result<()> {
     })?;
     let told = agent.lines().into_iter().find_map(|line| {
         let about = line.is_fault_map() && line.cause() == Some(EXPECTED.cause);
-        let left = evidence(&line, "time_to_full").filter(|_| about)?;
+        let left = &line.evidence("time_to_full").filter(|_| about)?;
         Some((line.time().ok()?, left / 1e9))
     });
     let (at, told) = told.context("no warning says how much time is left")?;
@@ -127,11 +127,6 @@ fn was_warned(agent: &Agent, map: &Line, exhausted: SystemTime) -> Result<()> {
         "the ports ran out after {truth:.1} s, and the warning said {told:.1} s"
     );
     Ok(())
-}
-
-fn evidence(map: &Line, signal: &str) -> Option<f64> {
-    let mut found = rows(map.verdict(), "evidence").filter(|row| row["signal"] == signal);
-    found.next()?["value"].as_f64()
 }
 
 /// Ports and pid of the process that holds most.

@@ -11,7 +11,6 @@ use osi_tests::cpu::Unpressed;
 use osi_tests::expect::{Expected, STATISTICAL};
 use osi_tests::in_turn::{InTurn, Work};
 use osi_tests::server::{Behaviour, Server};
-use osi_tests::stream::rows;
 use osi_tests::topology::{Family, Pair};
 use osi_tests::{load, skip};
 
@@ -100,11 +99,10 @@ fn requests_wait_for_a_busy_handler() -> Result<()> {
         verdict["scope"]["kind"] == "listener" && verdict["scope"]["port"] == PORT,
         || format!("{target} is busy, not {}", verdict["scope"]),
     )?;
-    let of = |signal| {
-        let row = rows(verdict, "evidence").find(|row| row["signal"] == signal);
-        row.and_then(|row| row["value"].as_f64())
-    };
-    let (waited, share) = (of("request_dwell"), of("queueing_share"));
+    let (waited, share) = (
+        map.evidence("request_dwell"),
+        map.evidence("queueing_share"),
+    );
     // All others are served before one's turn comes; those who think meanwhile are not waited for.
     let least = (turn / 2).as_nanos() as f64;
     agent.compare(waited > Some(least) && share >= Some(0.8), || {

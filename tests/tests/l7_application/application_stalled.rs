@@ -70,9 +70,7 @@ fn application_stalled() -> Result<()> {
             && scope["local"] == target.ip().to_string(),
         || format!("{target} is stopped, not {scope}"),
     )?;
-    let waiting = rows(map.verdict(), "evidence")
-        .find(|row| row["signal"] == "waiting")
-        .and_then(|row| row["value"].as_f64());
+    let waiting = map.evidence("waiting");
     agent.compare(waiting == Some(WAITING as f64), || {
         format!("{WAITING} requests wait and {waiting:?} are told")
     })?;
@@ -141,9 +139,7 @@ fn the_rest_of_what_came_at_once() -> Result<()> {
         "the others asked after {taken:?}: the server had nothing to do"
     );
     let map = EXPECTED.named(&agent, fault, fault + BUSY + LIMIT)?;
-    let waiting = rows(map.verdict(), "evidence")
-        .find(|row| row["signal"] == "waiting")
-        .and_then(|row| row["value"].as_f64());
+    let waiting = map.evidence("waiting");
     agent.compare(waiting == Some(WAITING as f64), || {
         format!("{WAITING} requests wait and {waiting:?} are told")
     })?;

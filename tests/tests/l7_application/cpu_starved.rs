@@ -135,8 +135,7 @@ fn others_keep_all_cpus_busy() -> Result<()> {
     told(&agent, EXPECTED.cause, &["application_slow"])?;
     let (waited, elapsed) = (waited_us()? - before, fault.elapsed()?);
     let truth = waited as f64 / elapsed.as_micros() as f64;
-    let row = rows(map.verdict(), "evidence").find(|row| row["signal"] == "cpu_pressure");
-    let ratio = row.and_then(|row| row["value"].as_f64());
+    let ratio = map.evidence("cpu_pressure");
     agent.compare(truth > PRESSURE && ratio > Some(PRESSURE), || {
         format!("somebody waited for {truth:.2} of the time, and {ratio:?} is told of a window")
     })?;

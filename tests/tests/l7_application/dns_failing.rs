@@ -10,7 +10,7 @@ use osi_tests::agent::Agent;
 use osi_tests::expect::{Expected, STATISTICAL};
 use osi_tests::resolver::{Dnsmasq, KNOWN, Questions, UNKNOWN, ask};
 use osi_tests::skip::{self, Need};
-use osi_tests::stream::{self, event_count, growth, rows};
+use osi_tests::stream::{self, event_count, growth};
 use osi_tests::topology::{Family, Pair};
 
 const EXPECTED: Expected = Expected {
@@ -132,8 +132,7 @@ fn names_that_do_not_exist() -> Result<()> {
             verdict["evidence"]
         )
     })?;
-    let usual = rows(verdict, "evidence").find(|row| row["signal"] == "usual");
-    let usual = usual.and_then(|row| row["value"].as_f64());
+    let usual = map.evidence("usual");
     agent.compare(
         usual.is_some_and(|usual| (0.03..0.2).contains(&usual)),
         || format!("a tenth of the names does not exist as a rule, and {usual:?} is told"),

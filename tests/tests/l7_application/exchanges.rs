@@ -56,11 +56,8 @@ fn requests(test: &str, variant: Option<&str>) -> Result<()> {
         Ok::<_, anyhow::Error>((address, Nginx::start(&pair.server, address)?))
     });
     let choice = Choice::new("exchanges", variant);
-    let options = choice.options();
-    let (server_side, client_side) = (
-        Agent::watch_with(&pair.server, &options)?,
-        Agent::watch_with(&pair.client, &options)?,
-    );
+    let hosts = [&pair.server, &pair.client];
+    let [server_side, client_side] = Agent::watch_both(hosts, "1s", &choice.options())?;
     if let Some(refusal) = choice.refused(&server_side)? {
         return skip::skip(test, &refusal);
     }
@@ -113,11 +110,8 @@ fn answers(test: &str, variant: Option<&str>) -> Result<()> {
     let server = Server::start(&pair.server, target, Behaviour::Converse)?;
     server.work_for(WORK);
     let choice = Choice::new("exchanges", variant);
-    let options = choice.options();
-    let (server_side, client_side) = (
-        Agent::watch_with(&pair.server, &options)?,
-        Agent::watch_with(&pair.client, &options)?,
-    );
+    let hosts = [&pair.server, &pair.client];
+    let [server_side, client_side] = Agent::watch_both(hosts, "1s", &choice.options())?;
     if let Some(refusal) = choice.refused(&server_side)? {
         return skip::skip(test, &refusal);
     }

@@ -179,11 +179,7 @@ fn is_silent(agent: &Agent, map: &Line, kind: &str) -> Result<()> {
     agent.ensure(scope["kind"] == kind && scope["port"] == PORT, || {
         format!("the {kind} at port {PORT} is silent, not {scope}")
     })?;
-    let of = |signal| {
-        let row = rows(map.verdict(), "evidence").find(|row| row["signal"] == signal);
-        row.and_then(|row| row["value"].as_f64())
-    };
-    let (waiting, since) = (of("waiting"), of("http_time"));
+    let (waiting, since) = (map.evidence("waiting"), map.evidence("http_time"));
     agent.compare(
         waiting == Some(STAYING as f64) && since > Some(SILENT.as_nanos() as f64),
         || format!("{STAYING} requests wait; told are {waiting:?}, the first for {since:?} ns"),

@@ -114,8 +114,7 @@ fn tells(test: &str, kind: Kind) -> Result<()> {
         || format!("{} holds the listener: {}", kind.comm(), verdict["owner"]),
     )?;
     // Its other clients' requests may be read, or not.
-    let waiting = rows(verdict, "evidence").find(|row| row["signal"] == "waiting");
-    let waiting = waiting.and_then(|row| row["value"].as_f64()).unwrap_or(0.0);
+    let waiting = map.evidence("waiting").unwrap_or(0.0);
     let (least, most) = (OTHERS as f64, OTHERS as f64 + CONNECTIONS as f64);
     agent.ensure((least..=most).contains(&waiting), || {
         format!("{waiting} of {least} to {most} wait")

@@ -86,9 +86,7 @@ fn a_damaged_packet_is_one_drop() -> Result<()> {
         return Ok(());
     };
     let pair = Pair::build()?;
-    let (from, to) = ((&pair.client, "eth0"), (&pair.server, "eth0"));
-    let head = |ethertype| frame::ethernet(from, to, ethertype, &[]);
-    let (v4, v6) = (head(IPV4)?, head(IPV6)?);
+    let [v4, v6] = heads(&pair)?;
     let agent = Agent::watch(&pair.server)?;
     let kinds = (OF_V4.len() + OF_V6.len()) as u64;
     let packets = frame::send(&pair.client, "eth0", kinds * EACH, move |number| {
@@ -122,9 +120,7 @@ fn what_is_cut_off_tells_nothing() -> Result<()> {
         return Ok(());
     };
     let pair = Pair::build()?;
-    let (from, to) = ((&pair.client, "eth0"), (&pair.server, "eth0"));
-    let head = |ethertype| frame::ethernet(from, to, ethertype, &[]);
-    let (v4, v6) = (head(IPV4)?, head(IPV6)?);
+    let [v4, v6] = heads(&pair)?;
     let agent = Agent::watch(&pair.server)?;
     let packets = frame::send(&pair.client, "eth0", EACH, move |number| {
         let (head, mut packet, header) = if number % 2 == 0 {
@@ -248,6 +244,13 @@ fn error(random: &mut Random) -> Vec<u8> {
     }
     frame.extend(message);
     frame
+}
+
+/// What frames from the client to the server begin with: those of IPv4, and those of IPv6.
+fn heads(pair: &Pair) -> Result<[Vec<u8>; 2]> {
+    let (from, to) = ((&pair.client, "eth0"), (&pair.server, "eth0"));
+    let head = |ethertype| frame::ethernet(from, to, ethertype, &[]);
+    Ok([head(IPV4)?, head(IPV6)?])
 }
 
 /// A UDP datagram's IPv6 packet from the client to the server.
