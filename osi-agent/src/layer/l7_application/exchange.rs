@@ -138,8 +138,7 @@ pub fn served(window: &Window) -> Vec<Served> {
 /// Waits of the window by the peers that this host connected to, in the order of their keys; quiet ones are left out.
 pub fn depended(window: &Window) -> Vec<(Scope, Waits)> {
     let (now_ns, before) = (window.now.boot_ns, &window.previous.kernel.dependencies);
-    let rows = window.now.kernel.dependencies.iter();
-    let mut rows: Vec<(&PeerKey, &Dependency)> = rows.collect();
+    let mut rows: Vec<(&PeerKey, &Dependency)> = window.now.kernel.dependencies.iter().collect();
     rows.sort_by_key(|(key, _)| **key);
     let of_peer = |(key, now): (&PeerKey, &Dependency)| {
         let before = before.get(key).map(|peer| &peer.answers);
@@ -168,12 +167,8 @@ pub fn rested(window: &Window) -> Vec<Scope> {
 }
 
 fn peer(window: &Window, key: &PeerKey) -> Option<Scope> {
-    let remote = address(key.family, &key.address);
-    Some(Scope::peer(
-        window.netns(key.netns)?,
-        remote,
-        Some(key.port),
-    ))
+    let (netns, remote) = (window.netns(key.netns)?, address(key.family, &key.address));
+    Some(Scope::peer(netns, remote, Some(key.port)))
 }
 
 /// In flight at the window's end, and since when nothing has ended.
