@@ -18,6 +18,7 @@ use crate::{processes, report, scale, transcript, wait};
 use self::heard::{Heard, OUTPUTS};
 
 mod heard;
+mod start;
 
 /// The sampling interval of every scenario.
 pub const INTERVAL: Duration = Duration::from_secs(1);
@@ -106,7 +107,9 @@ impl Agent {
         options: &[&str],
     ) -> Result<[Self; 2]> {
         let [one, other] = hosts;
-        let watch = |host| Self::watch_every(host, interval, options);
+        let _turn = start::turn();
+        let watch =
+            |host: &Namespace| Self::begin(Command::new(binary()?), host.name(), interval, options);
         let (one, other) = std::thread::scope(|scope| {
             let other = scope.spawn(|| watch(other));
             (watch(one), other.join())
@@ -142,12 +145,12 @@ impl Agent {
         Self::watch_by(Command::new(binary()?), which, interval, options)
     }
 
-    fn watch_by(
-        mut starter: Command,
-        which: &str,
-        interval: &str,
-        options: &[&str],
-    ) -> Result<Self> {
+    fn watch_by(starter: Command, which: &str, interval: &str, options: &[&str]) -> Result<Self> {
+        let _turn = start::turn();
+        Self::begin(starter, which, interval, options)
+    }
+
+    fn begin(mut starter: Command, which: &str, interval: &str, options: &[&str]) -> Result<Self> {
         starter.args(["watch", "--json", "--interval", interval, "--netns", which]);
         let agent = Self::start(starter.args(options))?;
         agent.wait_for("the first fault map", START, Line::is_fault_map)?;
