@@ -17,7 +17,7 @@ use crate::layer::Window;
 use crate::layer::l4_transport::queues::ACCEPT_QUEUE;
 use crate::layer::l7_application::exchange::{QUEUEING_SHARE, REQUEST_DWELL, Served, served};
 use crate::scope::Scope;
-use crate::snapshot::{End, Sessions};
+use crate::snapshot::{End, Sessions, Table};
 
 pub(in crate::verdict) static APPLICATION_STALLED: Cause = Cause {
     id: "application_stalled",
@@ -42,16 +42,18 @@ fn detect(facts: &Facts, found: &mut Vec<Sighting>) {
     let limit_ns = facts.limit("seconds") * 1e9;
     let stalled = served(facts.window).into_iter().filter(|row| {
         let waits = row.dwell.stuck > 0 && row.dwell.stuck_ns as f64 > limit_ns;
-        waits && unread(facts.window, &row.scope) != Some(0)
+        waits && unread(facts.window, row) != Some(0)
     });
     found.extend(stalled.map(|row| sighting(facts, row)));
 }
 
-/// Connections to a listening port that the kernel shows with unread data; `None` where it was not asked.
+/// Connections to a listening port that the kernel shows with unread data; `None` where it was not asked since these requests wait.
 ///
 /// Who reads past the calls that the programs see (MPTCP, sockets that eBPF joins) leaves nothing unread.
-fn unread(window: &Window, scope: &Scope) -> Option<u64> {
-    let here = accepted(window, scope)?;
+fn unread(window: &Window, row: &Served) -> Option<u64> {
+    let since_ns = window.now.boot_ns.saturating_sub(row.dwell.stuck_ns);
+    let asked = sessions(window, &row.scope).is_some_and(|sessions| sessions.read_ns >= since_ns);
+    let here = asked.then(|| accepted(window, &row.scope)).flatten()?;
     Some(here.map(|row| row.unread).sum())
 }
 
@@ -67,18 +69,21 @@ pub(in crate::verdict) fn fills_memory(window: &Window, scope: &Scope) -> bool {
     unread > 0 && unread * 4 >= held
 }
 
+/// What was read of the connections in a scope's namespace.
+fn sessions<'a>(window: &Window<'a>, scope: &Scope) -> Option<&'a Table<Sessions>> {
+    let mut states = window.now.namespaces.iter();
+    let state = states.find(|state| Some(&state.netns) == scope.netns.as_ref())?;
+    Some(&state.sessions)
+}
+
 /// The connections accepted at a listening port; `None` where the kernel was not asked for them.
 fn accepted<'a>(
     window: &Window<'a>,
     scope: &Scope,
 ) -> Option<impl Iterator<Item = &'a Sessions> + use<'a>> {
-    let mut states = window.now.namespaces.iter();
-    let state = states.find(|state| Some(&state.netns) == scope.netns.as_ref())?;
-    if !state.sessions.is_read() {
-        return None;
-    }
+    let sessions = sessions(window, scope).filter(|sessions| sessions.is_read())?;
     let (wanted, at) = (scope.port, scope.local);
-    Some(state.sessions.iter().filter(move |row| match row.end {
+    Some(sessions.iter().filter(move |row| match row.end {
         End::Listener(address, port) => {
             Some(port) == wanted && at.is_none_or(|local| local == address)
         }

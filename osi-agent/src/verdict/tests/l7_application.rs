@@ -113,6 +113,17 @@ fn what_the_kernel_shows_as_read_does_not_wait() {
 }
 
 #[test]
+fn what_the_kernel_showed_before_the_wait_tells_nothing_of_it() {
+    let mut world = World::new();
+    world.window(|s| serve(s, 10, MS, MS));
+    let map = world.window(|s| {
+        unread(s, 0, 0);
+        state(s, CLIENT).sessions.read_ns -= 21 * SECOND;
+    });
+    assert_eq!(open(&map), ["application_stalled"]);
+}
+
+#[test]
 fn one_connection_left_alone_beside_others_is_no_stall() {
     let mut world = World::new();
     world.window(|s| {
