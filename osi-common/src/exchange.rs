@@ -130,7 +130,7 @@ impl Passed {
             begun
         } else {
             // Which of those that were given up it overtakes is not known.
-            least(begun, self.count.saturating_add(number - self.last))
+            begun.min(self.count.saturating_add(number - self.last))
         };
         Self {
             last: number,
@@ -145,7 +145,7 @@ impl Passed {
         if whole(begun, number) <= self.last {
             return self;
         }
-        let count = least(begun, self.count.saturating_add(1));
+        let count = begun.min(self.count.saturating_add(1));
         Self { count, ..self }
     }
 }
@@ -155,11 +155,6 @@ impl Passed {
 fn whole(begun: u64, number: u32) -> u64 {
     let behind = (begun as u32).wrapping_sub(number);
     begun.saturating_sub(behind.into())
-}
-
-#[inline(always)]
-fn least(a: u64, b: u64) -> u64 {
-    if a < b { a } else { b }
 }
 
 /// Whether a connection rested after a send for `rest_ns` before the next one, which was answered after `taken_ns`: much sooner. In
