@@ -10,7 +10,9 @@ use crate::wire::{FIRST_BYTES, NAME_BYTES, Payload, Role};
 mod record;
 
 use record::{CHANGE_CIPHER_SPEC, HANDSHAKE, NEW_SESSION_TICKET};
-pub use record::{Record, alert, cipher_change_bytes, is_last, is_likely, record_bytes};
+pub use record::{
+    Record, alert, cipher_change_bytes, is_as_long_as_an_alert, is_last, is_likely, record_bytes,
+};
 
 /// Handshakes in flight that can be followed at once. Further ones are counted as such.
 pub const MAX_HANDSHAKES: u32 = 4096;

@@ -129,6 +129,17 @@ pub fn is_last(first: &[u8; FIRST_BYTES], behind_change: bool) -> bool {
     first[at + 5] == FATAL || matches!(first[at + 6], CLOSE_NOTIFY | USER_CANCELED)
 }
 
+/// Whether a sender's last bytes are as many as an encrypted alert takes that it sends alone, as it does before it closes: record
+/// header, level, description, and what the cipher adds (RFC 8446 5.2; RFC 5288 3, RFC 7905 2, RFC 5246 6.2.3.2).
+#[inline(always)]
+pub fn is_as_long_as_an_alert(bytes: u32) -> bool {
+    matches!(
+        bytes,
+        // 1.3; 1.2 with ChaCha20; with GCM or CCM; with CBC and SHA-1, SHA-256, SHA-384.
+        24 | 23 | 31 | 53 | 69 | 85
+    )
+}
+
 const FATAL: u8 = 2;
 const CLOSE_NOTIFY: u8 = 0;
 const USER_CANCELED: u8 = 90;

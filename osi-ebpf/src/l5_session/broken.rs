@@ -16,14 +16,16 @@ enum End {
 }
 
 /// A reset arrived, and the state that it ends is still there. Proxies and servers end idle connections so by design, and
-/// health checks those on which nothing was said: these do not count.
+/// health checks those on which nothing was said: these do not count. Nor does who is met by a client's farewell.
 #[inline(always)]
 pub(crate) fn reset<C: EbpfContext>(ctx: &C, sock: Sock, netns: u32) {
     if !is_session(u32::from(sock.state())) || sock.says_farewell() {
         return;
     }
     match end(ctx, sock, netns) {
-        Some(End::Peer(peer)) if sock.is_busy() => bump!(peer, outcomes.sessions_reset, 1),
+        Some(End::Peer(peer)) if sock.is_busy() && !sock.takes_leave() => {
+            bump!(peer, outcomes.sessions_reset, 1);
+        }
         Some(End::Listener(listener)) if sock.owes() => bump!(listener, sessions_reset, 1),
         Some(End::Peer(_) | End::Listener(_)) | None => {}
     }

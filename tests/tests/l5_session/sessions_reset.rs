@@ -1,20 +1,22 @@
 //! A server that answers half and resets; or clients that reset while they wait for an answer, as seen where they are served.
+//! Clients whose farewell meets a server that reads no more are none of them.
 //!
 //! First evidence: the first connection that leaves ESTABLISHED by a reset (`TcpEstabResets`).
 
 use std::io::{ErrorKind, Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Result, ensure};
 use osi_tests::agent::Agent;
 use osi_tests::expect::{Expected, STATISTICAL};
 use osi_tests::load::{self, Exchange, Plan};
-use osi_tests::server::{Behaviour, MESSAGE_BYTES, Server, reset_on_close};
+use osi_tests::server::{Behaviour, MESSAGE_BYTES, Server, listen, reset_on_close};
 use osi_tests::skip::{self, Need};
 use osi_tests::stream::{self, event_count, growth};
 use osi_tests::topology::{Family, Pair};
-use osi_tests::{counters, wait};
+use osi_tests::{counters, scale, wait};
+use rustix::event::{PollFd, PollFlags, poll};
 
 const EXPECTED: Expected = Expected {
     cause: "sessions_reset",
@@ -150,4 +152,82 @@ fn gives_up(target: SocketAddr) -> Result<()> {
     let answer = stream.read(&mut [0]).map_err(|error| error.kind());
     ensure!(answer == Err(ErrorKind::WouldBlock), "it got {answer:?}");
     reset_on_close(&stream)
+}
+
+/// Of TLS 1.3.
+const CLOSING_ALERT: usize = 24;
+/// Both ends wait with their acknowledgements by then (`TCP_PINGPONG_THRESH`, three at most).
+const EXCHANGES: usize = 4;
+const LEAVING: u64 = 160;
+
+#[test]
+fn a_farewell_that_nobody_reads() -> Result<()> {
+    let test = "l5_session::sessions_reset::a_farewell_that_nobody_reads";
+    let Some(_turn) = skip::ready(test, &[Need::Program("nstat")])? else {
+        return Ok(());
+    };
+    let pair = Pair::build()?;
+    let target = Pair::server_at(Family::V4, PORT);
+    let listener = listen(&pair.server, target, 128)?;
+    let server = pair
+        .server
+        .spawn(move || (0..2 * LEAVING).try_for_each(|_| closes_unread(&listener)))?;
+    let agent = Agent::watch(&pair.client)?;
+    let leave = |bytes| {
+        let one = move |_| leaves_by(target, bytes);
+        pair.client.spawn(move || (0..LEAVING).try_for_each(one))
+    };
+
+    leave(CLOSING_ALERT)?.join()?;
+    agent.wait_for_window(SystemTime::now(), 2)?;
+    let lines = agent.lines();
+    let told = lines.iter().filter(|line| line.kind() == "finding").count();
+    agent.ensure(told == 0, || "nobody missed anything".to_owned())?;
+    let resets = || counters::snmp(&pair.client, "TcpEstabResets");
+    ensure!(resets()? == LEAVING, "{} were reset", resets()?);
+
+    // A byte more, which is no farewell of TLS.
+    let fault = SystemTime::now();
+    let clients = leave(CLOSING_ALERT + 1)?;
+    let evidence = wait::until_above("resets", LEAVING, Duration::from_secs(3), resets)?;
+    let map = EXPECTED.named(&agent, fault, evidence)?;
+    clients.join()?;
+    server.join()?;
+    EXPECTED.resolves(&agent, &map)?;
+    let lines = EXPECTED.stop(agent)?;
+    let (counted, resets) = (growth(&lines, "L5", "sessions_reset"), resets()?);
+    stream::ensure(
+        &lines,
+        (resets, counted) == (2 * LEAVING, 2 * LEAVING),
+        || format!("nstat counts {resets} reset connections, the agent {counted}"),
+    )
+}
+
+/// Answers, and closes with what comes next unread.
+fn closes_unread(listener: &TcpListener) -> Result<()> {
+    poll(&mut [PollFd::new(listener, PollFlags::IN)], None)?;
+    let (mut stream, _) = listener.accept()?;
+    stream.set_nonblocking(false)?;
+    let mut message = [0; MESSAGE_BYTES];
+    for _ in 0..EXCHANGES {
+        stream.read_exact(&mut message)?;
+        stream.write_all(&message)?;
+    }
+    stream.peek(&mut [0])?;
+    Ok(())
+}
+
+/// Asks, sends so many bytes after the last answer, and waits for the end. The next one comes a while later.
+fn leaves_by(target: SocketAddr, bytes: usize) -> Result<()> {
+    std::thread::sleep(Duration::from_secs(1) / scale::rate(PER_SECOND) as u32);
+    let mut stream = TcpStream::connect(target)?;
+    let mut message = [b'o'; MESSAGE_BYTES];
+    for _ in 0..EXCHANGES {
+        stream.write_all(&message)?;
+        stream.read_exact(&mut message)?;
+    }
+    stream.write_all(&vec![b'o'; bytes])?;
+    let end = stream.read(&mut [0]).map_err(|error| error.kind());
+    ensure!(end == Err(ErrorKind::ConnectionReset), "it got {end:?}");
+    Ok(())
 }
