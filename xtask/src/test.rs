@@ -35,8 +35,8 @@ const SCENARIOS: &str = "osi-tests";
 pub(crate) struct Args {
     /// Run only tests whose path contains this
     name: Option<String>,
-    /// How many scenarios run at a time; they mostly wait, so more than the cores is right
-    #[arg(long, env = "OSI_TEST_THREADS", default_value_t = 4)]
+    /// How many scenarios run or wait for their turn; four at most share the machine, and those that want it alone wait for four
+    #[arg(long, env = "OSI_TEST_THREADS", default_value_t = 8)]
     threads: u16,
 }
 

@@ -57,8 +57,9 @@ pub(crate) struct Args {
     /// Only one scenario of each thing that differs from kernel to kernel
     #[arg(long, conflicts_with = "scenario")]
     quick: bool,
-    /// How many scenarios run at a time in each guest, at least two: with one, the test program writes names and results apart
-    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(2..))]
+    /// How many scenarios run or wait for their turn in each guest, at least two: with one, the test program writes names and results
+    /// apart
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(2..))]
     threads: u16,
     /// How many guests run at a time; three on two cores, when they are emulated
     #[arg(long)]
