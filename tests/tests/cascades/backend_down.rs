@@ -1,6 +1,8 @@
 //! The server behind a proxy is gone → the proxy's connects are refused → it answers its clients with 503.
+//!
+//! First evidence: the first connect that fails (`TcpAttemptFails`).
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Result, ensure};
 use osi_tests::agent::Agent;
@@ -11,6 +13,7 @@ use osi_tests::netns::Task;
 use osi_tests::proxy::Haproxy;
 use osi_tests::skip::{self, Need};
 use osi_tests::topology::{Family, Pair};
+use osi_tests::{counters, wait};
 
 use super::told;
 
@@ -29,7 +32,7 @@ const PER_SECOND: u32 = 2;
 #[test]
 fn backend_down() -> Result<()> {
     let test = "cascades::backend_down::backend_down";
-    let needs = ["nginx", "haproxy"].map(Need::Program);
+    let needs = ["nginx", "haproxy", "nstat"].map(Need::Program);
     let Some(_turn) = skip::ready(test, &needs)? else {
         return Ok(());
     };
@@ -54,8 +57,16 @@ fn backend_down() -> Result<()> {
 
     drop(nginx);
     let fault = SystemTime::now();
+    let refused = || counters::snmp(&pair.client, "TcpAttemptFails");
+    let before = refused()?;
     let load = ask(REQUESTS)?;
-    let map = EXPECTED.named(&agent, fault, fault)?;
+    let evidence = wait::until_above(
+        "connects that fail",
+        before,
+        Duration::from_secs(3),
+        refused,
+    )?;
+    let map = EXPECTED.named(&agent, fault, evidence)?;
     told(&agent, EXPECTED.cause, &["http_errors"])?;
     let failed = all(load, 503)?;
     ensure!(failed == REQUESTS * CLIENTS as u64, "{failed} are 503");

@@ -18,8 +18,8 @@ pub(super) struct Plan<'a> {
     pub(super) certificate: &'a Certificate,
     /// Clients that speak TLS on a machine at full speed, and for each of them two that do not.
     pub(super) clients: u64,
-    /// Requests of each client.
-    pub(super) requests: u64,
+    /// For so many of the agent's windows.
+    pub(super) windows: u64,
 }
 
 /// Windows for the agent: longer on a slow machine, where less is asked. Those with few answers tell nothing.
@@ -46,9 +46,10 @@ impl Clients {
             http,
             certificate,
             clients,
-            requests,
+            windows,
         } = *plan;
         let (clients, per_second) = (scale::rate(clients), scale::rate(PER_SECOND));
+        let requests = windows * scale::patience(INTERVAL).as_secs() * per_second;
         let period = Duration::from_secs(1) / u32::try_from(per_second)?;
         // In an odd number of periods: no two ask in step.
         let whole = scale::patience(2 * period).saturating_sub(period);

@@ -30,7 +30,7 @@ const QUOTA: Duration = Duration::from_millis(2);
 /// So many that each waits long for its turn.
 const CLIENTS: u64 = 16;
 /// Eight windows to learn from, and as long as it takes under the quota.
-const REQUESTS: u64 = 90;
+const WINDOWS: u64 = 30;
 const LEARNT: usize = 8;
 
 #[test]
@@ -55,11 +55,10 @@ fn cpu_quota() -> Result<()> {
         http,
         certificate: &certificate,
         clients: CLIENTS,
-        requests: REQUESTS,
+        windows: WINDOWS,
     };
-    let clients = Clients::start(&pair.client, &plan)?;
-    // A start takes a slow machine's whole time for a moment.
     let agent = Agent::watch_every(&pair.server, &window(), &[])?;
+    let clients = Clients::start(&pair.client, &plan)?;
     agent.wait_for_window(SystemTime::now(), LEARNT)?;
 
     group.take(worker)?;

@@ -30,7 +30,7 @@ const EXPECTED: Expected = Expected {
 const LOSS: &str = "tcp dport { 80, 443 } tcp flags & syn == 0 tcp sport & 2 == 0 \
                     meter first { ip saddr . tcp sport timeout 30s limit rate 1/hour burst 6 packets }";
 const CLIENTS: u64 = 32;
-const REQUESTS: u64 = 90;
+const WINDOWS: u64 = 30;
 const LEARNT: usize = 8;
 
 #[test]
@@ -49,11 +49,10 @@ fn loss() -> Result<()> {
         http,
         certificate: &certificate,
         clients: CLIENTS,
-        requests: REQUESTS,
+        windows: WINDOWS,
     };
-    let clients = Clients::start(&lab.client, &plan)?;
-    // A start takes a slow machine's whole time for a moment.
     let agent = Agent::watch_every(&lab.client, &window(), &[])?;
+    let clients = Clients::start(&lab.client, &plan)?;
     agent.wait_for_window(SystemTime::now(), LEARNT)?;
 
     let fault = SystemTime::now();
