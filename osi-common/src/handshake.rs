@@ -113,6 +113,20 @@ counters! {
     }
 }
 
+impl Peer {
+    /// Connects that have begun and not ended.
+    pub const fn waiting(&self) -> u64 {
+        let ended = self.connected
+            + self.refused
+            + self.timed_out
+            + self.unreachable
+            + self.port_exhausted
+            + self.abandoned
+            + self.other;
+        self.attempts.saturating_sub(ended)
+    }
+}
+
 impl Killed {
     /// How many this one ended.
     pub const fn by(&self, killer: Killer) -> u64 {

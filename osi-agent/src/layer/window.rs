@@ -3,7 +3,7 @@
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::collections::BTreeMap;
 
-use osi_common::handshake::{Peer, PeerKey};
+use osi_common::handshake::{Peer, PeerKey, PeerRecord};
 use osi_common::histogram::Coarse;
 use osi_common::listener::{ListenerKey, ListenerRecord};
 use osi_common::occurrence::{Count, Key, Kind};
@@ -59,8 +59,11 @@ pub struct PeerDelta {
     pub address: IpAddr,
     /// Destination port.
     pub port: u16,
-    /// Growth in the window.
+    /// Growth in the window. What a drop on this host ended as if the peer had refused (a rule that rejects) is among the other
+    /// errors: it never came there.
     pub delta: Peer,
+    /// Connects that wait at its end.
+    pub waiting: u64,
     /// How long handshakes took that completed in it.
     pub times: Coarse,
 }
@@ -272,38 +275,31 @@ impl<'a> Window<'a> {
 
     /// Growth of every peer's connect outcomes that moved, in the order of their keys.
     pub fn peers(&self) -> Vec<PeerDelta> {
-        let mut moved: Vec<_> = self
-            .now
-            .kernel
-            .peers
-            .iter()
-            .filter_map(|(key, now)| {
-                let before = self
-                    .previous
-                    .kernel
-                    .peers
-                    .get(key)
-                    .copied()
-                    .unwrap_or_default();
-                let delta = now.outcomes.since(&before.outcomes);
-                let times = now.times.since(&before.times);
-                (delta != Peer::default()).then_some((key, delta, times))
-            })
+        let before = &self.previous.kernel.peers;
+        let before = |key| before.get(key).copied().unwrap_or_default();
+        let rows = self.now.kernel.peers.iter();
+        let mut moved: Vec<_> = rows
+            .map(|(key, now)| (key, now, before(key)))
+            .filter(|(_, now, before)| now.outcomes != before.outcomes)
             .collect();
         moved.sort_by_key(|(key, ..)| **key);
-        moved
-            .into_iter()
-            .filter_map(|(key, delta, times)| {
-                let netns = self.netns(key.netns)?.clone();
-                Some(PeerDelta {
-                    netns,
-                    address: peer_address(key),
-                    port: key.port,
-                    delta,
-                    times,
-                })
+        let of_peer = |(key, now, before): (&PeerKey, &PeerRecord, PeerRecord)| {
+            let mut delta = now.outcomes.since(&before.outcomes);
+            let rejected = now.killed.since(&before.killed).dropped;
+            let rejected = rejected.min(delta.refused);
+            delta.refused -= rejected;
+            delta.other += rejected;
+            Some(PeerDelta {
+                netns: self.netns(key.netns)?.clone(),
+                address: peer_address(key),
+                port: key.port,
+                delta,
+                waiting: now.outcomes.waiting(),
+                times: now.times.since(&before.times),
             })
-            .collect()
+        };
+        let moved = moved.into_iter().filter_map(of_peer);
+        moved.filter(|peer| peer.delta != Peer::default()).collect()
     }
 
     /// Growth of every listening port's counts that moved, in the order of their keys.

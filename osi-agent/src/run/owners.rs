@@ -124,7 +124,11 @@ impl Registry {
 
     fn sockets(&self, state: &NetnsState) -> impl Iterator<Item = Socket> {
         let is_disputed = |scope: &dyn Fn() -> Scope| {
-            !self.disputed.is_empty() && self.disputed.contains(&scope())
+            // A finding may be about a port, whatever its addresses.
+            !self.disputed.is_empty() && {
+                let scope = scope();
+                self.disputed.iter().any(|open| open.covers(&scope))
+            }
         };
         let listeners = state.listeners.iter().map(move |listener| Socket {
             inode: listener.inode,

@@ -37,6 +37,15 @@ impl CpuTime {
     }
 }
 
+/// Time in which at least one runnable task waited for a CPU, since boot (PSI `some`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Waited {
+    /// When it was read (`CLOCK_BOOTTIME`).
+    pub read_ns: u64,
+    /// The time.
+    pub waited_ns: u64,
+}
+
 /// A cgroup with a quota of CPU time (`cpu.max`, `cpu.cfs_quota_us`), and what it had of it since it was made.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Quota {

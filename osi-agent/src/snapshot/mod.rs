@@ -58,7 +58,7 @@ pub mod socket;
 pub mod table;
 
 pub use conntrack::Conntrack;
-pub use cpu::{CpuTime, Quota, Softnet};
+pub use cpu::{CpuTime, Quota, Softnet, Waited};
 pub use driver::{Driver, DriverCounter};
 pub use filter::{DropPlace, Filters};
 pub use link::{Fdb, Link, LinkMode, LinkStats};
@@ -68,7 +68,9 @@ pub use owner::{Holders, Owner, Owners, Wanted};
 pub use process::OpenFiles;
 pub use program::{Hook, Program};
 pub use session::{End, Sessions};
-pub use socket::{DatagramSocket, Listener, PortPool, SocketHolders, Stalled, SynQueue, UdpPorts};
+pub use socket::{
+    ALWAYS_COOKIES, DatagramSocket, Listener, PortPool, SocketHolders, Stalled, SynQueue, UdpPorts,
+};
 pub use table::Table;
 
 /// Something that could not be seen, and why. Blind is never shown as healthy.
@@ -344,8 +346,8 @@ pub struct HostState {
     pub files: Option<Gauge>,
     /// Processes that have most of their descriptors in use, worst first.
     pub open_files: Vec<OpenFiles>,
-    /// Time in which at least one runnable task waited for a CPU, since boot (PSI `some`).
-    pub waited_for_cpu_ns: Option<u64>,
+    /// Time in which at least one runnable task waited for a CPU.
+    pub waited_for_cpu: Option<Waited>,
     /// cgroups with a quota of CPU time.
     pub quotas: Table<Quota>,
     /// The neighbour table of IPv4.

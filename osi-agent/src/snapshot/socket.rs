@@ -23,6 +23,9 @@ pub struct Listener {
     pub uid: u32,
 }
 
+/// `tcp_syncookies` where every SYN is answered by a cookie, so that no queue fills.
+pub const ALWAYS_COOKIES: u8 = 2;
+
 /// Handshakes that a listener has answered and that are not finished (`SOCK_DIAG`, state NEW_SYN_RECV).
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct SynQueue {

@@ -31,6 +31,8 @@ mod origin;
 
 mod owner;
 
+mod pairs;
+
 mod queueing;
 
 mod reach;

@@ -5,18 +5,24 @@ use core::net::{IpAddr, SocketAddr};
 use osi_common::layer::Layer;
 
 use super::history::{Routes, Stopped};
-use super::l4_transport::tcp_memory_pressure::TCP_MEMORY_PRESSURE;
-use super::l5_session::sessions_reset::SESSIONS_RESET;
-use super::l6_presentation::tls_handshake_failed::{TLS_HANDSHAKE_FAILED, is_said};
-use super::l7_application::application_stalled::fills_memory;
-use super::l7_application::http_errors::{HTTP_ERRORS, is_of_a_gateway};
-use super::owner;
+use super::l3_network::{
+    ipv6_broken::IPV6_BROKEN,
+    packet_filtered::{PACKET_FILTERED, is_of_clients},
+};
+use super::l4_transport::{
+    accept_queue_overflow::ACCEPT_QUEUE_OVERFLOW, nat_ports_exhausted::NAT_PORTS_EXHAUSTED,
+    syn_queue_overflow::SYN_QUEUE_OVERFLOW,
+};
+use super::l7_application::dependency_slow::DEPENDENCY_SLOW;
 use super::rule::Entry;
-use super::{CauseClass, Onset, Severity};
+use super::{Cause, CauseClass, Confidence, Onset, Severity, owner, pairs};
 use crate::layer::Window;
 use crate::layer::l7_application::exchange::{Waits, depended, served};
 use crate::scope::{Netns, Proto, Scope, ScopeKind};
 use crate::snapshot::{Link, NetnsState};
+
+/// Windows after which what an application bears is no news to it.
+const SETTLED: u64 = 60;
 
 /// What is known of who reaches whom over what.
 #[derive(Clone, Copy)]
@@ -64,28 +70,53 @@ impl<'a> Reach<'a> {
         {
             return false;
         }
-        // Errors come soon where the one that is asked is not there at all: times tell nothing of who asks whom. An application's
-        // own errors are its own.
-        let is_of_a_proxy = felt.cause.id == HTTP_ERRORS.id && felt_at.kind == ScopeKind::Listener;
-        if is_of_a_proxy && at.kind == ScopeKind::Peer {
-            return at.netns == felt_at.netns && is_of_a_gateway(&felt.finding);
-        }
-        if felt.cause.id == TLS_HANDSHAKE_FAILED.id
-            && fault.cause.id == SESSIONS_RESET.id
-            && is_said(&felt.finding)
-        {
-            return false;
+        let told = pairs::explains(self.window, fault, felt, |peer| self.is_own(peer));
+        if let Some(told) = told {
+            return told;
         }
         let was_explained = felt.finding.explained_by.contains(&fault.finding.id);
-        // Of all that the host's TCP holds, what one application leaves unread may be next to nothing. What was much of it stays so
-        // until the fault is long over: in its tail everything has been read.
-        if felt.cause.id == TCP_MEMORY_PRESSURE.id && at.kind == ScopeKind::Listener {
-            return was_explained || fills_memory(self.window, at);
+        let is_of_one = matches!(felt_at.kind, ScopeKind::Peer | ScopeKind::Resolver);
+        let is_general = at.kind == ScopeKind::Netns && is_of_one;
+        if is_general && !was_explained && !self.concerns(fault, felt_at) {
+            return false;
         }
         // Answers that waited for a peer may end in the window after: what showed that they did was seen before.
         let is_quiet = fault.finding.quiet.is_some() || felt.finding.quiet.is_some();
         let is_peers = at.kind == ScopeKind::Peer && felt_at.kind == ScopeKind::Listener;
+        if is_peers && !was_explained && self.is_unconcerned(fault, felt) {
+            return false;
+        }
         is_peers && is_quiet && was_explained || self.covers(at, felt_at)
+    }
+
+    /// Whether what is told of a namespace as a whole can be why one peer is silent.
+    fn concerns(&self, fault: &Entry, felt: &Scope) -> bool {
+        let Some(peer) = felt.remote else {
+            return true;
+        };
+        let is = |cause: &Cause| fault.cause.id == cause.id;
+        if is(&ACCEPT_QUEUE_OVERFLOW) || is(&SYN_QUEUE_OVERFLOW) {
+            // Whose queue it is may not be known; it is one of this host's.
+            self.is_own(peer)
+        } else if is(&IPV6_BROKEN) {
+            peer.is_ipv6()
+        } else if is(&PACKET_FILTERED) && is_of_clients(&fault.finding) {
+            // Clients that are kept out are not those whom this host asks.
+            self.filter_covers(&fault.finding.scope, felt)
+        } else {
+            // Ports of a translation that clash now and then take few connections.
+            !is(&NAT_PORTS_EXHAUSTED) || fault.finding.confidence > Confidence::Possible
+        }
+    }
+
+    /// Whether an application has nothing to do with what a peer does: it answered as usual for long while that went on already,
+    /// or nobody asks a peer that was slow.
+    fn is_unconcerned(&self, fault: &Entry, felt: &Entry) -> bool {
+        let is_asked = || {
+            let asked = depended(self.window);
+            asked.iter().any(|row| row.0 == fault.finding.scope)
+        };
+        felt.opened > fault.opened + SETTLED || fault.cause.id == DEPENDENCY_SLOW.id && !is_asked()
     }
 
     /// Whether a fault in `fault` can be felt in `felt`.
@@ -233,7 +264,8 @@ impl<'a> Reach<'a> {
     /// A peer is felt by the clients of an application that waits for it. Which application asks whom is not known: it is one of
     /// the same namespace whose answers take about as long as the peer's do, or any while the peer is silent.
     fn dependency_covers(&self, fault: &Scope, felt: &Scope) -> bool {
-        if fault.netns != felt.netns {
+        // Who is asked is not kept waiting by itself.
+        if fault.netns != felt.netns || self.listener_covers(felt, fault) {
             return false;
         }
         let asked = depended(self.window)

@@ -23,6 +23,9 @@ const HURTS: f64 = 0.1;
 /// … for this many windows is critical. One window is a restart.
 const HURTS_WINDOWS: u64 = 3;
 
+/// Clear windows after which that begins anew.
+const CALM_WINDOWS: u64 = 2;
+
 /// A finding with what the rules need to know of it.
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
@@ -138,6 +141,10 @@ impl Ledger {
             entry.finding.age_windows = window - entry.opened;
             if let Some(quiet) = &mut entry.finding.quiet {
                 quiet.clear_windows += u64::from(!blind.contains(key.0));
+                // Replicas that restart one after the other are as many short ones, and no long one.
+                if quiet.clear_windows >= CALM_WINDOWS {
+                    entry.hurt = 0;
+                }
                 if quiet.clear_windows >= CLEAR_WINDOWS {
                     over.push(key.clone());
                 }
@@ -206,6 +213,8 @@ impl Entry {
         };
         let grown = sighting.severity == Severity::Warn
             && self.cause.severity == Severity::Warn
+            // A guess stays a warning.
+            && sighting.confidence > Confidence::Possible
             && self.hurt >= HURTS_WINDOWS;
         let severity = if grown {
             Severity::Critical

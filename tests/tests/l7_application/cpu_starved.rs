@@ -1,5 +1,5 @@
 //! A web server's worker gets a hundredth of a CPU, and its clients want more; or a server has to give way to others that keep all
-//! CPUs busy.
+//! CPUs busy. Who is slow beside that and reads at once is so by itself.
 //!
 //! First evidence: the first period in which its cgroup's quota was used up; so much time in which somebody waited for a CPU.
 
@@ -12,8 +12,9 @@ use osi_tests::daemon::Nginx;
 use osi_tests::expect::{Expected, STATISTICAL};
 use osi_tests::in_turn::{InTurn, Work};
 use osi_tests::load::{self, Exchange, Plan};
+use osi_tests::server::{Behaviour, Server};
 use osi_tests::skip::{self, Need};
-use osi_tests::stream::{self, rows};
+use osi_tests::stream::{self, Line, rows};
 use osi_tests::topology::{Family, Pair};
 use osi_tests::{cpu, scale, wait};
 
@@ -145,4 +146,55 @@ fn others_keep_all_cpus_busy() -> Result<()> {
     talk.join()?;
     drop(server);
     EXPECTED.stop(agent).map(drop)
+}
+
+const OTHER_PORT: u16 = 81;
+/// What it takes to answer there, without any CPU: as a rule, and when whatever it waits for is slow.
+const NAP: Duration = Duration::from_millis(5);
+const LONG_NAP: Duration = Duration::from_millis(500);
+/// Ten windows to learn from, and as many as it takes with long naps.
+const CHAT: u64 = 300;
+
+#[test]
+fn who_reads_at_once_is_slow_by_itself() -> Result<()> {
+    let test = "l7_application::cpu_starved::who_reads_at_once_is_slow_by_itself";
+    let Some(_turn) = skip::ready_alone(test, &[])? else {
+        return Ok(());
+    };
+    if scale::is_slow() {
+        return skip::skip(test, "a machine that is slow has no CPU time to give away");
+    }
+    if cpu::waited_for()?.is_none() {
+        return skip::skip(test, "the kernel does not tell of pressure on CPUs");
+    }
+    let pair = Pair::build()?;
+    let [starved, asleep] = [PORT, OTHER_PORT].map(|port| Pair::server_at(Family::V4, port));
+    let one = InTurn::start(&pair.server, starved, Work::Compute)?;
+    one.work_for(WORK);
+    one.be_nice()?;
+    let other = Server::start(&pair.server, asleep, Behaviour::Converse)?;
+    other.work_for(NAP);
+    let agent = Agent::watch(&pair.server)?;
+    let talk = load::conversation(&pair.client, starved, CLIENTS, REQUESTS, PAUSE)?;
+    let chat = load::conversation(&pair.client, asleep, CLIENTS, CHAT, PAUSE)?;
+    agent.wait_for_window(SystemTime::now(), 10)?;
+
+    let busy = cpu::Busy::start()?;
+    other.work_for(LONG_NAP);
+    let is_told = |line: &Line| {
+        let others = rows(line.verdict(), "other_roots").filter_map(|row| row["cause"].as_str());
+        let mut roots: Vec<_> = others.chain(line.cause()).collect();
+        roots.sort_unstable();
+        let open = line.value()["open_findings"].as_array();
+        // The third finding is a symptom.
+        roots == ["application_slow", "cpu_starved"] && open.is_some_and(|open| open.len() == 3)
+    };
+    let what = "one to be slow for want of a CPU, and the other by itself";
+    agent.wait_for(what, Duration::from_secs(12), is_told)?;
+
+    other.work_for(NAP);
+    drop(busy);
+    talk.join()?;
+    chat.join()?;
+    agent.stop().map(drop)
 }

@@ -38,13 +38,20 @@ rows! { Layer::L7;
 }
 
 fn pressure(window: &Window, rows: &mut Vec<Use>) {
-    let totals = [&window.previous.host, window.host()].map(|host| host.waited_for_cpu_ns);
-    if let [Some(before), Some(now)] = totals {
-        let elapsed_ns = window.elapsed_ns();
+    let [Some(before), Some(now)] =
+        [&window.previous.host, window.host()].map(|host| host.waited_for_cpu)
+    else {
+        return;
+    };
+    // On a host under pressure the file is read later in one pass than in another, and in some not at all.
+    let elapsed_ns = now.read_ns.saturating_sub(before.read_ns);
+    if elapsed_ns > 0 {
         rows.push(Use {
             scope: Scope::host(),
-            // On a host under pressure the file is read later in one pass than in another.
-            used: now.saturating_sub(before).min(elapsed_ns) as f64,
+            used: now
+                .waited_ns
+                .saturating_sub(before.waited_ns)
+                .min(elapsed_ns) as f64,
             capacity: Some(elapsed_ns as f64),
             lower_bound: false,
         });
@@ -123,14 +130,17 @@ pub fn starved<'a>(window: &Window<'a>) -> Vec<Starved<'a>> {
     quotas.filter_map(of_group).collect()
 }
 
-/// The first of these processes that has a listener open, or connections accepted from one.
+/// The first of these processes that opened a listener, has one open, or connections accepted from one.
 fn serving<'a>(window: &Window<'a>, members: &[u32]) -> Option<(&'a Netns, &'a Process)> {
     let snapshot = window.now;
     let mut found = Vec::new();
     for state in &snapshot.namespaces {
         let listeners = state.listeners.iter();
         let owners = listeners.filter_map(|listener| snapshot.owners.of.get(&listener.inode));
-        let servers = owners.flat_map(|owner| owner.held_by.iter().chain(&owner.served_by));
+        let servers = owners.flat_map(|owner| {
+            let opened = owner.opened_by.iter();
+            opened.chain(&owner.held_by).chain(&owner.served_by)
+        });
         let members = servers.filter(|process| members.contains(&process.pid));
         found.extend(members.map(|process| (&state.netns, process)));
     }

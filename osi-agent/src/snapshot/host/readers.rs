@@ -13,7 +13,7 @@ use super::{
     programs, qdisc, quotas, route, sessions, sockets, softnet, syn_queues, udp,
 };
 use crate::scope::Netns;
-use crate::snapshot::{Filters, HostState, Mibs, NeighbourTable, NetnsState, Table};
+use crate::snapshot::{Filters, HostState, Mibs, NeighbourTable, NetnsState, Table, Waited};
 
 /// Which of the two sampler threads runs a reader. Route netlink may wait for the kernel's rtnl lock while somebody
 /// else reconfigures the network; the counters must not wait with it.
@@ -258,7 +258,7 @@ pub(crate) static READERS: &[Reader] = &[
                     (state.syn_queues, state.syn_cookies) = (found.queues, found.cookies);
                 }))
             },
-            keep: |_, _| {},
+            keep: |state, before| state.syn_cookies = state.syn_cookies.or(before.syn_cookies),
         },
     },
     Reader {
@@ -350,12 +350,13 @@ pub(crate) static READERS: &[Reader] = &[
         read: Read::Host {
             read: |scratch| {
                 let waited_ns = pressure::read(scratch)?;
-                Ok(Filling::of(move |host: &mut HostState| {
-                    host.waited_for_cpu_ns = Some(waited_ns);
-                }))
+                Ok(Filling(Box::new(move |host: &mut HostState, read_ns| {
+                    host.waited_for_cpu = Some(Waited { read_ns, waited_ns });
+                    0
+                })))
             },
             keep: |host, before| {
-                host.waited_for_cpu_ns = host.waited_for_cpu_ns.or(before.waited_for_cpu_ns);
+                host.waited_for_cpu = host.waited_for_cpu.or(before.waited_for_cpu);
             },
         },
     },

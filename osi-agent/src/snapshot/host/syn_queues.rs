@@ -12,7 +12,7 @@ use super::closest::closest;
 use super::diag::{self, Protocol, state};
 use super::{Scratch, procfs, sockets};
 use crate::scope::Netns;
-use crate::snapshot::{Listener, Mib, SynQueue};
+use crate::snapshot::{ALWAYS_COOKIES, Listener, Mib, SynQueue};
 
 /// What moves when a SYN queue is full or fills.
 pub(super) const MOVES: &[Mib] = &[
@@ -37,6 +37,12 @@ pub(super) struct Found {
 pub(super) fn read(netns: &Netns, scratch: &mut Scratch) -> io::Result<Found> {
     if !scratch.syns_lost.is_due(netns.inode) {
         return Ok(Found::default());
+    }
+    let cookies = procfs::optional_setting("ipv4/tcp_syncookies", 0, &mut scratch.text)?;
+    if cookies == Some(ALWAYS_COOKIES) {
+        // No SYN waits in a queue, so that none fills, and the counter that makes a look due moves with each.
+        let queues = Vec::new();
+        return Ok(Found { queues, cookies });
     }
     sockets::check_module()?;
     let Scratch {
@@ -65,7 +71,6 @@ pub(super) fn read(netns: &Netns, scratch: &mut Scratch) -> io::Result<Found> {
             *ends.entry(end).or_default() += count;
         }
     }
-    let cookies = procfs::optional_setting("ipv4/tcp_syncookies", 0, text)?;
     let most = procfs::setting("ipv4/tcp_max_syn_backlog", 0, text)?;
     let queues = queues(&listening.rows, &ends, |backlog| {
         capacity(backlog, most, cookies.unwrap_or(0) > 0)

@@ -38,6 +38,8 @@ const ODD: f64 = 3.0;
 struct Usual {
     /// Mean of the windows' 99th percentiles.
     p99_ns: f64,
+    /// Mean of how many a window took much longer than that.
+    long: f64,
     /// Windows that it was learned from.
     windows: u64,
     /// The last one.
@@ -129,6 +131,12 @@ impl Paces {
         (usual.windows >= LEARNED).then_some(usual.p99_ns as u64)
     }
 
+    /// How many a window usually take much longer than the usual 99th percentile.
+    pub(crate) fn usually_long(&self, signal: &Signal, scope: &Scope) -> f64 {
+        let usual = self.rows.get(&(signal.id, scope.clone()));
+        usual.map_or(0.0, |usual| usual.long)
+    }
+
     /// Whether something ended well once that took longer than the grid tells apart (8 s), or connections once rested after a send
     /// that no answer was due to: who waits so long on purpose, or for nothing, is not to be told from who waits in vain.
     pub(crate) fn takes_its_time(&self, signal: &Signal, scope: &Scope) -> bool {
@@ -158,6 +166,7 @@ impl Paces {
             }
             let usual = self.rows.entry(key).or_insert(Usual {
                 p99_ns,
+                long: 0.0,
                 windows: 0,
                 last: windows,
                 patient: false,
@@ -171,6 +180,8 @@ impl Paces {
                 usual.windows += 1;
                 WEIGHT.max(1.0 / usual.windows as f64)
             };
+            let long = times.longer_than((ODD * usual.p99_ns) as u64) as f64;
+            usual.long += weight * (long - usual.long);
             usual.p99_ns += weight * (p99_ns - usual.p99_ns);
             usual.last = windows;
         }

@@ -1,7 +1,7 @@
 //! Connect outcomes by peer over the last windows: a handshake takes longer than a window to fail.
 
 use core::net::IpAddr;
-use std::collections::{BTreeMap, VecDeque, btree_map::Range};
+use std::collections::{BTreeMap, BTreeSet, VecDeque, btree_map::Range};
 
 use osi_common::handshake::Peer;
 
@@ -14,6 +14,10 @@ const WINDOWS: u64 = 10;
 /// Windows without another try after which nobody is taken to try any more.
 const QUIET_WINDOWS: u64 = 2;
 
+/// Windows after which a connect that waits has been given up, and its end was missed: SYNs of one are sent again at most two
+/// minutes apart (`TCP_RTO_MAX`).
+const LONGEST_GAP: u64 = 130;
+
 /// Peers that are followed.
 const MAX_PEERS: usize = 4096;
 
@@ -23,6 +27,18 @@ type Key = (Netns, IpAddr, u16);
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Peers {
     rows: BTreeMap<Key, VecDeque<(u64, Peer)>>,
+    hanging: BTreeMap<Key, Hanging>,
+}
+
+/// Connects to one peer that wait, since it last answered anybody.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Hanging {
+    /// How many there are.
+    pub(crate) open: u64,
+    /// SYNs that were sent again, and connects that timed out.
+    pub(crate) silence: u64,
+    /// The last window with any, else the first.
+    last: u64,
 }
 
 /// A peer over the last windows.
@@ -38,6 +54,8 @@ pub(crate) struct PeerRecord<'a> {
     pub(crate) sum: Peer,
     /// Windows since a SYN was last sent again, or a connect last timed out.
     pub(crate) quiet_windows: u64,
+    /// What waits there, however long ago it began.
+    pub(crate) hanging: Hanging,
 }
 
 impl Peers {
@@ -46,8 +64,23 @@ impl Peers {
             outcomes.retain(|(at, _)| at + WINDOWS > windows);
             !outcomes.is_empty()
         });
+        self.hanging
+            .retain(|_, row| row.last + LONGEST_GAP > windows);
         for peer in window.peers() {
             let key = (peer.netns, peer.address, peer.port);
+            let silence = peer.delta.syn_retransmits + peer.delta.timed_out;
+            if peer.waiting == 0 || peer.delta.connected + peer.delta.refused > 0 {
+                self.hanging.remove(&key);
+            } else if self.hanging.len() < MAX_PEERS || self.hanging.contains_key(&key) {
+                let new = Hanging {
+                    last: windows,
+                    ..Hanging::default()
+                };
+                let row = self.hanging.entry(key.clone()).or_insert(new);
+                row.open = peer.waiting;
+                row.silence += silence;
+                row.last = if silence > 0 { windows } else { row.last };
+            }
             if self.rows.len() < MAX_PEERS || self.rows.contains_key(&key) {
                 self.rows
                     .entry(key)
@@ -57,10 +90,15 @@ impl Peers {
         }
     }
 
-    /// Every peer that was connected to in the last windows.
+    /// Every peer that was connected to in the last windows, or that connects still wait for.
     pub(crate) fn records(&self, windows: u64) -> impl Iterator<Item = PeerRecord<'_>> {
-        let rows = self.rows.iter();
-        rows.map(move |(key, outcomes)| PeerRecord::new(windows, key, outcomes))
+        let keys: BTreeSet<&Key> = self.rows.keys().chain(self.hanging.keys()).collect();
+        let of = move |key| {
+            let outcomes = self.rows.get(key).into_iter().flatten();
+            let hanging = self.hanging.get(key).copied().unwrap_or_default();
+            PeerRecord::new(windows, key, outcomes, hanging)
+        };
+        keys.into_iter().map(of)
     }
 
     /// What became of the connects to an address, all its ports together, in the last windows.
@@ -106,7 +144,8 @@ impl<'a> PeerRecord<'a> {
     fn new(
         windows: u64,
         (netns, address, port): &'a Key,
-        outcomes: &VecDeque<(u64, Peer)>,
+        outcomes: impl Iterator<Item = &'a (u64, Peer)>,
+        hanging: Hanging,
     ) -> Self {
         let mut sum = Peer::default();
         let mut last = 0;
@@ -122,6 +161,7 @@ impl<'a> PeerRecord<'a> {
             port: *port,
             sum,
             quiet_windows: windows.saturating_sub(last),
+            hanging,
         }
     }
 }

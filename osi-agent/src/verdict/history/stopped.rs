@@ -30,11 +30,13 @@ impl Stopped {
                     (seen.remote, seen.remote_port),
                 ];
                 for (address, port) in ends {
-                    if let Some(address) = address
-                        && self.ends.len() < BOUND
-                    {
-                        let end = SocketAddr::new(address.to_canonical(), port);
-                        self.ends.insert((state.netns.clone(), end), windows);
+                    let Some(address) = address else {
+                        continue;
+                    };
+                    let end = SocketAddr::new(address.to_canonical(), port);
+                    let key = (state.netns.clone(), end);
+                    if self.ends.len() < BOUND || self.ends.contains_key(&key) {
+                        self.ends.insert(key, windows);
                     }
                 }
             }

@@ -17,7 +17,7 @@ mod culprits;
 mod victims;
 
 use culprits::culprits;
-use victims::Dropped;
+use victims::{Dropped, TO_LISTENERS};
 
 pub(in crate::verdict) static PACKET_FILTERED: Cause = Cause {
     id: "packet_filtered",
@@ -42,6 +42,12 @@ pub(in crate::verdict) static PACKET_FILTERED: Cause = Cause {
 /// The price of letting packets through.
 const TRADE_OFF: &str =
     "The rule may be there for a reason: whoever opens a port opens it for everybody it names.";
+
+/// Whether what it drops are packets of clients of this namespace's listeners, and not of those that connect from it.
+pub(in crate::verdict) fn is_of_clients(finding: &Finding) -> bool {
+    let mut rows = finding.evidence.iter();
+    rows.any(|row| row.signal == TO_LISTENERS)
+}
 
 fn detect(facts: &Facts, found: &mut Vec<Sighting>) {
     for state in &facts.window.now.namespaces {

@@ -45,30 +45,42 @@ pub(in crate::verdict) static HANDSHAKE_TIMEOUT: Cause = Cause {
 
 fn detect(facts: &Facts, found: &mut Vec<Sighting>) {
     for peer in facts.history.peers.records(facts.history.windows) {
-        if peer.quiet_windows as f64 > facts.limit("quiet_windows") {
+        // Some wait for longer than the last windows, with ever longer pauses between their SYNs.
+        let hanging = &peer.hanging;
+        let hangs = hanging.open as f64 >= facts.limit("attempts")
+            && hanging.silence as f64 > facts.limit("retransmits");
+        if !hangs && peer.quiet_windows as f64 > facts.limit("quiet_windows") {
             continue;
         }
         let failing = failing(facts, &peer.sum, Loss::of(facts.window, peer.netns));
-        let ratio = failing as f64 / peer.sum.attempts.max(failing).max(1) as f64;
-        let silence = peer.sum.syn_retransmits + peer.sum.timed_out;
+        let (failing, attempts) = if hangs {
+            // What got through before is no part of them.
+            let failing = failing.max(hanging.open);
+            (failing, failing)
+        } else {
+            (failing, peer.sum.attempts.max(failing))
+        };
+        let ratio = failing as f64 / attempts.max(1) as f64;
+        let silence = (peer.sum.syn_retransmits + peer.sum.timed_out).max(hanging.silence);
         let many = silence as f64 > facts.limit("retransmits")
             && failing as f64 >= facts.limit("attempts");
         if !many || ratio <= facts.limit("ratio") {
             continue;
         }
         let scope = Scope::peer(peer.netns, peer.address, Some(peer.port));
+        let what = if hangs {
+            "wait, and nobody had an answer since the first of them began".to_owned()
+        } else {
+            format!("of {attempts} attempts in the last windows have had no answer")
+        };
         let attempts = facts.history.peers.attempts_in(peer.netns).max(failing);
-        let what = format!(
-            "of {} attempts in the last windows have had no answer",
-            peer.sum.attempts
-        );
         let evidence = vec![
             Evidence::new("unanswered", failing as f64, "connections", what),
             Evidence::new(
                 RETRANSMITS_HANDSHAKE.id,
                 peer.sum.syn_retransmits as f64,
                 "segments",
-                "SYNs sent again to this peer",
+                "SYNs sent again to this peer in the last windows",
             ),
             Evidence::new(
                 "timed_out",

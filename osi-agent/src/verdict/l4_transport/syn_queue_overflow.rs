@@ -14,7 +14,7 @@ use crate::layer::l4_transport::queues::{
     LISTEN_DROPS, SYN_QUEUE, SYN_QUEUE_DROPS, SYNCOOKIES_SENT,
 };
 use crate::scope::{Netns, Scope};
-use crate::snapshot::NetnsState;
+use crate::snapshot::{ALWAYS_COOKIES, NetnsState};
 
 pub(in crate::verdict) static SYN_QUEUE_OVERFLOW: Cause = Cause {
     id: "syn_queue_overflow",
@@ -35,9 +35,6 @@ pub(in crate::verdict) static SYN_QUEUE_OVERFLOW: Cause = Cause {
     detect,
     advise,
 };
-
-/// `tcp_syncookies` where every SYN is answered by a cookie, full or not.
-const ALWAYS: u8 = 2;
 
 fn detect(facts: &Facts, found: &mut Vec<Sighting>) {
     for state in &facts.window.now.namespaces {
@@ -83,7 +80,7 @@ fn cookies_are_off(facts: &Facts, netns: &Netns) -> bool {
 }
 
 fn cookies(facts: &Facts, state: &NetnsState) -> u64 {
-    if state.syn_cookies == Some(ALWAYS) {
+    if state.syn_cookies == Some(ALWAYS_COOKIES) {
         return 0;
     }
     facts.count_in(&SYNCOOKIES_SENT, &state.netns)

@@ -9,7 +9,8 @@ use super::super::l3_network::{
 };
 use super::super::l4_transport::packet_loss::PACKET_LOSS;
 use super::super::l7_application::{
-    application_stalled::APPLICATION_STALLED, cpu_starved::CPU_STARVED,
+    application_slow::APPLICATION_SLOW, application_stalled::APPLICATION_STALLED,
+    cpu_starved::CPU_STARVED,
 };
 use super::super::slow::{Slow, slow_scopes};
 use super::super::text::{inside, place};
@@ -34,6 +35,7 @@ pub(in crate::verdict) static TLS_HANDSHAKE_SLOW: Cause = Cause {
         &PACKET_PROCESSING_SATURATED,
         &MTU_BLACK_HOLE,
         &PACKET_LOSS,
+        &APPLICATION_SLOW,
         &APPLICATION_STALLED,
         &CPU_STARVED,
     ]],

@@ -13,6 +13,7 @@ use super::super::{
 use super::application_stalled::APPLICATION_STALLED;
 use super::cpu_starved::CPU_STARVED;
 use super::dependency_slow::DEPENDENCY_SLOW;
+use super::dns_slow::DNS_SLOW;
 use super::listener;
 use crate::layer::Signal;
 use crate::layer::l7_application::exchange::{QUEUEING_SHARE, REQUEST_DWELL, RESPONSE_TIME};
@@ -25,7 +26,12 @@ pub(in crate::verdict) static APPLICATION_SLOW: Cause = Cause {
     onset: Onset::Statistical,
     severity: Severity::Warn,
     help: "An application answers several times as slowly as it usually does, or has more requests than it can begin with.",
-    explained_by: &[&[&DEPENDENCY_SLOW, &APPLICATION_STALLED], &[&CPU_STARVED]],
+    explained_by: &[&[
+        &DEPENDENCY_SLOW,
+        &APPLICATION_STALLED,
+        &CPU_STARVED,
+        &DNS_SLOW,
+    ]],
     suspects: &[],
     reads: &[&RESPONSE_TIME, &REQUEST_DWELL],
     thresholds: &[

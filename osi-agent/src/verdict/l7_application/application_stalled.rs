@@ -5,6 +5,8 @@
 
 use osi_common::layer::Layer;
 
+use super::super::l4_transport::ephemeral_ports_exhausted::EPHEMERAL_PORTS_EXHAUSTED;
+use super::super::l5_session::file_descriptors_exhausted::FILE_DESCRIPTORS_EXHAUSTED;
 use super::super::owner;
 use super::super::text::{inside, place, share, ss_port};
 use super::super::{
@@ -15,7 +17,9 @@ use super::cpu_starved::CPU_STARVED;
 use super::listener;
 use crate::layer::Window;
 use crate::layer::l4_transport::queues::ACCEPT_QUEUE;
-use crate::layer::l7_application::exchange::{QUEUEING_SHARE, REQUEST_DWELL, Served, served};
+use crate::layer::l7_application::exchange::{
+    QUEUEING_SHARE, REQUEST_DWELL, RESPONSE_TIME, Served, served,
+};
 use crate::scope::Scope;
 use crate::snapshot::{End, Sessions, Table};
 
@@ -26,11 +30,17 @@ pub(in crate::verdict) static APPLICATION_STALLED: Cause = Cause {
     onset: Onset::Hard,
     severity: Severity::Critical,
     help: "Requests have arrived at a listener and the application reads none of them: it is stopped, blocked, or busy with something else.",
-    explained_by: &[&[&CPU_STARVED]],
+    explained_by: &[&[
+        &CPU_STARVED,
+        &FILE_DESCRIPTORS_EXHAUSTED,
+        // Who looks through all ports in each connect() does nothing else.
+        &EPHEMERAL_PORTS_EXHAUSTED,
+    ]],
     suspects: &[],
     reads: &[&REQUEST_DWELL],
     thresholds: &[
         Threshold::of("seconds", 1.0),
+        Threshold::of("times_usual", 3.0),
         // So many, or fewer, may be left alone for reasons of their own.
         Threshold::of("requests", 3.0),
     ],
@@ -39,12 +49,20 @@ pub(in crate::verdict) static APPLICATION_STALLED: Cause = Cause {
 };
 
 fn detect(facts: &Facts, found: &mut Vec<Sighting>) {
-    let limit_ns = facts.limit("seconds") * 1e9;
     let stalled = served(facts.window).into_iter().filter(|row| {
-        let waits = row.dwell.stuck > 0 && row.dwell.stuck_ns as f64 > limit_ns;
+        let waits = row.dwell.stuck > 0 && row.dwell.stuck_ns as f64 > limit_ns(facts, &row.scope);
         waits && unread(facts.window, row) != Some(0)
     });
     found.extend(stalled.map(|row| sighting(facts, row)));
+}
+
+/// How long is too long. Who serves one after the other reads on when it is done, so that requests usually wait there about as long
+/// as answers take; where either is soon, a second is.
+fn limit_ns(facts: &Facts, scope: &Scope) -> f64 {
+    let usual = |signal| facts.history.paces.usual_ns(signal, scope);
+    let both = usual(&REQUEST_DWELL).zip(usual(&RESPONSE_TIME));
+    let in_turn_ns = both.map_or(0, |(dwell_ns, response_ns)| dwell_ns.min(response_ns));
+    (facts.limit("seconds") * 1e9).max(facts.limit("times_usual") * in_turn_ns as f64)
 }
 
 /// Connections to a listening port that the kernel shows with unread data; `None` where it was not asked since these requests wait.

@@ -3,17 +3,18 @@
 use osi_common::layer::Layer;
 
 use super::super::owner;
-use super::super::text::{percent, place, quoted};
+use super::super::text::{percent, place, quoted, share};
 use super::super::{
     Advice, Cause, CauseClass, Confidence, Evidence, Facts, Finding, Impact, Onset, Severity,
     Sighting, Threshold,
 };
+use super::application_stalled::APPLICATION_STALLED;
 use super::listener;
-use crate::layer::Signal;
 use crate::layer::l7_application::cpu::{
     CPU_PRESSURE, CPU_STOLEN, CPU_THROTTLED, Starved, starved,
 };
 use crate::layer::l7_application::exchange::{REQUEST_DWELL, Served, served};
+use crate::layer::{Signal, Window};
 use crate::scope::Scope;
 
 pub(in crate::verdict) static CPU_STARVED: Cause = Cause {
@@ -30,16 +31,22 @@ pub(in crate::verdict) static CPU_STARVED: Cause = Cause {
         Threshold::of("throttled_ratio", 0.1),
         Threshold::of("pressure_ratio", 0.4),
         Threshold::of("stolen_ratio", 0.2),
-        // Busy CPUs alone are no fault: batch jobs wait for them all day. As long as what `application_slow` calls slow.
-        Threshold::of("waited_s", 0.1),
+        // Busy CPUs alone are no fault: batch jobs wait for them all day.
+        Threshold::of("waited_s", WAITED_S),
         Threshold::of("requests", 5.0),
     ],
     detect,
     advise,
 };
 
+/// As long as what `application_slow` calls slow.
+const WAITED_S: f64 = 0.1;
 /// Evidence whose explanation is the cgroup that has the quota.
 const GROUP: &str = "cpu_quota";
+/// Evidence that is the time that its tasks did not get.
+const WITHHELD: &str = "withheld";
+/// Who runs for the rest of the time reads something.
+const NEARLY_ALL: f64 = 0.9;
 
 fn detect(facts: &Facts, found: &mut Vec<Sighting>) {
     let throttled = starved(facts.window);
@@ -74,7 +81,11 @@ fn detect(facts: &Facts, found: &mut Vec<Sighting>) {
         // The kernel counts who is throttled among those that wait for a CPU.
         let is_told = signal.id == CPU_PRESSURE.id && !throttled.is_empty();
         if ratio > facts.limit(limit) && !is_told {
-            found.push(by_host(scope, signal, (what, ratio), worst));
+            let late = worst
+                .dwell
+                .times
+                .longer_than((facts.limit("waited_s") * 1e9) as u64);
+            found.push(by_host(scope, signal, (what, ratio), (worst, late)));
             return;
         }
     }
@@ -85,6 +96,33 @@ fn waits(facts: &Facts, row: &Served) -> bool {
     let mean_ns = row.dwell.mean_ns().unwrap_or_default();
     row.dwell.times.count() as f64 >= facts.limit("requests")
         && mean_ns as f64 > facts.limit("waited_s") * 1e9
+}
+
+/// Whether requests wait at a listener until their process gets a CPU. Who reads at once has one.
+pub(in crate::verdict) fn is_kept_waiting(window: &Window, at: &Scope) -> bool {
+    let limit_ns = (WAITED_S * 1e9) as u64;
+    let mut rows = served(window).into_iter();
+    rows.any(|row| at.covers(&row.scope) && row.dwell.mean_ns() > Some(limit_ns))
+}
+
+/// Whether the time that a quota withheld may be what is felt. Those that are withheld from add up, so that this errs towards yes.
+pub(in crate::verdict) fn withheld_enough(
+    window: &Window,
+    fault: &Finding,
+    felt: &Finding,
+) -> bool {
+    let value = |of: &Finding, signal: &str| {
+        let mut rows = of.evidence.iter();
+        rows.find(|row| row.signal == signal)
+            .map_or(0.0, |row| row.value)
+    };
+    let elapsed_ns = window.elapsed_ns() as f64;
+    let share = (value(fault, WITHHELD) / elapsed_ns).min(1.0);
+    if felt.cause == APPLICATION_STALLED.id {
+        return share >= NEARLY_ALL;
+    }
+    let took_ns = felt.evidence.first().map_or(0.0, |row| row.value);
+    took_ns - value(felt, "usual") <= 2.0 * share * took_ns.max(elapsed_ns)
 }
 
 fn by_quota(row: &Starved, ratio: f64) -> Sighting {
@@ -103,17 +141,14 @@ fn by_quota(row: &Starved, ratio: f64) -> Sighting {
             ),
             Evidence::new(GROUP, ratio, "ratio", row.group),
             Evidence::new(
-                "withheld",
+                WITHHELD,
                 row.withheld_ns as f64,
                 "ns",
                 "CPU time that its tasks wanted and did not get",
             ),
         ],
-        impact: Impact {
-            connections: 0,
-            share_ratio: ratio,
-            peers: 0,
-        },
+        // Whom it hurts is told by its symptoms.
+        impact: Impact::default(),
         summary: format!(
             "{}{} is throttled: the CPU quota of its cgroup was used up in {} of its periods, and its tasks were kept from running for {seconds:.2} s.",
             owner::process(row.process),
@@ -124,8 +159,15 @@ fn by_quota(row: &Starved, ratio: f64) -> Sighting {
     }
 }
 
-fn by_host(scope: Scope, signal: &Signal, (what, ratio): (&str, f64), worst: &Served) -> Sighting {
+/// Of the requests at the listener that waits most, so many were late.
+fn by_host(
+    scope: Scope,
+    signal: &Signal,
+    (what, ratio): (&str, f64),
+    (worst, late): (&Served, u64),
+) -> Sighting {
     let mean_ns = worst.dwell.mean_ns().unwrap_or_default() as f64;
+    let requests = worst.dwell.times.count();
     Sighting {
         onset: Onset::Statistical,
         // Who waits may wait for something else as well.
@@ -144,8 +186,8 @@ fn by_host(scope: Scope, signal: &Signal, (what, ratio): (&str, f64), worst: &Se
             ),
         ],
         impact: Impact {
-            connections: worst.dwell.times.count(),
-            share_ratio: ratio,
+            connections: requests,
+            share_ratio: share(late, requests - late),
             peers: 0,
         },
         summary: format!(
@@ -160,7 +202,8 @@ fn by_host(scope: Scope, signal: &Signal, (what, ratio): (&str, f64), worst: &Se
 }
 
 fn advise(finding: &Finding) -> Vec<Advice> {
-    let ratio = finding.impact.share_ratio;
+    let mut ratios = finding.evidence.iter().filter(|row| row.unit == "ratio");
+    let ratio = ratios.next().map_or(0.0, |row| row.value);
     let mut rows = finding.evidence.iter();
     if let Some(group) = rows.find(|row| row.signal == GROUP).map(|row| &row.why) {
         return vec![Advice {

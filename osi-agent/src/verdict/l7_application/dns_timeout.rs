@@ -25,6 +25,7 @@ pub(in crate::verdict) static DNS_TIMEOUT: Cause = Cause {
         Threshold::of("queries", 3.0),
         Threshold::of("ratio", 0.1),
         Threshold::of("silent_s", 1.0),
+        Threshold::of("times_usual", 3.0),
     ],
     detect,
     advise,
@@ -35,7 +36,9 @@ fn detect(facts: &Facts, found: &mut Vec<Sighting>) {
         let lost = row.outcomes.no_answer;
         let ratio = share(lost, row.ended() - lost);
         let many = |count: u64| count as f64 > facts.limit("queries");
-        let silent_ns = facts.limit("silent_s") * 1e9;
+        let usual_ns = facts.history.paces.usual_ns(&DNS_TIME, &row.scope);
+        let longest_ns = facts.limit("times_usual") * usual_ns.unwrap_or(0) as f64;
+        let silent_ns = longest_ns.max(facts.limit("silent_s") * 1e9);
         // Whom nobody asks any more is not missed.
         let is_asked = lost > 0 || row.waits.stuck > 0;
         if is_asked && many(row.in_a_row) && row.in_a_row_ns as f64 > silent_ns {

@@ -7,6 +7,7 @@ use osi_common::occurrence::Kind;
 use super::builder::{
     CLIENT, SECOND, World, bytes, complete, far, finding, hang, near, open, root, sample,
 };
+use super::l7_application::serve;
 use super::packet_filtered::{filtered, packet};
 use crate::snapshot::Snapshot;
 use crate::verdict::Severity;
@@ -180,4 +181,35 @@ fn a_resolver_that_is_slower_than_usual_is_named() {
     assert_eq!(found.severity, Severity::Warn);
     assert_eq!(found.impact.peers, 1);
     assert_eq!(world.until_calm(takes(5 * MS)), 5);
+}
+
+#[test]
+fn a_slow_resolver_explains_the_answers_that_wait_for_it() {
+    let both = |dns_ns, own_ns| {
+        move |s: &mut Snapshot| {
+            answer(s, 50, dns_ns, 0);
+            serve(s, 50, MS, own_ns);
+        }
+    };
+    let mut world = World::new();
+    world.windows(6, both(5 * MS, 20 * MS));
+    let map = world.windows(2, both(400 * MS, 420 * MS));
+    assert_eq!(open(&map), ["application_slow", "dns_slow"]);
+    assert_eq!(root(&map), "dns_slow");
+}
+
+#[test]
+fn a_resolver_that_takes_its_time_is_not_silent_sooner() {
+    let mut world = World::new();
+    world.windows(6, |s| {
+        answer(s, 20, 1200 * MS, 0);
+    });
+    let waits = |since_s: u64| {
+        move |s: &mut Snapshot| {
+            let since_ns = s.boot_ns - since_s * SECOND;
+            hang(&mut resolver(s, 3).answers, 8, since_ns);
+        }
+    };
+    assert_eq!(open(&world.windows(5, waits(3))), [""; 0]);
+    assert_eq!(open(&world.windows(2, waits(5))), ["dns_timeout"]);
 }

@@ -8,8 +8,9 @@ use osi_common::occurrence::Kind;
 use osi_common::wire::Role;
 
 use super::builder::{
-    CLIENT, SECOND, World, bytes, complete, dependency, far, finding, hang, listener, mib, near,
-    neighbour, occur, open, peer, requests, resolved, root, sample, state,
+    CLIENT, SECOND, World, bytes, complete, dependency, far, finding, hang, listener,
+    listener_record, mib, near, neighbour, occur, open, peer, requests, resolved, root, sample,
+    state,
 };
 use crate::snapshot::{Mib, Snapshot};
 use crate::verdict::Severity;
@@ -138,6 +139,57 @@ fn an_application_that_fails_by_itself_is_not_excused_by_a_peer_that_refuses() {
     });
     assert_eq!(open(&map), ["connection_refused", "http_errors"]);
     assert!(finding(&map, "http_errors").explained_by.is_empty());
+}
+
+#[test]
+fn errors_of_its_own_came_from_nothing_on_the_way_and_from_no_reset_of_clients() {
+    let fails = |s: &mut Snapshot| {
+        answer(s, Role::Serving, 20, MS, 0);
+        for row in s.kernel.http_servers.values_mut() {
+            row.outcomes.server_error += 20;
+        }
+    };
+    let map = World::new().windows(3, |s| {
+        fails(s);
+        state(s, CLIENT).neighbours.unresolved = vec![neighbour(near(9), true, 500)];
+    });
+    assert_eq!(open(&map), ["http_errors", "neighbor_unreachable"]);
+    assert_eq!(finding(&map, "http_errors").explained_by, [""; 0]);
+    let map = World::new().windows(3, |s| {
+        fails(s);
+        let record = listener_record(s, CLIENT, 80);
+        record.times.slots[3] += 100;
+        record.sessions_reset += 50;
+    });
+    assert_eq!(open(&map), ["http_errors", "sessions_reset"]);
+    assert_eq!(finding(&map, "http_errors").explained_by, [""; 0]);
+    // Who answers with errors is there.
+    let map = World::new().windows(3, |s| {
+        answer(s, Role::Asking, 20, MS, 20);
+        state(s, CLIENT).neighbours.unresolved = vec![neighbour(near(9), true, 500)];
+    });
+    assert_eq!(finding(&map, "http_errors").explained_by, [""; 0]);
+}
+
+#[test]
+fn a_peer_that_was_always_gone_explains_nothing_new() {
+    let gone = |s: &mut Snapshot| {
+        let scraped = peer(s, CLIENT, far(9), 9100);
+        scraped.attempts += 5;
+        scraped.timed_out += 5;
+        occur(s, CLIENT, Kind::ConnectFailed, 110, 5);
+    };
+    let mut world = World::new();
+    let map = world.windows(70, |s| {
+        answer(s, Role::Serving, 20, 5 * MS, 0);
+        gone(s);
+    });
+    assert_eq!(open(&map), ["handshake_timeout"]);
+    let map = world.windows(2, |s| {
+        wait(s, Role::Serving, 8, 2);
+        gone(s);
+    });
+    assert_eq!(finding(&map, "http_slow").explained_by, [""; 0]);
 }
 
 #[test]

@@ -18,7 +18,7 @@ use crate::verdict::{Confidence, FaultMap, Severity};
 const ESTABLISHED: u32 = 1;
 const ETIMEDOUT: u32 = 110;
 
-fn web() -> Process {
+pub(super) fn web() -> Process {
     Process {
         pid: 42,
         start_time: 7,
@@ -28,7 +28,7 @@ fn web() -> Process {
     }
 }
 
-fn descriptors(used: u64, limit: u64) -> impl Fn(&mut Snapshot) {
+pub(super) fn descriptors(used: u64, limit: u64) -> impl Fn(&mut Snapshot) {
     move |s| {
         s.host.open_files = vec![OpenFiles {
             process: web(),

@@ -1,12 +1,14 @@
 //! Applications that read nothing, answer slowly, or wait for others.
 
 use core::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 
 use super::builder::{
-    CLIENT, SECOND, World, complete, dependency, far, finding, hang, listener, mib, near, open,
-    requests, root, state,
+    CLIENT, SECOND, World, complete, finding, hang, listener, mib, near, open, requests, root,
+    state,
 };
-use crate::snapshot::{End, Mib, Sessions, Snapshot};
+use super::l5_session::{descriptors, web};
+use crate::snapshot::{End, Mib, Owner, Sessions, Snapshot};
 use crate::verdict::{Confidence, FaultMap, Severity};
 use osi_common::histogram::LatencyHistogram;
 use osi_common::latency::LATENCIES;
@@ -27,7 +29,7 @@ pub(super) fn serve(s: &mut Snapshot, count: u64, dwell_ns: u64, response_ns: u6
 }
 
 /// Requests arrived at the window's start and are not read.
-fn stall(s: &mut Snapshot, count: u64, seconds: u64) {
+pub(super) fn stall(s: &mut Snapshot, count: u64, seconds: u64) {
     listening(s);
     let since_ns = s.boot_ns - seconds * SECOND;
     hang(&mut requests(s, CLIENT, 80).dwell, count, since_ns);
@@ -235,140 +237,43 @@ fn what_is_slow_by_nature_or_new_is_no_fault() {
     );
 }
 
-fn ask(s: &mut Snapshot, count: u64, ns: u64) {
-    complete(&mut dependency(s, CLIENT, far(7), 5432).answers, count, ns);
-}
-
-/// Some windows in which a peer answers, and the application that asks it, each after so many milliseconds; as they usually do, and
-/// then as they do now.
-fn wait_for_a_peer(usual: (u64, u64), now: (u64, u64)) -> FaultMap {
+#[test]
+fn who_serves_in_turn_reads_when_it_is_done() {
     let mut world = World::new();
-    let both = |(peer, own)| {
-        move |s: &mut Snapshot| {
-            ask(s, 50, peer * MS);
-            serve(s, 50, MS, own * MS);
-        }
-    };
-    world.windows(6, both(usual));
-    world.windows(2, both(now))
+    world.windows(6, |s| serve(s, 20, 4 * SECOND, 3 * SECOND));
+    assert_eq!(open(&world.windows(5, |s| stall(s, 5, 2))), [""; 0]);
+    let map = world.window(|s| stall(s, 5, 20));
+    assert_eq!(open(&map), ["application_stalled"]);
 }
 
 #[test]
-fn a_slow_peer_explains_the_application_that_waits_for_it() {
-    let map = wait_for_a_peer((5, 7), (300, 303));
-    assert_eq!(open(&map), ["application_slow", "dependency_slow"]);
-    assert_eq!(root(&map), "dependency_slow");
-    let found = finding(&map, "dependency_slow");
-    assert_eq!(
-        (found.scope.remote, found.scope.port),
-        (Some(far(7)), Some(5432))
-    );
-}
-
-#[test]
-fn one_slow_peer_of_several_explains_the_answers_that_waited_for_it() {
+fn who_has_no_descriptors_left_reads_nothing() {
     let mut world = World::new();
-    let both = |peer, slow| {
-        move |s: &mut Snapshot| {
-            ask(s, 10, peer * MS);
-            serve(s, 90, MS, 7 * MS);
-            serve(s, 10, MS, slow * MS);
-        }
-    };
-    world.windows(6, both(5, 7));
-    let map = world.windows(2, both(300, 303));
-    assert_eq!(root(&map), "dependency_slow");
-}
-
-#[test]
-fn answers_that_end_a_window_later_than_their_peers_are_still_explained() {
-    let mut world = World::new();
-    let both = |peer, own| {
-        move |s: &mut Snapshot| {
-            ask(s, 50, peer * MS);
-            serve(s, 50, MS, own * MS);
-        }
-    };
-    world.windows(6, both(5, 7));
-    assert_eq!(root(&world.windows(2, both(300, 303))), "dependency_slow");
-    assert_eq!(root(&world.window(both(5, 303))), "dependency_slow");
-    // Nobody answers in this one.
-    assert_eq!(
-        root(&world.window(|s| ask(s, 50, 300 * MS))),
-        "dependency_slow"
-    );
-}
-
-#[test]
-fn a_peer_that_is_much_faster_than_the_application_explains_nothing() {
-    let map = wait_for_a_peer((5, 7), (300, 3000));
-    let found = finding(&map, "application_slow");
-    assert_eq!(found.explained_by, [""; 0]);
-}
-
-#[test]
-fn an_application_that_is_much_faster_than_the_peer_did_not_wait_for_it() {
-    let map = wait_for_a_peer((5, 20), (2000, 300));
-    let found = finding(&map, "application_slow");
-    assert_eq!(found.explained_by, [""; 0]);
-}
-
-#[test]
-fn a_peer_that_takes_its_time_on_purpose_is_not_missed() {
-    let mut world = World::new();
-    world.windows(6, |s| ask(s, 50, 5 * MS));
-    // Once, somebody waited for a minute, and got what it waited for.
-    world.window(|s| ask(s, 1, 60 * SECOND));
-    world.windows(20, |s| ask(s, 50, 5 * MS));
-    let map = world.windows(5, |s| {
-        let since_ns = s.boot_ns - 30 * SECOND;
-        hang(
-            &mut dependency(s, CLIENT, far(7), 5432).answers,
-            8,
-            since_ns,
-        );
+    world.window(|s| serve(s, 10, MS, MS));
+    let map = world.window(|s| {
+        unread(s, 7, 1);
+        descriptors(64, 64)(s);
+        let owner = Owner {
+            opened_by: Some(web()),
+            ..Owner::default()
+        };
+        s.owners.of.insert(7, Arc::new(owner));
     });
-    assert_eq!(open(&map), [""; 0]);
+    assert_eq!(root(&map), "file_descriptors_exhausted");
+    assert_eq!(map.verdict.other_roots.len(), 0);
 }
 
 #[test]
-fn a_peer_with_which_connections_rest_after_a_send_is_not_missed() {
-    for (not_due, is_missed) in [(4, true), (5, false)] {
-        let mut world = World::new();
-        world.windows(6, |s| ask(s, 50, 5 * MS));
-        world.window(|s| {
-            ask(s, 50, 5 * MS);
-            dependency(s, CLIENT, far(7), 5432).not_due += not_due;
-        });
-        world.windows(6, |s| ask(s, 50, 5 * MS));
-        let map = world.windows(5, |s| {
-            let since_ns = s.boot_ns - 5 * SECOND;
-            hang(
-                &mut dependency(s, CLIENT, far(7), 5432).answers,
-                8,
-                since_ns,
-            );
-        });
-        assert_eq!(open(&map).contains(&"dependency_slow"), is_missed);
-    }
-}
-
-#[test]
-fn a_peer_that_answers_no_more_is_named_and_one_that_never_did_is_not() {
-    let mut world = World::new();
-    let hang = |s: &mut Snapshot, seconds| {
-        let since_ns = s.boot_ns - seconds * SECOND;
-        hang(
-            &mut dependency(s, CLIENT, far(7), 5432).answers,
-            8,
-            since_ns,
-        );
+fn what_always_took_long_is_no_fault_when_the_rest_goes_home() {
+    let mixed = |quick| {
+        move |s: &mut Snapshot| {
+            serve(s, quick, MS, 5 * MS);
+            serve(s, 4, MS, 500 * MS);
+        }
     };
-    assert_eq!(open(&world.windows(20, |s| hang(s, 20))), [""; 0]);
-    world.windows(6, |s| ask(s, 50, 5 * MS));
-    assert_eq!(open(&world.window(|s| hang(s, 1))), [""; 0]);
-    let map = world.windows(2, |s| hang(s, 2));
-    assert_eq!(open(&map), ["dependency_slow"]);
-    let found = finding(&map, "dependency_slow");
-    assert!(found.summary.contains("no more"), "{}", found.summary);
+    let mut world = World::new();
+    world.windows(30, mixed(1000));
+    assert_eq!(open(&world.windows(10, mixed(20))), [""; 0]);
+    let map = world.windows(2, |s| serve(s, 20, MS, 500 * MS));
+    assert_eq!(open(&map), ["application_slow"]);
 }

@@ -14,7 +14,7 @@ use crate::snapshot::{Gauge, Mib, Snapshot, Stalled};
 use crate::verdict::{Confidence, FaultMap, Severity};
 
 /// Segments sent, sent again, and reported as received twice.
-fn resent(s: &mut Snapshot, sent: u64, again: u64, needless: u64) {
+pub(super) fn resent(s: &mut Snapshot, sent: u64, again: u64, needless: u64) {
     traffic(s, CLIENT, sent);
     mib(s, CLIENT, Mib::TcpRetransSegs, again);
     mib(s, CLIENT, Mib::TcpDsackRecvSegs, needless);

@@ -8,7 +8,11 @@ mod cascades;
 
 mod conntrack;
 
+mod cpu_starved;
+
 mod datapath_programs;
+
+mod dependencies;
 
 mod driver_counters;
 
@@ -57,6 +61,8 @@ mod quic;
 mod rows;
 
 mod rule_sets;
+
+mod silent_peers;
 
 mod table;
 

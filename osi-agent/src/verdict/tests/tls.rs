@@ -10,6 +10,7 @@ use super::builder::{
     CLIENT, SECOND, World, bytes, complete, far, finding, hang, listener, near, open, peer, root,
     sample, state,
 };
+use super::loss_and_delay::resent;
 use crate::scope::ScopeKind;
 use crate::snapshot::Snapshot;
 use crate::verdict::Severity;
@@ -343,4 +344,15 @@ fn a_health_check_in_plain_text_is_named_while_it_goes_on() {
     assert_eq!(open(&world.windows(9, rest)), ["plaintext_on_tls_port"]);
     assert_eq!(open(&world.window(check)), ["plaintext_on_tls_port"]);
     assert!(world.until_calm(rest) > 10);
+}
+
+#[test]
+fn loss_does_not_explain_what_clients_say_is_wrong() {
+    let map = World::new().windows(3, |s| {
+        resent(s, 10_000, 500, 0);
+        secure(asked(s), 10, MS);
+        refuse(asked(s), 10);
+    });
+    assert_eq!(open(&map), ["packet_loss", "tls_handshake_failed"]);
+    assert_eq!(finding(&map, "tls_handshake_failed").explained_by, [""; 0]);
 }

@@ -12,6 +12,9 @@ use crate::layer::address;
 use crate::layer::l3_network::routes::{IP_RECEIVED, IP6_RECEIVED};
 use crate::snapshot::{Mib, NetnsState};
 
+/// The evidence of what was dropped on its way to listeners.
+pub(super) const TO_LISTENERS: &str = "dropped_to_listeners";
+
 /// IP protocol number of UDP.
 const UDP: u32 = 17;
 
@@ -161,7 +164,7 @@ impl Dropped<'_> {
             severity,
             evidence: vec![
                 Evidence::new(
-                    "dropped_to_listeners",
+                    TO_LISTENERS,
                     *dropped as f64,
                     "packets",
                     format!(
