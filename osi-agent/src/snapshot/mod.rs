@@ -200,6 +200,8 @@ pub struct InterfaceMaps {
 pub struct NetnsState {
     /// Which.
     pub netns: Netns,
+    /// Ids of the readers that brought nothing of it in this pass.
+    pub missed: Vec<String>,
     /// Interfaces, by index.
     pub links: Table<Link>,
     /// Drivers with counters of their own, by interface index.

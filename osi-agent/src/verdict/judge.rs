@@ -11,7 +11,7 @@ use super::{
     Cause, Facts, FaultMap, Finding, FindingRef, History, Severity, Sighting, Verdict,
     VerdictState, causes, layers, owner,
 };
-use crate::layer::{LayerMap, Window};
+use crate::layer::{LayerMap, Signal, Window};
 use crate::scope::{Scope, ScopeKind};
 use crate::snapshot::Blind;
 
@@ -42,10 +42,11 @@ pub fn judge(
         .filter(|cause| is_blind(map, cause))
         .map(|cause| cause.id)
         .collect();
+    let is_blind_at = |id: &str, scope: &Scope| blind.contains(id) || is_missed(window, id, scope);
     let seen = sightings(window, map, history, now);
     let mut changes = history
         .ledger
-        .step(history.windows, map.elapsed_ns, seen, &blind, now);
+        .step(history.windows, map.elapsed_ns, seen, &is_blind_at, now);
     let History {
         ledger,
         routes,
@@ -83,6 +84,22 @@ pub fn judge(
 
 fn is_blind(map: &LayerMap, cause: &Cause) -> bool {
     cause.reads.iter().all(|signal| map.is_blind(signal))
+}
+
+/// Whether the namespace of a scope had no turn in this pass, or what this cause rests on was not read there: nobody saw whether it
+/// is over.
+fn is_missed(window: &Window, id: &str, scope: &Scope) -> bool {
+    let mut states = window.now.namespaces.iter();
+    let state = states.find(|state| Some(&state.netns) == scope.netns.as_ref());
+    let Some(missed) = state.map(|state| &state.missed) else {
+        return false;
+    };
+    let fed_by_them = |signal: &&Signal| {
+        let mut feeders = signal.fed_by.iter();
+        feeders.any(|feeder| missed.iter().any(|id| id == feeder))
+    };
+    let mut causes = causes();
+    !missed.is_empty() && causes.any(|cause| cause.id == id && cause.reads.iter().all(fed_by_them))
 }
 
 /// Where which cause's condition holds; the worst sighting of a scope counts.

@@ -1,6 +1,6 @@
 //! Hysteresis: conditions that hold become findings, and findings whose condition stays away are resolved.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::{
     Cause, Confidence, Evidence, Finding, FindingState, Onset, Severity, Sighting,
@@ -25,6 +25,9 @@ const HURTS_WINDOWS: u64 = 3;
 
 /// Clear windows after which that begins anew.
 const CALM_WINDOWS: u64 = 2;
+
+/// Whether a cause could not be seen at a scope in a window.
+pub(super) type IsBlind<'a> = dyn Fn(&'static str, &Scope) -> bool + 'a;
 
 /// A finding with what the rules need to know of it.
 #[derive(Clone, Debug)]
@@ -73,7 +76,7 @@ impl Ledger {
         window: u64,
         elapsed_ns: u64,
         seen: BTreeMap<(&'static str, Scope), (&'static Cause, Sighting)>,
-        blind: &BTreeSet<&'static str>,
+        blind: &IsBlind,
         now: &Circumstances,
     ) -> Vec<Finding> {
         self.omitted = 0;
@@ -85,7 +88,7 @@ impl Ledger {
             quiet.not_seen_ns += elapsed_ns;
         }
         for (key, bits) in &mut self.pending {
-            if !blind.contains(key.0) {
+            if !blind(key.0, &key.1) {
                 *bits = (*bits << 1) & 0b111;
             }
         }
@@ -130,17 +133,12 @@ impl Ledger {
         self.open.insert(key, entry);
     }
 
-    fn close(
-        &mut self,
-        window: u64,
-        blind: &BTreeSet<&'static str>,
-        now: &Circumstances,
-    ) -> Vec<Finding> {
+    fn close(&mut self, window: u64, blind: &IsBlind, now: &Circumstances) -> Vec<Finding> {
         let mut over = Vec::new();
         for (key, entry) in &mut self.open {
             entry.finding.age_windows = window - entry.opened;
             if let Some(quiet) = &mut entry.finding.quiet {
-                quiet.clear_windows += u64::from(!blind.contains(key.0));
+                quiet.clear_windows += u64::from(!blind(key.0, &key.1));
                 // Replicas that restart one after the other are as many short ones, and no long one.
                 if quiet.clear_windows >= CALM_WINDOWS {
                     entry.hurt = 0;

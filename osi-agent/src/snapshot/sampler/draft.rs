@@ -180,6 +180,7 @@ impl<'a> Draft<'a> {
                 why: why.to_owned(),
             }));
         }
+        self.note_missed();
         let mut gone = self.gone.into_iter();
         self.states.retain(|_| !gone.next().unwrap_or(false));
         HostSample {
@@ -187,6 +188,26 @@ impl<'a> Draft<'a> {
             host: self.host,
             blind,
             holders: None,
+        }
+    }
+
+    /// Tells each namespace what was not read of it.
+    fn note_missed(&mut self) {
+        let is_of_namespaces = |reader: &&Reader| matches!(reader.read, Read::Namespace { .. });
+        for ((what, _), rows) in &self.failed {
+            let readers = match *what {
+                Failed::Reader(position) => &READERS[position..=position],
+                Failed::Entry => READERS,
+                Failed::Rest(_) => continue,
+            };
+            for row in rows {
+                if let Some(state) = self.states.get_mut(*row) {
+                    let readers = readers.iter().filter(is_of_namespaces);
+                    state
+                        .missed
+                        .extend(readers.map(|reader| reader.id.to_owned()));
+                }
+            }
         }
     }
 

@@ -3,7 +3,8 @@
 use osi_common::layer::Layer;
 
 use super::builder::{
-    CLIENT, SECOND, World, far, finding, mib, near, occur, open, peer, pool, root, state, traffic,
+    CLIENT, SECOND, SERVER, World, far, finding, listener, mib, namespace, near, occur, open, peer,
+    pool, root, state, traffic,
 };
 use crate::snapshot::{Blind, Mib, Snapshot, Softnet};
 use crate::verdict::{
@@ -52,6 +53,24 @@ fn blind_is_not_clear() {
     assert_eq!(map.layers[4].coverage, Coverage::Partial);
     world.blind.clear();
     assert_eq!(world.until_calm(|_| {}), 5);
+}
+
+#[test]
+fn a_namespace_that_had_no_turn_makes_no_window_clear() {
+    let mut world = World::new();
+    world.window(|s| s.namespaces.push(namespace(SERVER, "server")));
+    world.window(|s| {
+        state(s, SERVER).listeners.rows = vec![listener(near(1), 80, 2, 1)];
+        mib(s, SERVER, Mib::ListenOverflows, 5);
+        no_route(s);
+    });
+    let map = world.windows(8, |s| {
+        state(s, SERVER).listeners.rows.clear();
+        state(s, SERVER).missed = ["mibs", "listeners"].map(str::to_owned).to_vec();
+    });
+    assert_eq!(open(&map), ["accept_queue_overflow"], "nobody saw it end");
+    let seen = |s: &mut Snapshot| state(s, SERVER).missed.clear();
+    assert_eq!(world.until_calm(seen), 5);
 }
 
 #[test]
