@@ -109,14 +109,18 @@ impl<'a> Reach<'a> {
         }
     }
 
-    /// Whether an application has nothing to do with what a peer does: it answered as usual for long while that went on already,
-    /// or nobody asks a peer that was slow.
+    /// Whether an application has nothing to do with what a peer does: nobody asks one that was slow, or one that fails had been
+    /// failing for long when its trouble began. How slow a peer is may change; there both ends' times tell.
     fn is_unconcerned(&self, fault: &Entry, felt: &Entry) -> bool {
         let is_asked = || {
             let asked = depended(self.window);
             asked.iter().any(|row| row.0 == fault.finding.scope)
         };
-        felt.opened > fault.opened + SETTLED || fault.cause.id == DEPENDENCY_SLOW.id && !is_asked()
+        if fault.cause.id == DEPENDENCY_SLOW.id {
+            !is_asked()
+        } else {
+            felt.opened > fault.opened + SETTLED
+        }
     }
 
     /// Whether a fault in `fault` can be felt in `felt`.
@@ -264,8 +268,11 @@ impl<'a> Reach<'a> {
     /// A peer is felt by the clients of an application that waits for it. Which application asks whom is not known: it is one of
     /// the same namespace whose answers take about as long as the peer's do, or any while the peer is silent.
     fn dependency_covers(&self, fault: &Scope, felt: &Scope) -> bool {
-        // Who is asked is not kept waiting by itself.
-        if fault.netns != felt.netns || self.listener_covers(felt, fault) {
+        // Who is asked is not kept waiting by itself. Several addresses may have the port.
+        let is_own_port = felt.local.is_none()
+            && felt.port == fault.port
+            && fault.remote.is_some_and(|peer| self.is_own(peer));
+        if fault.netns != felt.netns || is_own_port || self.listener_covers(felt, fault) {
             return false;
         }
         let asked = depended(self.window)

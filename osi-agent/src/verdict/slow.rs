@@ -54,10 +54,10 @@ pub(super) fn slow(
     let limit_ns = budget_ns.max(facts.limit("times_usual") * usual_ns as f64) as u64;
     let count = times.longer_than(limit_ns);
     let ratio = share(count, times.count() - count);
-    // Where quick ones become fewer, those that always take long are a greater part.
+    // Where quick ones become fewer, those that always take long are a greater part, and as many as ever but for chance.
     let usual = facts.history.paces.usually_long(signal, scope);
-    let is_more = count as f64 > facts.limit("times_usual") * usual
-        || times.quantile_ns(5_000) > Some(limit_ns);
+    let is_more =
+        count as f64 > usual + 3.0 * usual.sqrt() || times.quantile_ns(5_000) > Some(limit_ns);
     (count as f64 > facts.limit("slow") && ratio > most && is_more).then(|| Slow {
         signal,
         count,

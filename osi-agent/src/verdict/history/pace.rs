@@ -33,6 +33,9 @@ const SLOW_WEIGHT: f64 = 1.0 / 4096.0;
 /// A window that is worse than the usual by this factor counts as a slow one.
 const ODD: f64 = 3.0;
 
+/// Nothing that is sooner is long: the smallest budget of a cause.
+const LONG_NS: f64 = 1e8;
+
 /// What is usual in one scope.
 #[derive(Clone, Copy, Debug)]
 struct Usual {
@@ -180,7 +183,7 @@ impl Paces {
                 usual.windows += 1;
                 WEIGHT.max(1.0 / usual.windows as f64)
             };
-            let long = times.longer_than((ODD * usual.p99_ns) as u64) as f64;
+            let long = times.longer_than((ODD * usual.p99_ns).max(LONG_NS) as u64) as f64;
             usual.long += weight * (long - usual.long);
             usual.p99_ns += weight * (p99_ns - usual.p99_ns);
             usual.last = windows;

@@ -14,9 +14,9 @@ const WINDOWS: u64 = 10;
 /// Windows without another try after which nobody is taken to try any more.
 const QUIET_WINDOWS: u64 = 2;
 
-/// Windows after which a connect that waits has been given up, and its end was missed: SYNs of one are sent again at most two
+/// Time after which a connect that waits has been given up, and its end was missed: SYNs of one are sent again at most two
 /// minutes apart (`TCP_RTO_MAX`).
-const LONGEST_GAP: u64 = 130;
+const LONGEST_GAP_NS: u64 = 130_000_000_000;
 
 /// Peers that are followed.
 const MAX_PEERS: usize = 4096;
@@ -37,8 +37,8 @@ pub(crate) struct Hanging {
     pub(crate) open: u64,
     /// SYNs that were sent again, and connects that timed out.
     pub(crate) silence: u64,
-    /// The last window with any, else the first.
-    last: u64,
+    /// When there was any last, else when the first of them began (`CLOCK_BOOTTIME`).
+    last_ns: u64,
 }
 
 /// A peer over the last windows.
@@ -60,12 +60,13 @@ pub(crate) struct PeerRecord<'a> {
 
 impl Peers {
     pub(super) fn observe(&mut self, windows: u64, window: &Window) {
+        let now_ns = window.now.boot_ns;
         self.rows.retain(|_, outcomes| {
             outcomes.retain(|(at, _)| at + WINDOWS > windows);
             !outcomes.is_empty()
         });
         self.hanging
-            .retain(|_, row| row.last + LONGEST_GAP > windows);
+            .retain(|_, row| row.last_ns + LONGEST_GAP_NS > now_ns);
         for peer in window.peers() {
             let key = (peer.netns, peer.address, peer.port);
             let silence = peer.delta.syn_retransmits + peer.delta.timed_out;
@@ -73,13 +74,13 @@ impl Peers {
                 self.hanging.remove(&key);
             } else if self.hanging.len() < MAX_PEERS || self.hanging.contains_key(&key) {
                 let new = Hanging {
-                    last: windows,
+                    last_ns: now_ns,
                     ..Hanging::default()
                 };
                 let row = self.hanging.entry(key.clone()).or_insert(new);
                 row.open = peer.waiting;
                 row.silence += silence;
-                row.last = if silence > 0 { windows } else { row.last };
+                row.last_ns = if silence > 0 { now_ns } else { row.last_ns };
             }
             if self.rows.len() < MAX_PEERS || self.rows.contains_key(&key) {
                 self.rows

@@ -3,7 +3,7 @@
 use osi_common::layer::Layer;
 
 use super::super::owner;
-use super::super::text::{percent, place, quoted, share};
+use super::super::text::{percent, place, quoted};
 use super::super::{
     Advice, Cause, CauseClass, Confidence, Evidence, Facts, Finding, Impact, Onset, Severity,
     Sighting, Threshold,
@@ -81,11 +81,7 @@ fn detect(facts: &Facts, found: &mut Vec<Sighting>) {
         // The kernel counts who is throttled among those that wait for a CPU.
         let is_told = signal.id == CPU_PRESSURE.id && !throttled.is_empty();
         if ratio > facts.limit(limit) && !is_told {
-            let late = worst
-                .dwell
-                .times
-                .longer_than((facts.limit("waited_s") * 1e9) as u64);
-            found.push(by_host(scope, signal, (what, ratio), (worst, late)));
+            found.push(by_host(scope, signal, (what, ratio), worst));
             return;
         }
     }
@@ -105,7 +101,7 @@ pub(in crate::verdict) fn is_kept_waiting(window: &Window, at: &Scope) -> bool {
     rows.any(|row| at.covers(&row.scope) && row.dwell.mean_ns() > Some(limit_ns))
 }
 
-/// Whether the time that a quota withheld may be what is felt. Those that are withheld from add up, so that this errs towards yes.
+/// Whether the time that a quota withheld may be what is felt: directly, by half at least, or by the queue that it makes.
 pub(in crate::verdict) fn withheld_enough(
     window: &Window,
     fault: &Finding,
@@ -120,6 +116,10 @@ pub(in crate::verdict) fn withheld_enough(
     let share = (value(fault, WITHHELD) / elapsed_ns).min(1.0);
     if felt.cause == APPLICATION_STALLED.id {
         return share >= NEARLY_ALL;
+    }
+    // Where more is wanted than there is in nearly every period, a queue grows for as long as that goes on.
+    if value(fault, GROUP) >= NEARLY_ALL && is_kept_waiting(window, &felt.scope) {
+        return true;
     }
     let took_ns = felt.evidence.first().map_or(0.0, |row| row.value);
     took_ns - value(felt, "usual") <= 2.0 * share * took_ns.max(elapsed_ns)
@@ -159,15 +159,8 @@ fn by_quota(row: &Starved, ratio: f64) -> Sighting {
     }
 }
 
-/// Of the requests at the listener that waits most, so many were late.
-fn by_host(
-    scope: Scope,
-    signal: &Signal,
-    (what, ratio): (&str, f64),
-    (worst, late): (&Served, u64),
-) -> Sighting {
+fn by_host(scope: Scope, signal: &Signal, (what, ratio): (&str, f64), worst: &Served) -> Sighting {
     let mean_ns = worst.dwell.mean_ns().unwrap_or_default() as f64;
-    let requests = worst.dwell.times.count();
     Sighting {
         onset: Onset::Statistical,
         // Who waits may wait for something else as well.
@@ -186,9 +179,8 @@ fn by_host(
             ),
         ],
         impact: Impact {
-            connections: requests,
-            share_ratio: share(late, requests - late),
-            peers: 0,
+            connections: worst.dwell.times.count(),
+            ..Impact::default()
         },
         summary: format!(
             "{what} for {} of the time, and requests of {}{} wait {:.0} ms to be read.",

@@ -113,6 +113,22 @@ fn a_quota_explains_as_much_as_it_withheld() {
 }
 
 #[test]
+fn a_quota_that_is_always_used_up_makes_a_queue() {
+    let mut world = World::new();
+    world.windows(6, |s| {
+        serve(s, 20, MS, 10 * MS);
+        throttle(s, 0, 0);
+    });
+    let map = world.windows(2, |s| {
+        serve(s, 20, 2 * SECOND, 12 * MS);
+        throttle(s, 10, 200 * MS);
+    });
+    assert_eq!(root(&map), "cpu_starved");
+    assert_eq!(map.verdict.symptoms[0].cause, "application_slow");
+    assert_eq!(map.verdict.other_roots.len(), 0);
+}
+
+#[test]
 fn who_has_half_of_a_cpu_and_reads_nothing_is_stalled() {
     for (withheld_ns, stalled_by) in [(500 * MS, "application_stalled"), (950 * MS, "cpu_starved")]
     {

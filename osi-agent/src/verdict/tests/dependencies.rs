@@ -1,7 +1,8 @@
 //! L7: peers that this host waits for.
 
 use super::builder::{
-    CLIENT, SECOND, World, complete, dependency, far, finding, hang, near, open, root,
+    CLIENT, SECOND, World, complete, dependency, far, finding, hang, listener, near, open, root,
+    state,
 };
 use super::l7_application::{MS, serve};
 use crate::snapshot::Snapshot;
@@ -162,17 +163,42 @@ fn a_possible_silence_stays_a_warning() {
 
 #[test]
 fn a_peer_does_not_explain_the_listener_that_it_is() {
-    let both = |ns: u64| {
+    for addresses in [1, 2] {
+        let both = |ns: u64| {
+            move |s: &mut Snapshot| {
+                complete(&mut dependency(s, CLIENT, near(1), 80).answers, 50, ns + MS);
+                serve(s, 50, MS, ns);
+                let rows = &mut state(s, CLIENT).listeners.rows;
+                rows.push(listener(near(2), 80, 0, 128));
+                rows.truncate(addresses);
+            }
+        };
+        let mut world = World::new();
+        world.windows(6, both(5 * MS));
+        let map = world.windows(2, both(300 * MS));
+        assert_eq!(open(&map), ["application_slow", "dependency_slow"]);
+        assert_eq!(finding(&map, "application_slow").explained_by, [""; 0]);
+    }
+}
+
+#[test]
+fn a_peer_that_is_slower_and_slower_explains_who_waits_for_it_in_the_end() {
+    let both = |peer: u64, own: u64| {
         move |s: &mut Snapshot| {
-            complete(&mut dependency(s, CLIENT, near(1), 80).answers, 50, ns + MS);
-            serve(s, 50, MS, ns);
+            ask(s, 50, peer * MS);
+            serve(s, 50, MS, own * MS);
         }
     };
     let mut world = World::new();
-    world.windows(6, both(5 * MS));
-    let map = world.windows(2, both(300 * MS));
+    world.windows(6, both(20, 200));
+    assert_eq!(
+        open(&world.windows(100, both(150, 350))),
+        ["dependency_slow"]
+    );
+    let map = world.windows(2, both(2000, 2200));
     assert_eq!(open(&map), ["application_slow", "dependency_slow"]);
-    assert_eq!(finding(&map, "application_slow").explained_by, [""; 0]);
+    assert_eq!(root(&map), "dependency_slow");
+    assert_eq!(map.verdict.other_roots.len(), 0);
 }
 
 #[test]

@@ -196,6 +196,11 @@ fn a_slow_resolver_explains_the_answers_that_wait_for_it() {
     let map = world.windows(2, both(400 * MS, 420 * MS));
     assert_eq!(open(&map), ["application_slow", "dns_slow"]);
     assert_eq!(root(&map), "dns_slow");
+    // Whoever takes much longer waits for something else.
+    let mut world = World::new();
+    world.windows(6, both(5 * MS, 20 * MS));
+    let map = world.windows(2, both(150 * MS, 3000 * MS));
+    assert_eq!(finding(&map, "application_slow").explained_by, [""; 0]);
 }
 
 #[test]

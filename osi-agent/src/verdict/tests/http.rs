@@ -163,6 +163,12 @@ fn errors_of_its_own_came_from_nothing_on_the_way_and_from_no_reset_of_clients()
     });
     assert_eq!(open(&map), ["http_errors", "sessions_reset"]);
     assert_eq!(finding(&map, "http_errors").explained_by, [""; 0]);
+    // A way that is gone may be why it fails.
+    let map = World::new().windows(3, |s| {
+        fails(s);
+        mib(s, CLIENT, Mib::IpOutNoRoutes, 10);
+    });
+    assert_eq!(root(&map), "no_route");
     // Who answers with errors is there.
     let map = World::new().windows(3, |s| {
         answer(s, Role::Asking, 20, MS, 20);
