@@ -301,6 +301,13 @@ impl Finding {
     fn row(&self, signal: &Signal) -> Option<&Evidence> {
         self.evidence.iter().find(|row| row.signal == signal.id)
     }
+
+    /// The value of the evidence of this name, 0 where there is none.
+    fn value(&self, signal: &str) -> f64 {
+        let mut rows = self.evidence.iter();
+        rows.find(|row| row.signal == signal)
+            .map_or(0.0, |row| row.value)
+    }
 }
 
 /// Overall state.

@@ -73,7 +73,7 @@ pub(super) fn explains(
         && fault.finding.impact.share_ratio < SILENCES
         && is_at_random(fault)
     {
-        return if was_explained { None } else { Some(false) };
+        return (!was_explained).then_some(false);
     }
     if fault.cause.id == CPU_STARVED.id {
         let is_felt = if at.kind == ScopeKind::Process {

@@ -40,6 +40,12 @@ pub(super) struct Slow {
     pub(super) usual_ns: u64,
 }
 
+/// What is longer than `times_usual` what is usual and than the limit of this name, in seconds, of the cause at hand.
+pub(super) fn too_long_ns(facts: &Facts, least: &str, usual_ns: u64) -> f64 {
+    let least_ns = facts.limit(least) * 1e9;
+    least_ns.max(facts.limit("times_usual") * usual_ns as f64)
+}
+
 /// Whether more than `slow`, and more than `most` of all, took longer than `times_usual` what is usual and than `budget_s`:
 /// limits of the cause at hand. What was always slow, or is new, is not slow.
 pub(super) fn slow(
@@ -50,8 +56,7 @@ pub(super) fn slow(
     most: f64,
 ) -> Option<Slow> {
     let usual_ns = facts.history.paces.usual_ns(signal, scope)?;
-    let budget_ns = facts.limit("budget_s") * 1e9;
-    let limit_ns = budget_ns.max(facts.limit("times_usual") * usual_ns as f64) as u64;
+    let limit_ns = too_long_ns(facts, "budget_s", usual_ns) as u64;
     let count = times.longer_than(limit_ns);
     let ratio = share(count, times.count() - count);
     // Where quick ones become fewer, those that always take long are a greater part, and as many as ever but for chance.
@@ -101,8 +106,7 @@ pub(super) fn silent_scopes(
     waits.into_iter().filter_map(move |(scope, waits)| {
         let paces = &facts.history.paces;
         let usual_ns = paces.usual_ns(signal, &scope)?;
-        let least_ns = facts.limit("silent_s") * 1e9;
-        let limit_ns = least_ns.max(facts.limit("times_usual") * usual_ns as f64);
+        let limit_ns = too_long_ns(facts, "silent_s", usual_ns);
         let many = waits.stuck as f64 > facts.limit("slow");
         let is_missed = !paces.takes_its_time(signal, &scope);
         (many && is_missed && waits.stuck_ns as f64 > limit_ns).then(|| {

@@ -79,7 +79,7 @@ pub(in crate::verdict) fn is_said(finding: &Finding) -> bool {
 
 /// Whether most of what failed was said in an alert: it came through, so that nothing on the way is why.
 pub(in crate::verdict) fn is_mostly_said(finding: &Finding) -> bool {
-    let of = |signal| finding.row(signal).map_or(0.0, |row| row.value);
+    let of = |signal: &Signal| finding.value(signal.id);
     let is_peer = finding.scope.kind == ScopeKind::Peer;
     let aborted = if is_peer { of(&TLS_ABORTED) } else { 0.0 };
     of(&TLS_CLIENT_ALERTS) + of(&TLS_SERVER_ALERTS) > of(&TLS_NO_ANSWER) + aborted

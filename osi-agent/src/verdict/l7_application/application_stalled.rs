@@ -8,6 +8,7 @@ use osi_common::layer::Layer;
 use super::super::l4_transport::ephemeral_ports_exhausted::EPHEMERAL_PORTS_EXHAUSTED;
 use super::super::l5_session::file_descriptors_exhausted::FILE_DESCRIPTORS_EXHAUSTED;
 use super::super::owner;
+use super::super::slow::too_long_ns;
 use super::super::text::{inside, place, share, ss_port};
 use super::super::{
     Advice, Cause, CauseClass, Confidence, Evidence, Facts, Finding, Impact, Onset, Severity,
@@ -62,7 +63,7 @@ fn limit_ns(facts: &Facts, scope: &Scope) -> f64 {
     let usual = |signal| facts.history.paces.usual_ns(signal, scope);
     let both = usual(&REQUEST_DWELL).zip(usual(&RESPONSE_TIME));
     let in_turn_ns = both.map_or(0, |(dwell_ns, response_ns)| dwell_ns.min(response_ns));
-    (facts.limit("seconds") * 1e9).max(facts.limit("times_usual") * in_turn_ns as f64)
+    too_long_ns(facts, "seconds", in_turn_ns)
 }
 
 /// Connections to a listening port that the kernel shows with unread data; `None` where it was not asked since these requests wait.
@@ -70,20 +71,19 @@ fn limit_ns(facts: &Facts, scope: &Scope) -> f64 {
 /// Who reads past the calls that the programs see (MPTCP, sockets that eBPF joins) leaves nothing unread.
 fn unread(window: &Window, row: &Served) -> Option<u64> {
     let since_ns = window.now.boot_ns.saturating_sub(row.dwell.stuck_ns);
-    let asked = sessions(window, &row.scope).is_some_and(|sessions| sessions.read_ns >= since_ns);
-    let here = asked.then(|| accepted(window, &row.scope)).flatten()?;
-    Some(here.map(|row| row.unread).sum())
+    let read = sessions(window, &row.scope)?;
+    let is_new = read.is_read() && read.read_ns >= since_ns;
+    is_new.then(|| accepted(read, &row.scope).map(|row| row.unread).sum())
 }
 
 /// Whether much of the memory that TCP holds is data that lies unread at a listening port. The buffers around it take about as
 /// much again, and so does what clients on this host have not sent yet.
 pub(in crate::verdict) fn fills_memory(window: &Window, scope: &Scope) -> bool {
     let held = window.host().tcp_memory.map_or(0, |gauge| gauge.used);
-    let unread: u64 = accepted(window, scope)
-        .into_iter()
-        .flatten()
-        .map(|row| row.unread_pages)
-        .sum();
+    let read = sessions(window, scope);
+    let unread: u64 = read.map_or(0, |read| {
+        accepted(read, scope).map(|row| row.unread_pages).sum()
+    });
     unread > 0 && unread * 4 >= held
 }
 
@@ -94,19 +94,18 @@ fn sessions<'a>(window: &Window<'a>, scope: &Scope) -> Option<&'a Table<Sessions
     Some(&state.sessions)
 }
 
-/// The connections accepted at a listening port; `None` where the kernel was not asked for them.
+/// Those of them that were accepted at a listening port.
 fn accepted<'a>(
-    window: &Window<'a>,
+    sessions: &'a [Sessions],
     scope: &Scope,
-) -> Option<impl Iterator<Item = &'a Sessions> + use<'a>> {
-    let sessions = sessions(window, scope).filter(|sessions| sessions.is_read())?;
+) -> impl Iterator<Item = &'a Sessions> + use<'a> {
     let (wanted, at) = (scope.port, scope.local);
-    Some(sessions.iter().filter(move |row| match row.end {
+    sessions.iter().filter(move |row| match row.end {
         End::Listener(address, port) => {
             Some(port) == wanted && at.is_none_or(|local| local == address)
         }
         End::Peer(..) => false,
-    }))
+    })
 }
 
 fn sighting(facts: &Facts, row: Served) -> Sighting {

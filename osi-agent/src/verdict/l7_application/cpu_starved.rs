@@ -107,22 +107,17 @@ pub(in crate::verdict) fn withheld_enough(
     fault: &Finding,
     felt: &Finding,
 ) -> bool {
-    let value = |of: &Finding, signal: &str| {
-        let mut rows = of.evidence.iter();
-        rows.find(|row| row.signal == signal)
-            .map_or(0.0, |row| row.value)
-    };
     let elapsed_ns = window.elapsed_ns() as f64;
-    let share = (value(fault, WITHHELD) / elapsed_ns).min(1.0);
+    let share = (fault.value(WITHHELD) / elapsed_ns).min(1.0);
     if felt.cause == APPLICATION_STALLED.id {
         return share >= NEARLY_ALL;
     }
     // Where more is wanted than there is in nearly every period, a queue grows for as long as that goes on.
-    if value(fault, GROUP) >= NEARLY_ALL && is_kept_waiting(window, &felt.scope) {
+    if fault.value(GROUP) >= NEARLY_ALL && is_kept_waiting(window, &felt.scope) {
         return true;
     }
     let took_ns = felt.evidence.first().map_or(0.0, |row| row.value);
-    took_ns - value(felt, "usual") <= 2.0 * share * took_ns.max(elapsed_ns)
+    took_ns - felt.value("usual") <= 2.0 * share * took_ns.max(elapsed_ns)
 }
 
 fn by_quota(row: &Starved, ratio: f64) -> Sighting {

@@ -3,6 +3,7 @@
 use osi_common::layer::Layer;
 
 use super::super::on_the_way::{DATAGRAMS_LOST, ON_THE_WAY};
+use super::super::slow::too_long_ns;
 use super::super::text::{inside, percent, place, remote, share};
 use super::super::{
     Advice, Cause, CauseClass, Confidence, Evidence, Facts, Finding, Impact, Onset, Severity,
@@ -37,8 +38,7 @@ fn detect(facts: &Facts, found: &mut Vec<Sighting>) {
         let ratio = share(lost, row.ended() - lost);
         let many = |count: u64| count as f64 > facts.limit("queries");
         let usual_ns = facts.history.paces.usual_ns(&DNS_TIME, &row.scope);
-        let longest_ns = facts.limit("times_usual") * usual_ns.unwrap_or(0) as f64;
-        let silent_ns = longest_ns.max(facts.limit("silent_s") * 1e9);
+        let silent_ns = too_long_ns(facts, "silent_s", usual_ns.unwrap_or(0));
         // Whom nobody asks any more is not missed.
         let is_asked = lost > 0 || row.waits.stuck > 0;
         if is_asked && many(row.in_a_row) && row.in_a_row_ns as f64 > silent_ns {

@@ -41,12 +41,7 @@ const GATEWAY_ERRORS: &str = "gateway_errors";
 
 /// Whether most of the errors of a finding say that others failed the server.
 pub(in crate::verdict) fn is_of_a_gateway(finding: &Finding) -> bool {
-    let value = |signal: &str| {
-        let mut rows = finding.evidence.iter();
-        rows.find(|row| row.signal == signal)
-            .map_or(0.0, |row| row.value)
-    };
-    2.0 * value(GATEWAY_ERRORS) > value(HTTP_SERVER_ERRORS.id)
+    2.0 * finding.value(GATEWAY_ERRORS) > finding.value(HTTP_SERVER_ERRORS.id)
 }
 
 pub(in crate::verdict) static HTTP_ERRORS: Cause = Cause {

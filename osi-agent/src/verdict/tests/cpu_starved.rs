@@ -1,14 +1,12 @@
 //! L7: who gets no CPU, and who is slow by himself beside it.
 
-use std::sync::Arc;
-
 use super::builder::{
     CLIENT, SECOND, World, complete, finding, listener, near, open, requests, root, state,
 };
-use super::l5_session::web;
+use super::l5_session::opened_by_web;
 use super::l7_application::{MS, serve, stall};
 use crate::scope::ScopeKind;
-use crate::snapshot::{Owner, Quota, Snapshot};
+use crate::snapshot::{Quota, Snapshot};
 use crate::verdict::Severity;
 
 /// Somebody waits for a CPU for half of the window.
@@ -32,11 +30,7 @@ fn beside(answer_ns: u64) -> impl Fn(&mut Snapshot) {
 
 /// The web server opened the listener, and its group was throttled in so many of ten periods, for so long.
 fn throttle(s: &mut Snapshot, throttled: u64, withheld_ns: u64) {
-    let owner = Owner {
-        opened_by: Some(web()),
-        ..Owner::default()
-    };
-    s.owners.of.insert(7, Arc::new(owner));
+    opened_by_web(s);
     if s.host.quotas.rows.is_empty() {
         s.host.quotas.rows.push(Quota {
             group: "/sys/fs/cgroup/web".to_owned(),

@@ -12,16 +12,25 @@ fn ask(s: &mut Snapshot, count: u64, ns: u64) {
     complete(&mut dependency(s, CLIENT, far(7), 5432).answers, count, ns);
 }
 
+/// Eight requests wait for it, the first of them for so many seconds.
+fn wait(s: &mut Snapshot, seconds: u64) {
+    let since_ns = s.boot_ns - seconds * SECOND;
+    let answers = &mut dependency(s, CLIENT, far(7), 5432).answers;
+    hang(answers, 8, since_ns);
+}
+
+/// A peer answers, and the application that asks it, each after so many milliseconds.
+fn both((peer, own): (u64, u64)) -> impl Fn(&mut Snapshot) {
+    move |s| {
+        ask(s, 50, peer * MS);
+        serve(s, 50, MS, own * MS);
+    }
+}
+
 /// Some windows in which a peer answers, and the application that asks it, each after so many milliseconds; as they usually do, and
 /// then as they do now.
 fn wait_for_a_peer(usual: (u64, u64), now: (u64, u64)) -> FaultMap {
     let mut world = World::new();
-    let both = |(peer, own)| {
-        move |s: &mut Snapshot| {
-            ask(s, 50, peer * MS);
-            serve(s, 50, MS, own * MS);
-        }
-    };
     world.windows(6, both(usual));
     world.windows(2, both(now))
 }
@@ -56,15 +65,9 @@ fn one_slow_peer_of_several_explains_the_answers_that_waited_for_it() {
 #[test]
 fn answers_that_end_a_window_later_than_their_peers_are_still_explained() {
     let mut world = World::new();
-    let both = |peer, own| {
-        move |s: &mut Snapshot| {
-            ask(s, 50, peer * MS);
-            serve(s, 50, MS, own * MS);
-        }
-    };
-    world.windows(6, both(5, 7));
-    assert_eq!(root(&world.windows(2, both(300, 303))), "dependency_slow");
-    assert_eq!(root(&world.window(both(5, 303))), "dependency_slow");
+    world.windows(6, both((5, 7)));
+    assert_eq!(root(&world.windows(2, both((300, 303)))), "dependency_slow");
+    assert_eq!(root(&world.window(both((5, 303)))), "dependency_slow");
     // Nobody answers in this one.
     assert_eq!(
         root(&world.window(|s| ask(s, 50, 300 * MS))),
@@ -93,14 +96,7 @@ fn a_peer_that_takes_its_time_on_purpose_is_not_missed() {
     // Once, somebody waited for a minute, and got what it waited for.
     world.window(|s| ask(s, 1, 60 * SECOND));
     world.windows(20, |s| ask(s, 50, 5 * MS));
-    let map = world.windows(5, |s| {
-        let since_ns = s.boot_ns - 30 * SECOND;
-        hang(
-            &mut dependency(s, CLIENT, far(7), 5432).answers,
-            8,
-            since_ns,
-        );
-    });
+    let map = world.windows(5, |s| wait(s, 30));
     assert_eq!(open(&map), [""; 0]);
 }
 
@@ -114,14 +110,7 @@ fn a_peer_with_which_connections_rest_after_a_send_is_not_missed() {
             dependency(s, CLIENT, far(7), 5432).not_due += not_due;
         });
         world.windows(6, |s| ask(s, 50, 5 * MS));
-        let map = world.windows(5, |s| {
-            let since_ns = s.boot_ns - 5 * SECOND;
-            hang(
-                &mut dependency(s, CLIENT, far(7), 5432).answers,
-                8,
-                since_ns,
-            );
-        });
+        let map = world.windows(5, |s| wait(s, 5));
         assert_eq!(open(&map).contains(&"dependency_slow"), is_missed);
     }
 }
@@ -129,18 +118,10 @@ fn a_peer_with_which_connections_rest_after_a_send_is_not_missed() {
 #[test]
 fn a_peer_that_answers_no_more_is_named_and_one_that_never_did_is_not() {
     let mut world = World::new();
-    let hang = |s: &mut Snapshot, seconds| {
-        let since_ns = s.boot_ns - seconds * SECOND;
-        hang(
-            &mut dependency(s, CLIENT, far(7), 5432).answers,
-            8,
-            since_ns,
-        );
-    };
-    assert_eq!(open(&world.windows(20, |s| hang(s, 20))), [""; 0]);
+    assert_eq!(open(&world.windows(20, |s| wait(s, 20))), [""; 0]);
     world.windows(6, |s| ask(s, 50, 5 * MS));
-    assert_eq!(open(&world.window(|s| hang(s, 1))), [""; 0]);
-    let map = world.windows(2, |s| hang(s, 2));
+    assert_eq!(open(&world.window(|s| wait(s, 1))), [""; 0]);
+    let map = world.windows(2, |s| wait(s, 2));
     assert_eq!(open(&map), ["dependency_slow"]);
     let found = finding(&map, "dependency_slow");
     assert!(found.summary.contains("no more"), "{}", found.summary);
@@ -150,14 +131,7 @@ fn a_peer_that_answers_no_more_is_named_and_one_that_never_did_is_not() {
 fn a_possible_silence_stays_a_warning() {
     let mut world = World::new();
     world.windows(6, |s| ask(s, 50, 5 * MS));
-    let map = world.windows(10, |s| {
-        let since_ns = s.boot_ns - 5 * SECOND;
-        hang(
-            &mut dependency(s, CLIENT, far(7), 5432).answers,
-            8,
-            since_ns,
-        );
-    });
+    let map = world.windows(10, |s| wait(s, 5));
     assert_eq!(finding(&map, "dependency_slow").severity, Severity::Warn);
 }
 
@@ -183,19 +157,13 @@ fn a_peer_does_not_explain_the_listener_that_it_is() {
 
 #[test]
 fn a_peer_that_is_slower_and_slower_explains_who_waits_for_it_in_the_end() {
-    let both = |peer: u64, own: u64| {
-        move |s: &mut Snapshot| {
-            ask(s, 50, peer * MS);
-            serve(s, 50, MS, own * MS);
-        }
-    };
     let mut world = World::new();
-    world.windows(6, both(20, 200));
+    world.windows(6, both((20, 200)));
     assert_eq!(
-        open(&world.windows(100, both(150, 350))),
+        open(&world.windows(100, both((150, 350)))),
         ["dependency_slow"]
     );
-    let map = world.windows(2, both(2000, 2200));
+    let map = world.windows(2, both((2000, 2200)));
     assert_eq!(open(&map), ["application_slow", "dependency_slow"]);
     assert_eq!(root(&map), "dependency_slow");
     assert_eq!(map.verdict.other_roots.len(), 0);
@@ -204,14 +172,8 @@ fn a_peer_that_is_slower_and_slower_explains_who_waits_for_it_in_the_end() {
 #[test]
 fn a_peer_that_nobody_asks_any_more_explains_nothing_new() {
     let mut world = World::new();
-    let both = |peer: u64| {
-        move |s: &mut Snapshot| {
-            ask(s, 50, peer * MS);
-            serve(s, 50, MS, 7 * MS);
-        }
-    };
-    world.windows(6, both(5));
-    let map = world.windows(2, both(900));
+    world.windows(6, both((5, 7)));
+    let map = world.windows(2, both((900, 7)));
     assert_eq!(open(&map), ["dependency_slow"]);
     let map = world.windows(2, |s| serve(s, 50, MS, 400 * MS));
     assert_eq!(open(&map), ["application_slow", "dependency_slow"]);

@@ -28,6 +28,15 @@ pub(super) fn web() -> Process {
     }
 }
 
+/// It called `listen()` for the listener of the tests.
+pub(super) fn opened_by_web(s: &mut Snapshot) {
+    let owner = Owner {
+        opened_by: Some(web()),
+        ..Owner::default()
+    };
+    s.owners.of.insert(7, Arc::new(owner));
+}
+
 pub(super) fn descriptors(used: u64, limit: u64) -> impl Fn(&mut Snapshot) {
     move |s| {
         s.host.open_files = vec![OpenFiles {
@@ -100,11 +109,7 @@ fn a_queue_that_its_process_can_not_empty_is_a_symptom() {
     let full = |s: &mut Snapshot, waiting| {
         state(s, CLIENT).listeners.rows = vec![listener(any, 80, waiting, 8)];
         mib(s, CLIENT, Mib::ListenOverflows, 5);
-        let owner = Owner {
-            opened_by: Some(web()),
-            ..Owner::default()
-        };
-        s.owners.of.insert(7, Arc::new(owner));
+        opened_by_web(s);
     };
     // With none waiting any more nobody knows whose queue it was.
     for waiting in [9, 0] {

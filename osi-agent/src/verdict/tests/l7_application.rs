@@ -1,14 +1,13 @@
 //! Applications that read nothing, answer slowly, or wait for others.
 
 use core::net::{IpAddr, Ipv4Addr};
-use std::sync::Arc;
 
 use super::builder::{
     CLIENT, SECOND, World, complete, finding, hang, listener, mib, near, open, requests, root,
     state,
 };
-use super::l5_session::{descriptors, web};
-use crate::snapshot::{End, Mib, Owner, Sessions, Snapshot};
+use super::l5_session::{descriptors, opened_by_web};
+use crate::snapshot::{End, Mib, Sessions, Snapshot};
 use crate::verdict::{Confidence, FaultMap, Severity};
 use osi_common::histogram::LatencyHistogram;
 use osi_common::latency::LATENCIES;
@@ -253,11 +252,7 @@ fn who_has_no_descriptors_left_reads_nothing() {
     let map = world.window(|s| {
         unread(s, 7, 1);
         descriptors(64, 64)(s);
-        let owner = Owner {
-            opened_by: Some(web()),
-            ..Owner::default()
-        };
-        s.owners.of.insert(7, Arc::new(owner));
+        opened_by_web(s);
     });
     assert_eq!(root(&map), "file_descriptors_exhausted");
     assert_eq!(map.verdict.other_roots.len(), 0);

@@ -1,11 +1,20 @@
 //! Peers that say nothing, and what is why and what is not; and restarts.
 
+use core::net::IpAddr;
+
 use super::builder::{
     CLIENT, World, far, finding, listener, mib, near, open, peer, peer_record, root, state, traffic,
 };
 use super::packet_filtered::{any, filtered, knocks, packet};
 use crate::snapshot::{Mib, Snapshot};
 use crate::verdict::Severity;
+
+/// So many connects begin, and as many SYNs are sent again.
+fn hang(s: &mut Snapshot, (address, port): (IpAddr, u16), count: u64) {
+    let victim = peer(s, CLIENT, address, port);
+    victim.attempts += count;
+    victim.syn_retransmits += count;
+}
 
 #[test]
 fn clients_that_wait_without_a_limit_are_told_until_they_give_up() {
@@ -39,12 +48,8 @@ fn clients_that_wait_without_a_limit_are_told_until_they_give_up() {
 #[test]
 fn connects_whose_end_was_missed_are_forgotten() {
     let mut world = World::new();
-    let hang = |s: &mut Snapshot| {
-        let victim = peer(s, CLIENT, far(7), 80);
-        victim.attempts += 10;
-        victim.syn_retransmits += 10;
-    };
-    assert_eq!(open(&world.windows(2, hang)), ["handshake_timeout"]);
+    let map = world.windows(2, |s| hang(s, (far(7), 80), 10));
+    assert_eq!(open(&map), ["handshake_timeout"]);
     world.windows(130, |_| {});
     assert_eq!(open(&world.windows(5, |_| {})), [""; 0]);
 }
@@ -66,9 +71,7 @@ fn a_queue_of_an_unknown_listener_is_not_why_a_remote_peer_is_silent() {
     let map = World::new().windows(3, |s| {
         mib(s, CLIENT, Mib::ListenOverflows, 50);
         for address in [far(7), near(1)] {
-            let victim = peer(s, CLIENT, address, 80);
-            victim.attempts += 5;
-            victim.syn_retransmits += 5;
+            hang(s, (address, 80), 5);
         }
     });
     let silent: Vec<_> = map
@@ -94,9 +97,7 @@ fn banned_clients_are_not_why_a_database_is_silent() {
         state(s, CLIENT).listeners.rows = vec![listener(any(), 22, 0, 128)];
         mib(s, CLIENT, Mib::TcpPassiveOpens, 5);
         filtered(s, 40, knocks(&[near(60), near(61)], 4, (near(1), 22)));
-        let victim = peer(s, CLIENT, far(7), 5432);
-        victim.attempts += 5;
-        victim.syn_retransmits += 5;
+        hang(s, (far(7), 5432), 5);
     });
     assert_eq!(open(&map), ["handshake_timeout", "packet_filtered"]);
     assert_eq!(finding(&map, "handshake_timeout").explained_by, [""; 0]);
@@ -108,9 +109,7 @@ fn one_frame_in_a_thousand_is_not_why_a_peer_is_silent() {
         World::new().windows(3, |s| {
             traffic(s, CLIENT, 100_000);
             state(s, CLIENT).links[0].stats.rx_crc += frames;
-            let victim = peer(s, CLIENT, far(7), 80);
-            victim.attempts += 5;
-            victim.syn_retransmits += 5;
+            hang(s, (far(7), 80), 5);
         })
     };
     let few = map(100);
