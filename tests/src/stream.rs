@@ -8,8 +8,10 @@ use serde_json::Value;
 
 use crate::report;
 
-/// How many findings and how many fault maps a failure message shows.
+/// How many of the last fault maps a failure message shows.
 const SHOWN: usize = 4;
+/// How many of the last openings and ends of findings.
+const SHOWN_FINDINGS: usize = 16;
 
 /// A line that was read, parsed and held against the schema.
 #[derive(Clone, Debug)]
@@ -143,6 +145,11 @@ impl fmt::Display for Line {
                     text(&verdict["confidence"]),
                     text(&verdict["summary"]),
                 )?;
+                for key in ["symptoms", "other_roots"] {
+                    for row in rows(verdict, key) {
+                        write!(out, "\n    {key}: {}", text(&row["cause"]))?;
+                    }
+                }
                 for layer in rows(value, "layers").filter(|layer| layer["state"] != "blind") {
                     write!(
                         out,
@@ -273,10 +280,12 @@ pub fn story(lines: &[Line]) -> String {
         lines.len(),
         maps.len()
     )];
+    // An update says of an open finding that it goes on.
     let findings = lines
         .iter()
-        .filter(|line| line.kind() == "finding")
-        .take(SHOWN);
+        .filter(|line| line.kind() == "finding" && line.value()["state"] != "update");
+    let skipped = findings.clone().count().saturating_sub(SHOWN_FINDINGS);
+    let findings = findings.skip(skipped);
     let last = maps.iter().skip(maps.len().saturating_sub(SHOWN)).copied();
     story.extend(findings.chain(last).map(|line| format!("  {line}")));
     story.join("\n")
