@@ -33,7 +33,7 @@ const PER_SECOND: u32 = 2;
 fn backend_down() -> Result<()> {
     let test = "cascades::backend_down::backend_down";
     let needs = ["nginx", "haproxy", "nstat"].map(Need::Program);
-    let Some(_turn) = skip::ready(test, &needs)? else {
+    let Some(_turn) = skip::ready_alone(test, &needs)? else {
         return Ok(());
     };
     let pair = Pair::build()?;

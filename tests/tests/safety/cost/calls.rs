@@ -100,11 +100,13 @@ fn each_program_beside_an_empty_one() -> Result<()> {
 
     // What the listener answers is lost on its way.
     let listens_at = Pair::server_at(Family::V4, 83);
-    let _listener = server::listen(&pair.server, listens_at, 4096)?;
+    let listener = server::listen(&pair.server, listens_at, 4096)?;
     let rule = DropRule::add(&pair.client, "input", "tcp sport 83")?;
     compare(&programs, "tcp_retransmit_synack", UNANSWERED, || {
         let patience = Duration::from_millis(2500);
         load::connect_all_at_once(&pair.client, listens_at, UNANSWERED, patience)?.join()?;
+        // It would go on answering while the counters are read.
+        drop(listener);
         Ok(())
     })?;
     rule.remove()?;
