@@ -9,7 +9,6 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context as _, Error, Result, anyhow, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::Value;
 
 use crate::netns::Namespace;
 use crate::stream::{self, Line};
@@ -18,6 +17,7 @@ use crate::{processes, report, scale, transcript, wait};
 use self::heard::{Heard, OUTPUTS};
 
 mod heard;
+mod hello;
 mod start;
 
 /// The sampling interval of every scenario.
@@ -204,16 +204,6 @@ impl Agent {
         self.heard.lock().lines.clone()
     }
 
-    /// A probe's row of its first line.
-    pub fn probe(&self, name: &str) -> Result<Value> {
-        let lines = self.lines();
-        let hello = lines.first().context("the agent said nothing")?;
-        let found = stream::rows(hello.value(), "probes").find(|probe| probe["name"] == name);
-        found
-            .cloned()
-            .with_context(|| format!("hello lists no probe {name}: {hello}"))
-    }
-
     /// What it complained so far.
     pub fn complaints(&self) -> String {
         self.heard.lock().stderr.clone()
@@ -259,8 +249,8 @@ impl Agent {
 
     /// Waits for the `number`th fault map whose window ended after `time`, counted from 1.
     pub fn wait_for_window(&self, time: SystemTime, number: usize) -> Result<Line> {
-        let patience = INTERVAL * (number as u32 + 3);
-        let deadline = Instant::now() + scale::patience(patience);
+        let window = scale::patience(INTERVAL).max(self.interval()?);
+        let deadline = Instant::now() + window * (number as u32 + 3);
         loop {
             let maps = self.fault_maps_after(time)?;
             if let Some(map) = maps.get(number - 1) {

@@ -20,11 +20,18 @@ pub(super) struct Plan<'a> {
     pub(super) clients: u64,
     /// For so many of the agent's windows.
     pub(super) windows: u64,
+    /// How long each of them is.
+    pub(super) window: Duration,
 }
 
 /// Windows for the agent: longer on a slow machine, where less is asked. Those with few answers tell nothing.
-pub(super) fn window() -> String {
-    format!("{}s", scale::patience(INTERVAL).as_secs())
+pub(super) fn window() -> Duration {
+    scale::patience(INTERVAL)
+}
+
+/// The agent's option for them.
+pub(super) fn every(window: Duration) -> String {
+    humantime::format_duration(window).to_string()
 }
 
 /// How often each asks where it can, on a machine at full speed.
@@ -47,9 +54,10 @@ impl Clients {
             certificate,
             clients,
             windows,
+            window,
         } = *plan;
         let (clients, per_second) = (scale::rate(clients), scale::rate(PER_SECOND));
-        let requests = windows * scale::patience(INTERVAL).as_secs() * per_second;
+        let requests = windows * window.as_secs() * per_second;
         let period = Duration::from_secs(1) / u32::try_from(per_second)?;
         // In an odd number of periods: no two ask in step.
         let whole = scale::patience(2 * period).saturating_sub(period);
