@@ -31,8 +31,8 @@ pub(super) struct How {
 
 /// A working KVM prints the first line within two seconds.
 const FIRST_LINE: Duration = Duration::from_secs(20);
-/// No scenario is silent for so long: the healthy minute takes four, and more where guests share the CPUs.
-const SILENCE: Duration = Duration::from_mins(10);
+/// No scenario is silent for so long: the healthy minute takes four, and twice as long where guests share the CPUs with a compiler.
+const SILENCE: Duration = Duration::from_mins(20);
 const MEMORY: &str = "1024";
 
 /// What a guest said, and how it ended.
