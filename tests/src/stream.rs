@@ -179,6 +179,17 @@ impl fmt::Display for Line {
     }
 }
 
+/// How long things took in a window, as far as any ended: `tls_handshake 12 ≤ 340 ms`, with their number and the 99th percentile.
+fn times(map: &Line) -> String {
+    let layers = rows(map.value(), "layers").filter_map(|layer| layer["latency"].as_object());
+    let times = layers.flatten().filter_map(|(id, figures)| {
+        let figure = |name: &str| figures[name].as_u64();
+        let (count, p99_ns) = (figure("count")?, figure("p99_ns")?);
+        Some(format!("{id} {count} ≤ {} ms", p99_ns / 1_000_000))
+    });
+    times.collect::<Vec<_>>().join(", ")
+}
+
 /// The elements of an array field, none when it is missing.
 pub fn rows<'a>(object: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> + use<'a> {
     object[key].as_array().into_iter().flatten()
@@ -271,7 +282,7 @@ pub fn ensure(lines: &[Line], condition: bool, sentence: impl FnOnce() -> String
     Err(anyhow!("{}\n{}", sentence(), story(lines)))
 }
 
-/// What a person needs of a stream when a scenario fails: the findings and the last fault maps.
+/// What a person needs of a stream when a scenario fails: the findings, the times of all windows and the last fault maps.
 pub fn story(lines: &[Line]) -> String {
     let maps: Vec<_> = lines.iter().filter(|line| line.is_fault_map()).collect();
     let missed = stats(lines).next_back().map_or(0, Line::misses);
@@ -286,8 +297,13 @@ pub fn story(lines: &[Line]) -> String {
         .filter(|line| line.kind() == "finding" && line.value()["state"] != "update");
     let skipped = findings.clone().count().saturating_sub(SHOWN_FINDINGS);
     let findings = findings.skip(skipped);
-    let last = maps.iter().skip(maps.len().saturating_sub(SHOWN)).copied();
-    story.extend(findings.chain(last).map(|line| format!("  {line}")));
+    story.extend(findings.map(|line| format!("  {line}")));
+    story.extend(maps.iter().map(|map| {
+        let value = map.value();
+        format!("  {} {}: {}", text(&value["ts"]), value["seq"], times(map))
+    }));
+    let last = maps.iter().skip(maps.len().saturating_sub(SHOWN));
+    story.extend(last.map(|line| format!("  {line}")));
     story.join("\n")
 }
 
