@@ -46,17 +46,14 @@ fn loss() -> Result<()> {
     let [tls, http] = [443, 80].map(|port| Routed::server_at(Family::V4, port));
     let certificate = Certificate::create(&lab.server, "good")?;
     let _nginx = Nginx::start_tls_beside(&lab.server, tls, &certificate, http)?;
+    let longer = if scale::is_slow() { 2 } else { 1 };
     let plan = Plan {
         tls,
         http,
         certificate: &certificate,
-        clients: if scale::is_slow() {
-            CLIENTS / 2
-        } else {
-            CLIENTS
-        },
+        clients: CLIENTS / u64::from(longer),
         windows: WINDOWS,
-        window: window() * if scale::is_slow() { 2 } else { 1 },
+        window: window() * longer,
     };
     let agent = Agent::watch_every(&lab.client, &every(plan.window), &[])?;
     let clients = Clients::start(&lab.client, &plan)?;
