@@ -89,21 +89,21 @@ impl Agent {
         Self::watch_with(host, &[])
     }
 
-    /// The same with windows of another length, such as `5s`, and further options.
-    pub fn watch_every(host: &Namespace, interval: &str, options: &[&str]) -> Result<Self> {
+    /// The same with windows of another length and further options.
+    pub fn watch_every(host: &Namespace, interval: Duration, options: &[&str]) -> Result<Self> {
         Self::watch_namespaces(host.name(), interval, options)
     }
 
     /// The same with further options.
     pub fn watch_with(host: &Namespace, options: &[&str]) -> Result<Self> {
-        Self::watch_namespaces(host.name(), "1s", options)
+        Self::watch_namespaces(host.name(), INTERVAL, options)
     }
 
     /// Watches two hosts by two agents that are started at once: their windows begin at most some seconds apart, and both have
     /// told their first one, the later one just now.
     pub fn watch_both(
         hosts: [&Namespace; 2],
-        interval: &str,
+        interval: Duration,
         options: &[&str],
     ) -> Result<[Self; 2]> {
         let [one, other] = hosts;
@@ -123,7 +123,7 @@ impl Agent {
         let (program, words) = starter.split_first().context("no command to start it by")?;
         let mut starter = Command::new(program);
         starter.args(words).arg(binary()?);
-        Self::watch_by(starter, host.name(), "1s", &[])
+        Self::watch_by(starter, host.name(), INTERVAL, &[])
     }
 
     /// Watches every namespace of the machine, as without options.
@@ -133,25 +133,36 @@ impl Agent {
 
     /// The same with further options.
     pub fn watch_all_with(options: &[&str]) -> Result<Self> {
-        Self::watch_namespaces("all", "1s", options)
+        Self::watch_namespaces("all", INTERVAL, options)
     }
 
     /// The same, started by another program, which gets the agent's words as its last ones.
     pub fn watch_all_by(starter: Command) -> Result<Self> {
-        Self::watch_by(starter, "all", "1s", &[])
+        Self::watch_by(starter, "all", INTERVAL, &[])
     }
 
-    fn watch_namespaces(which: &str, interval: &str, options: &[&str]) -> Result<Self> {
+    fn watch_namespaces(which: &str, interval: Duration, options: &[&str]) -> Result<Self> {
         Self::watch_by(Command::new(binary()?), which, interval, options)
     }
 
-    fn watch_by(starter: Command, which: &str, interval: &str, options: &[&str]) -> Result<Self> {
+    fn watch_by(
+        starter: Command,
+        which: &str,
+        interval: Duration,
+        options: &[&str],
+    ) -> Result<Self> {
         let _turn = start::turn();
         Self::begin(starter, which, interval, options)
     }
 
-    fn begin(mut starter: Command, which: &str, interval: &str, options: &[&str]) -> Result<Self> {
-        starter.args(["watch", "--json", "--interval", interval, "--netns", which]);
+    fn begin(
+        mut starter: Command,
+        which: &str,
+        interval: Duration,
+        options: &[&str],
+    ) -> Result<Self> {
+        let every = humantime::format_duration(interval).to_string();
+        starter.args(["watch", "--json", "--interval", &every, "--netns", which]);
         let agent = Self::start(starter.args(options))?;
         agent.wait_for("the first fault map", START, Line::is_fault_map)?;
         Ok(agent)

@@ -29,11 +29,6 @@ pub(super) fn window() -> Duration {
     scale::patience(INTERVAL)
 }
 
-/// The agent's option for them.
-pub(super) fn every(window: Duration) -> String {
-    humantime::format_duration(window).to_string()
-}
-
 /// How often each asks where it can, on a machine at full speed.
 const PER_SECOND: u64 = 3;
 

@@ -14,7 +14,7 @@ use osi_tests::skip::{self, Need};
 use osi_tests::topology::{Family, Pair};
 use osi_tests::{scale, wait};
 
-use super::clients::{Clients, Plan, every, window};
+use super::clients::{Clients, Plan, window};
 use super::told;
 
 const EXPECTED: Expected = Expected {
@@ -58,7 +58,7 @@ fn cpu_quota() -> Result<()> {
         windows: WINDOWS,
         window: window(),
     };
-    let agent = Agent::watch_every(&pair.server, &every(plan.window), &[])?;
+    let agent = Agent::watch_every(&pair.server, plan.window, &[])?;
     let clients = Clients::start(&pair.client, &plan)?;
     agent.wait_for_window(SystemTime::now(), LEARNT)?;
 

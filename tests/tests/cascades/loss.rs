@@ -14,7 +14,7 @@ use osi_tests::skip::{self, Need};
 use osi_tests::topology::{Family, Routed};
 use osi_tests::{counters, scale, wait};
 
-use super::clients::{Clients, Plan, every, window};
+use super::clients::{Clients, Plan, window};
 use super::told;
 
 const EXPECTED: Expected = Expected {
@@ -55,7 +55,7 @@ fn loss() -> Result<()> {
         windows: WINDOWS,
         window: window() * longer,
     };
-    let agent = Agent::watch_every(&lab.client, &every(plan.window), &[])?;
+    let agent = Agent::watch_every(&lab.client, plan.window, &[])?;
     let clients = Clients::start(&lab.client, &plan)?;
     agent.wait_for_window(SystemTime::now(), LEARNT)?;
 

@@ -137,9 +137,9 @@ fn measured(test: &str, variant: Option<&str>, steps: &[Step]) -> Result<()> {
 
 /// Both agents, started at once.
 fn watch_both(pair: &DelayedPair, options: &[&str]) -> Result<[Side; 2]> {
-    let interval = format!("{}s", scale::patience(WINDOW).as_secs());
+    let interval = scale::patience(WINDOW);
     let hosts = [&pair.client, &pair.server];
-    let [client_side, server_side] = Agent::watch_both(hosts, &interval, options)?;
+    let [client_side, server_side] = Agent::watch_both(hosts, interval, options)?;
     Ok([
         Side {
             agent: client_side,

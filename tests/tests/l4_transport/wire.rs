@@ -50,9 +50,9 @@ fn tcpdump_sees_the_same() -> Result<()> {
     let start = |family| Server::start(&pair.server, at(family, PORT), Behaviour::Echo);
     let servers = FAMILIES.map(start);
     let capture = Capture::start(&pair.client, INTERFACE)?;
-    let window = format!("{}s", scale::patience(WINDOW).as_secs());
+    let window = scale::patience(WINDOW);
     let hosts = [&pair.client, &pair.server];
-    let [agent, accepting] = Agent::watch_both(hosts, &window, &[])?;
+    let [agent, accepting] = Agent::watch_both(hosts, window, &[])?;
 
     let plan = |target: SocketAddr, connections, exchange| Plan {
         target,

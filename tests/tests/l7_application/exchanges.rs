@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Result, ensure};
-use osi_tests::agent::Agent;
+use osi_tests::agent::{Agent, INTERVAL};
 use osi_tests::daemon::Nginx;
 use osi_tests::expect;
 use osi_tests::load::{self, Exchange, Plan};
@@ -57,7 +57,7 @@ fn requests(test: &str, variant: Option<&str>) -> Result<()> {
     });
     let choice = Choice::new("exchanges", variant);
     let hosts = [&pair.server, &pair.client];
-    let [server_side, client_side] = Agent::watch_both(hosts, "1s", &choice.options())?;
+    let [server_side, client_side] = Agent::watch_both(hosts, INTERVAL, &choice.options())?;
     if let Some(refusal) = choice.refused(&server_side)? {
         return skip::skip(test, &refusal);
     }
@@ -111,7 +111,7 @@ fn answers(test: &str, variant: Option<&str>) -> Result<()> {
     server.work_for(WORK);
     let choice = Choice::new("exchanges", variant);
     let hosts = [&pair.server, &pair.client];
-    let [server_side, client_side] = Agent::watch_both(hosts, "1s", &choice.options())?;
+    let [server_side, client_side] = Agent::watch_both(hosts, INTERVAL, &choice.options())?;
     if let Some(refusal) = choice.refused(&server_side)? {
         return skip::skip(test, &refusal);
     }

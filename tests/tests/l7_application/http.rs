@@ -150,8 +150,8 @@ fn an_answer_takes_as_long_as_curl_says() -> Result<()> {
     let pair = Pair::build()?;
     let target = Pair::server_at(Family::V4, 80);
     let server = Server::start(&pair.server, target, Behaviour::Web)?;
-    let interval = format!("{}s", scale::patience(WINDOW).as_secs());
-    let agents = Agent::watch_both([&pair.client, &pair.server], &interval, &[])?;
+    let interval = scale::patience(WINDOW);
+    let agents = Agent::watch_both([&pair.client, &pair.server], interval, &[])?;
     let work = if scale::is_slow() { EMULATED } else { WORK };
     let mut waited = Histogram::<u64>::new(3)?;
     for (time, count) in work {

@@ -63,8 +63,8 @@ fn clients_say_what_the_agent_says() -> Result<()> {
     let _secure = Nginx::start_tls(&pair.server, at(8443), &certificate, "TLSv1.3")?;
     let _plain = Nginx::start(&pair.server, at(80))?;
     let _quic = quic::serve(&pair.server, at(443), &certificate)?;
-    let interval = format!("{}s", scale::patience(WINDOW).as_secs());
-    let agents = Agent::watch_both([&pair.client, &pair.server], &interval, &[])?;
+    let interval = scale::patience(WINDOW);
+    let agents = Agent::watch_both([&pair.client, &pair.server], interval, &[])?;
 
     let delays = if scale::is_slow() { EMULATED } else { DELAYS };
     let mut waited: [Vec<Duration>; TIMED.len()] = Default::default();

@@ -38,7 +38,7 @@ fn each_process_answers_for_its_own() -> Result<()> {
     let directory = Directory::create()?;
     let pair = Pair::build()?;
     let target = Pair::server_at(Family::V4, 81);
-    let agent = Agent::watch_every(&pair.client, "10s", &[])?;
+    let agent = Agent::watch_every(&pair.client, Duration::from_secs(10), &[])?;
     let run = |name| {
         let program = directory.program(name)?;
         let holder = Holder::start(&pair.client, &program, target, CONNECTS)?;

@@ -92,7 +92,7 @@ fn the_last_window_is_told() -> Result<()> {
         return Ok(());
     };
     let pair = Pair::build()?;
-    let agent = Agent::watch_every(&pair.client, "5s", &[])?;
+    let agent = Agent::watch_every(&pair.client, Duration::from_secs(5), &[])?;
     let plan = Plan::connects(Pair::server_at(Family::V4, 81), 25, 100);
     let report = load::connections(&pair.client, plan)?.join()?;
     let refused = report.errors_of(libc::ECONNREFUSED);
