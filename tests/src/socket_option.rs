@@ -22,6 +22,20 @@ pub fn connect_with_first_data(socket: &impl AsRawFd) -> Result<()> {
         .context("TCP_FASTOPEN_CONNECT is refused")
 }
 
+/// Bytes that were written and that the other end has not acknowledged (`SIOCOUTQ`).
+///
+/// # Errors
+/// When the kernel refuses.
+pub fn unacknowledged(socket: &impl AsRawFd) -> Result<u64> {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: the kernel writes one int, which lives until the call is back.
+    let outcome = unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
+    if outcome != 0 {
+        return Err(io::Error::last_os_error()).context("SIOCOUTQ is refused");
+    }
+    Ok(bytes.try_into()?)
+}
+
 /// Which way.
 #[derive(Clone, Copy, Debug)]
 pub enum Way {

@@ -5,8 +5,10 @@ use aya_ebpf::EbpfContext;
 use osi_common::handshake::PeerRecord;
 use osi_common::listener::ListenerRecord;
 use osi_common::occurrence::{is_given_up, is_session};
+use osi_common::tls::is_as_long_as_an_alert;
 
 use crate::l4_transport::{handshake, listener};
+use crate::l7_application::exchange;
 use crate::shared::{own::bump, sock::Sock};
 
 /// Whose connection it was.
@@ -23,12 +25,22 @@ pub(crate) fn reset<C: EbpfContext>(ctx: &C, sock: Sock, netns: u32) {
         return;
     }
     match end(ctx, sock, netns) {
-        Some(End::Peer(peer)) if sock.is_busy() && !sock.takes_leave() => {
+        Some(End::Peer(peer)) if sock.is_busy() && !takes_leave(sock) => {
             bump!(peer, outcomes.sessions_reset, 1);
         }
         Some(End::Listener(listener)) if sock.owes() => bump!(listener, sessions_reset, 1),
         Some(End::Peer(_) | End::Listener(_)) | None => {}
     }
+}
+
+/// Whether what this side said last is as long as the alert by which TLS takes its leave: after an answer that is said to be the
+/// last, it meets a server that closes without reading it, and so by a reset. The server's kernel may have acknowledged it: then
+/// it is all that was written since data last came.
+#[inline(always)]
+fn takes_leave(sock: Sock) -> bool {
+    let unacknowledged = sock.in_flight().1;
+    is_as_long_as_an_alert(unacknowledged)
+        || exchange::written_since(sock).is_some_and(is_as_long_as_an_alert)
 }
 
 /// A connection ended that was in this state before.

@@ -11,7 +11,7 @@ use osi_common::latency::Latency;
 use osi_common::occurrence::{TCP_CLOSE_WAIT, TCP_ESTABLISHED, TCP_FIN_WAIT1, TCP_FIN_WAIT2};
 
 use super::{
-    record::{self, ACCEPTED, Exchange, Records, port},
+    record::{self, ACCEPTED, Exchange, OPENED, Records, port},
     waits,
 };
 use crate::l4_transport::listener;
@@ -233,6 +233,19 @@ pub(crate) fn sent<R: Records>(ctx: &impl EbpfContext, sock: Sock) {
             waits::end(answers(dependency), 0);
         }
     }
+}
+
+/// Bytes that this side, which opened the connection, has written since data last came; `None` where that is not known.
+#[inline(always)]
+pub(crate) fn written_since(sock: Sock) -> Option<u32> {
+    let exchange = record::of(sock, None)?;
+    // SAFETY: the pointer comes from the socket's storage or its row, and its lock is held.
+    let (role, mark) = unsafe { ((*exchange).role, (*exchange).mark) };
+    if role != OPENED {
+        return None;
+    }
+    let written: u32 = sock.tcp()?.field(offset!(tcp_write_seq))?;
+    Some(written.wrapping_sub(mark))
 }
 
 /// The end of a connection: how long it lived is known, and what still waits is over without an end as it should be.

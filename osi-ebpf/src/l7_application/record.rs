@@ -22,7 +22,7 @@ use crate::shared::{
 /// This host accepted the connection: requests arrive on it.
 pub(super) const ACCEPTED: u32 = 1;
 /// This host opened it: answers arrive on it.
-const OPENED: u32 = 2;
+pub(super) const OPENED: u32 = 2;
 
 /// What is known of a connection. Without padding, as the kernel copies it from the stack.
 #[repr(C)]

@@ -2,7 +2,6 @@
 
 use osi_common::occurrence::TCP_CLOSE_WAIT;
 use osi_common::offsets::ABSENT;
-use osi_common::tls::is_as_long_as_an_alert;
 
 use super::read::Object;
 use super::rodata::offset;
@@ -206,13 +205,6 @@ impl Sock {
     #[inline(always)]
     pub(crate) fn says_farewell(self) -> bool {
         self.state() == TCP_CLOSE_WAIT && self.in_flight().1 <= FAREWELL_BYTES
-    }
-
-    /// Whether all that the other end has not acknowledged is as long as the alert by which TLS takes its leave: after an answer that
-    /// is said to be the last, it meets a server that closes without reading it, and so by a reset. Only for TCP sockets.
-    #[inline(always)]
-    pub(crate) fn takes_leave(self) -> bool {
-        is_as_long_as_an_alert(self.in_flight().1)
     }
 
     /// Whether something was going on between this side, which connected, and the other one when the segment at hand arrived:

@@ -5,6 +5,7 @@
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Result, ensure};
@@ -13,10 +14,12 @@ use osi_tests::expect::{Expected, STATISTICAL};
 use osi_tests::load::{self, Exchange, Plan};
 use osi_tests::server::{Behaviour, MESSAGE_BYTES, Server, listen, reset_on_close};
 use osi_tests::skip::{self, Need};
+use osi_tests::socket_option::unacknowledged;
 use osi_tests::stream::{self, event_count, growth};
 use osi_tests::topology::{Family, Pair};
 use osi_tests::{counters, scale, wait};
 use rustix::event::{PollFd, PollFlags, poll};
+use rustix::net::sockopt;
 
 const EXPECTED: Expected = Expected {
     cause: "sessions_reset",
@@ -169,27 +172,33 @@ fn a_farewell_that_nobody_reads() -> Result<()> {
     let pair = Pair::build()?;
     let target = Pair::server_at(Family::V4, PORT);
     let listener = listen(&pair.server, target, 128)?;
-    let server = pair
-        .server
-        .spawn(move || (0..2 * LEAVING).try_for_each(|_| closes_unread(&listener)))?;
+    let (leaves, acknowledged) = mpsc::channel();
+    let server = pair.server.spawn(move || {
+        let mut all = (0..LEAVING)
+            .map(|_| None)
+            .chain((0..LEAVING).map(|_| Some(&acknowledged)))
+            .chain((0..LEAVING).map(|_| None));
+        all.try_for_each(|wait_for| closes_unread(&listener, wait_for))
+    })?;
     let agent = Agent::watch(&pair.client)?;
-    let leave = |bytes| {
-        let one = move |_| leaves_by(target, bytes);
+    let leave = |bytes, leaves: Option<Sender<()>>| {
+        let one = move |_| leaves_by(target, bytes, leaves.as_ref());
         pair.client.spawn(move || (0..LEAVING).try_for_each(one))
     };
 
-    leave(CLOSING_ALERT)?.join()?;
+    leave(CLOSING_ALERT, None)?.join()?;
+    leave(CLOSING_ALERT, Some(leaves))?.join()?;
     agent.wait_for_window(SystemTime::now(), 2)?;
     let lines = agent.lines();
     let told = lines.iter().filter(|line| line.kind() == "finding").count();
     agent.ensure(told == 0, || "nobody missed anything".to_owned())?;
     let resets = || counters::snmp(&pair.client, "TcpEstabResets");
-    ensure!(resets()? == LEAVING, "{} were reset", resets()?);
+    ensure!(resets()? == 2 * LEAVING, "{} were reset", resets()?);
 
     // A byte more, which is no farewell of TLS.
     let fault = SystemTime::now();
-    let clients = leave(CLOSING_ALERT + 1)?;
-    let evidence = wait::until_above("resets", LEAVING, Duration::from_secs(3), resets)?;
+    let clients = leave(CLOSING_ALERT + 1, None)?;
+    let evidence = wait::until_above("resets", 2 * LEAVING, Duration::from_secs(3), resets)?;
     let map = EXPECTED.named(&agent, fault, evidence)?;
     clients.join()?;
     server.join()?;
@@ -198,13 +207,13 @@ fn a_farewell_that_nobody_reads() -> Result<()> {
     let (counted, resets) = (growth(&lines, "L5", "sessions_reset"), resets()?);
     stream::ensure(
         &lines,
-        (resets, counted) == (2 * LEAVING, 2 * LEAVING),
+        (resets, counted) == (3 * LEAVING, 3 * LEAVING),
         || format!("nstat counts {resets} reset connections, the agent {counted}"),
     )
 }
 
-/// Answers, and closes with what comes next unread.
-fn closes_unread(listener: &TcpListener) -> Result<()> {
+/// Answers, and closes with what comes next unread: at once, or when the client has heard that it came.
+fn closes_unread(listener: &TcpListener, acknowledged: Option<&Receiver<()>>) -> Result<()> {
     poll(&mut [PollFd::new(listener, PollFlags::IN)], None)?;
     let (mut stream, _) = listener.accept()?;
     stream.set_nonblocking(false)?;
@@ -214,11 +223,16 @@ fn closes_unread(listener: &TcpListener) -> Result<()> {
         stream.write_all(&message)?;
     }
     stream.peek(&mut [0])?;
+    if let Some(acknowledged) = acknowledged {
+        sockopt::set_tcp_quickack(&stream, true)?;
+        acknowledged.recv()?;
+    }
     Ok(())
 }
 
-/// Asks, sends so many bytes after the last answer, and waits for the end. The next one comes a while later.
-fn leaves_by(target: SocketAddr, bytes: usize) -> Result<()> {
+/// Asks, sends so many bytes after the last answer, tells when they have been acknowledged where that is asked for, and waits for
+/// the end. The next one comes a while later.
+fn leaves_by(target: SocketAddr, bytes: usize, leaves: Option<&Sender<()>>) -> Result<()> {
     std::thread::sleep(Duration::from_secs(1) / scale::rate(PER_SECOND) as u32);
     let mut stream = TcpStream::connect(target)?;
     let mut message = [b'o'; MESSAGE_BYTES];
@@ -227,6 +241,14 @@ fn leaves_by(target: SocketAddr, bytes: usize) -> Result<()> {
         stream.read_exact(&mut message)?;
     }
     stream.write_all(&vec![b'o'; bytes])?;
+    if let Some(leaves) = leaves {
+        wait::until(
+            "the farewell is acknowledged",
+            Duration::from_secs(1),
+            || Ok((unacknowledged(&stream)? == 0).then_some(())),
+        )?;
+        leaves.send(())?;
+    }
     let end = stream.read(&mut [0]).map_err(|error| error.kind());
     ensure!(end == Err(ErrorKind::ConnectionReset), "it got {end:?}");
     Ok(())
