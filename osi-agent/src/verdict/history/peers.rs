@@ -14,9 +14,11 @@ const WINDOWS: u64 = 10;
 /// Windows without another try after which nobody is taken to try any more.
 const QUIET_WINDOWS: u64 = 2;
 
-/// Time after which a connect that waits has been given up, and its end was missed: SYNs of one are sent again at most two
-/// minutes apart (`TCP_RTO_MAX`).
-const LONGEST_GAP_NS: u64 = 130_000_000_000;
+/// The first SYN is sent again after this time (`TCP_TIMEOUT_INIT`).
+const FIRST_GAP_NS: u64 = 1_000_000_000;
+
+/// Those of one connect are at most this far apart (`TCP_RTO_MAX`).
+const LONGEST_GAP_NS: u64 = 120 * FIRST_GAP_NS;
 
 /// Peers that are followed.
 const MAX_PEERS: usize = 4096;
@@ -37,8 +39,24 @@ pub(crate) struct Hanging {
     pub(crate) open: u64,
     /// SYNs that were sent again, and connects that timed out.
     pub(crate) silence: u64,
-    /// When there was any last, else when the first of them began (`CLOCK_BOOTTIME`).
+    /// None of them began before this (`CLOCK_BOOTTIME`).
+    since_ns: u64,
+    /// When there was silence last, else when they were seen first.
     last_ns: u64,
+}
+
+impl Hanging {
+    /// Whether the next SYN of any of them would have been sent by now, so that they were given up, and their ends missed: each
+    /// gap is as long as all before it and one second more, and the kernel's long timers are late by an eighth at most.
+    const fn is_over(&self, now_ns: u64) -> bool {
+        let gap_ns = self.last_ns - self.since_ns + FIRST_GAP_NS;
+        let gap_ns = if gap_ns < LONGEST_GAP_NS {
+            gap_ns
+        } else {
+            LONGEST_GAP_NS
+        };
+        self.last_ns + gap_ns + gap_ns / 8 + FIRST_GAP_NS < now_ns
+    }
 }
 
 /// A peer over the last windows.
@@ -65,15 +83,17 @@ impl Peers {
             outcomes.retain(|(at, _)| at + WINDOWS > windows);
             !outcomes.is_empty()
         });
-        self.hanging
-            .retain(|_, row| row.last_ns + LONGEST_GAP_NS > now_ns);
+        self.hanging.retain(|_, row| !row.is_over(now_ns));
         for peer in window.peers() {
             let key = (peer.netns, peer.address, peer.port);
             let silence = peer.delta.syn_retransmits + peer.delta.timed_out;
             if peer.waiting == 0 || peer.delta.connected + peer.delta.refused > 0 {
                 self.hanging.remove(&key);
             } else if self.hanging.len() < MAX_PEERS || self.hanging.contains_key(&key) {
+                let begun_ns = now_ns.saturating_sub(window.elapsed_ns());
                 let new = Hanging {
+                    // A SYN that is sent again in this window may be of a connect that began before it.
+                    since_ns: begun_ns.saturating_sub(FIRST_GAP_NS),
                     last_ns: now_ns,
                     ..Hanging::default()
                 };

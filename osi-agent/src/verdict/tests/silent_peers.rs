@@ -50,8 +50,8 @@ fn connects_whose_end_was_missed_are_forgotten() {
     let mut world = World::new();
     let map = world.windows(2, |s| hang(s, (far(7), 80), 10));
     assert_eq!(open(&map), ["handshake_timeout"]);
-    world.windows(130, |_| {});
-    assert_eq!(open(&world.windows(5, |_| {})), [""; 0]);
+    // The third SYN would come four seconds after the second.
+    assert!((5..=12).contains(&world.until_calm(|_| {})));
 }
 
 #[test]
