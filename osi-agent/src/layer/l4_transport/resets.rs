@@ -5,17 +5,18 @@ use osi_common::occurrence::Kind;
 
 use crate::layer::{Amount, ListenerDelta, Read, Source, Unit, Window, rows};
 use crate::scope::{Scope, ScopeKind};
-use crate::snapshot::NetnsState;
+use crate::snapshot::{Mib, NetnsState};
 
 rows! { Layer::L4;
+    // Before 6.10 the tracepoint is not called for those without a socket, as for a SYN to a closed port.
     RESETS_SENT: "Resets that this host sent." {
         id: "resets_sent",
         unit: Unit::Segments,
-        source: Source::Map,
+        source: Source::Proc,
         scope: ScopeKind::Netns,
-        fed_by: &["resets_sent"],
-        since: "4.16",
-        read: Read::Errors(|window, rows| rows.extend(window.occurrence_rows(Kind::ResetSent, |_| true))),
+        fed_by: &["mibs"],
+        since: "2.6",
+        read: Read::Errors(|window, rows| rows.extend(window.mib_rows(Mib::TcpOutRsts))),
     }
     SYNS_REFUSED: "SYNs to a port that is or was listened on and that find no socket there: the kernel answers with a reset." {
         id: "syns_refused",
