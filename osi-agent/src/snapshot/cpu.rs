@@ -51,7 +51,9 @@ pub struct Waited {
 pub struct Quota {
     /// Its path in the file system, escaped.
     pub group: String,
-    /// Periods, a tenth of a second each as a rule, in which it ran (`nr_periods`).
+    /// How long a period is (`cpu.max`, `cpu.cfs_period_us`).
+    pub period_ns: u64,
+    /// Periods in which it ran (`nr_periods`).
     pub periods: u64,
     /// Of these, periods in which the quota was used up (`nr_throttled`).
     pub throttled: u64,

@@ -104,6 +104,8 @@ pub struct Starved<'a> {
     pub throttled: u64,
     /// Time that was withheld from its tasks, of all CPUs together.
     pub withheld_ns: u64,
+    /// How much of the time in which it ran under the quota that is: one that is lifted leaves the rest of the window out.
+    pub withheld_share: f64,
 }
 
 /// Those of the watched namespaces, in the order of the groups. Where a group and one inside it are throttled, both are told.
@@ -117,14 +119,19 @@ pub fn starved<'a>(window: &Window<'a>) -> Vec<Starved<'a>> {
             return None;
         }
         let (netns, process) = serving(&window, &now.members)?;
+        // The period at hand may be throttled before it is counted.
+        let periods = now.periods.saturating_sub(old.periods).max(throttled);
+        let withheld_ns = now.withheld_ns.saturating_sub(old.withheld_ns);
+        let ran_ns = now.period_ns.saturating_mul(periods);
+        let ran_ns = ran_ns.clamp(1, window.elapsed_ns());
         Some(Starved {
             netns,
             process,
             group: &now.group,
-            // The period at hand may be throttled before it is counted.
-            periods: now.periods.saturating_sub(old.periods).max(throttled),
+            periods,
             throttled,
-            withheld_ns: now.withheld_ns.saturating_sub(old.withheld_ns),
+            withheld_ns,
+            withheld_share: (withheld_ns as f64 / ran_ns as f64).min(1.0),
         })
     };
     quotas.filter_map(of_group).collect()

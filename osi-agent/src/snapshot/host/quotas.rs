@@ -33,6 +33,8 @@ pub(crate) struct Hierarchy {
     pub(crate) root: PathBuf,
     /// Holds the quota: a word that is not `max` and not negative.
     quota: &'static str,
+    /// Holds the length of a period in microseconds, and as which word.
+    period: (&'static str, usize),
     /// The key of the time that was withheld, and its unit in nanoseconds.
     withheld: (&'static str, u64),
 }
@@ -41,6 +43,7 @@ pub(crate) struct Hierarchy {
 #[derive(Debug)]
 struct Group {
     path: PathBuf,
+    period_ns: u64,
     /// `nr_throttled` at the last look.
     throttled: Option<u64>,
     /// Who was in it when it was last throttled.
@@ -79,12 +82,14 @@ pub(crate) fn hierarchy(mountinfo: &str) -> Option<Hierarchy> {
         return Some(Hierarchy {
             root,
             quota: "cpu.cfs_quota_us",
+            period: ("cpu.cfs_period_us", 0),
             withheld: ("throttled_time", 1),
         });
     }
     Some(Hierarchy {
         root: parse_cgroup2_root(mountinfo)?,
         quota: "cpu.max",
+        period: ("cpu.max", 1),
         withheld: ("throttled_usec", 1000),
     })
 }
@@ -98,6 +103,13 @@ pub(crate) fn is_quota(text: &str) -> bool {
 pub(crate) fn stat(text: &str, key: &str) -> Option<u64> {
     let mut lines = text.lines().filter_map(|line| line.split_once(' '));
     lines.find(|(name, _)| *name == key)?.1.trim().parse().ok()
+}
+
+impl Hierarchy {
+    fn period_ns(&self, group: &Path, text: &mut String) -> Option<u64> {
+        let (file, word) = self.period;
+        procfs::number(read_in(group, file, text)?, word).map(|us: u64| us.saturating_mul(1000))
+    }
 }
 
 impl Search {
@@ -144,8 +156,10 @@ impl Search {
             self.left.extend(children(&path));
             let has_quota = read_in(&path, hierarchy.quota, text).is_some_and(is_quota);
             if has_quota && self.found.len() < QUOTAS {
+                let period_ns = hierarchy.period_ns(&path, text).unwrap_or_default();
                 self.found.push(Group {
                     path,
+                    period_ns,
                     throttled: None,
                     members: Vec::new(),
                 });
@@ -183,6 +197,7 @@ impl Group {
         }
         Some(Quota {
             group: clean(self.path.as_os_str().as_encoded_bytes(), PATH_MAX),
+            period_ns: self.period_ns,
             periods,
             throttled,
             withheld_ns: withheld.saturating_mul(unit_ns),

@@ -45,6 +45,8 @@ const WAITED_S: f64 = 0.1;
 const GROUP: &str = "cpu_quota";
 /// Evidence that is the time that its tasks did not get.
 const WITHHELD: &str = "withheld";
+/// Evidence that is how much of their time under the quota that was.
+const WITHHELD_SHARE: &str = "withheld_share";
 /// Who runs for the rest of the time reads something.
 const NEARLY_ALL: f64 = 0.9;
 
@@ -108,15 +110,16 @@ pub(in crate::verdict) fn withheld_enough(
     felt: &Finding,
 ) -> bool {
     let elapsed_ns = window.elapsed_ns() as f64;
-    let share = (fault.value(WITHHELD) / elapsed_ns).min(1.0);
+    let took_ns = felt.evidence.first().map_or(0.0, |row| row.value);
     if felt.cause == APPLICATION_STALLED.id {
-        return share >= NEARLY_ALL;
+        return fault.value(WITHHELD_SHARE) >= NEARLY_ALL
+            && 2.0 * fault.value(WITHHELD) >= took_ns.min(elapsed_ns);
     }
     // Where more is wanted than there is in nearly every period, a queue grows for as long as that goes on.
     if fault.value(GROUP) >= NEARLY_ALL && is_kept_waiting(window, &felt.scope) {
         return true;
     }
-    let took_ns = felt.evidence.first().map_or(0.0, |row| row.value);
+    let share = (fault.value(WITHHELD) / elapsed_ns).min(1.0);
     took_ns - felt.value("usual") <= 2.0 * share * took_ns.max(elapsed_ns)
 }
 
@@ -140,6 +143,12 @@ fn by_quota(row: &Starved, ratio: f64) -> Sighting {
                 row.withheld_ns as f64,
                 "ns",
                 "CPU time that its tasks wanted and did not get",
+            ),
+            Evidence::new(
+                WITHHELD_SHARE,
+                row.withheld_share,
+                "ratio",
+                "of the time in which it ran under the quota",
             ),
         ],
         // Whom it hurts is told by its symptoms.

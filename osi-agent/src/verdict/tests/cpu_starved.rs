@@ -30,10 +30,16 @@ fn beside(answer_ns: u64) -> impl Fn(&mut Snapshot) {
 
 /// The web server opened the listener, and its group was throttled in so many of ten periods, for so long.
 fn throttle(s: &mut Snapshot, throttled: u64, withheld_ns: u64) {
+    throttle_in(s, 10, throttled, withheld_ns);
+}
+
+/// The same for so many periods, after which the quota was lifted.
+fn throttle_in(s: &mut Snapshot, periods: u64, throttled: u64, withheld_ns: u64) {
     opened_by_web(s);
     if s.host.quotas.rows.is_empty() {
         s.host.quotas.rows.push(Quota {
             group: "/sys/fs/cgroup/web".to_owned(),
+            period_ns: 100 * MS,
             periods: 0,
             throttled: 0,
             withheld_ns: 0,
@@ -41,7 +47,7 @@ fn throttle(s: &mut Snapshot, throttled: u64, withheld_ns: u64) {
         });
     }
     let row = &mut s.host.quotas.rows[0];
-    row.periods += 10;
+    row.periods += periods;
     row.throttled += throttled;
     row.withheld_ns += withheld_ns;
 }
@@ -136,6 +142,30 @@ fn who_has_half_of_a_cpu_and_reads_nothing_is_stalled() {
             throttle(s, 10, withheld_ns);
         });
         assert_eq!(root(&map), stalled_by);
+    }
+}
+
+#[test]
+fn a_quota_that_was_lifted_is_why_nothing_was_read_until_then() {
+    for (periods, withheld_ns, stalled_by) in [
+        (6, 560 * MS, "cpu_starved"),
+        (6, 400 * MS, "application_stalled"),
+        (2, 190 * MS, "application_stalled"),
+    ] {
+        let mut world = World::new();
+        world.windows(6, |s| {
+            serve(s, 20, MS, 10 * MS);
+            throttle(s, 0, 0);
+        });
+        world.windows(2, |s| {
+            serve(s, 20, MS, 10 * MS);
+            throttle(s, 2, 20 * MS);
+        });
+        let map = world.window(|s| {
+            stall(s, 7, 20);
+            throttle_in(s, periods, periods, withheld_ns);
+        });
+        assert_eq!(root(&map), stalled_by, "{withheld_ns}");
     }
 }
 
