@@ -22,7 +22,7 @@ use crate::probe::{
 use crate::sandbox;
 use crate::scope::Netns;
 use crate::snapshot::maps::Maps;
-use crate::snapshot::{Blind, Link, NetnsState, Snapshot, Wanted};
+use crate::snapshot::{Blind, Link, NetnsState, Snapshot, SpeedSource, Wanted};
 use crate::verdict::{Circumstances, FaultMap, History, handshake_budget_ns, judge};
 
 /// Readers may take this part of a window, and never longer than [`READERS_AT_MOST`].
@@ -370,6 +370,7 @@ fn known_speeds(speeds: &[LinkSpeed], namespaces: &mut [NetnsState], home: &Netn
     for link in here.flat_map(|state| state.links.iter_mut()) {
         if let Some(speed) = speeds.iter().find(|speed| speed.iface == link.iface.name) {
             link.speed_bits_per_s = Some(speed.bits_per_s);
+            link.speed_source = SpeedSource::User;
         }
     }
 }

@@ -25,6 +25,8 @@ pub struct Link {
     pub carrier_changes: u64,
     /// Speed in bit/s where the device really has one; `None` for software devices, whose claims mean nothing.
     pub speed_bits_per_s: Option<u64>,
+    /// Who says so.
+    pub speed_source: SpeedSource,
     /// Full duplex, or half; `None` where it is not told.
     pub full_duplex: Option<bool>,
     /// The best mode that this device supports and the other end advertises, where the device sees that.
@@ -35,6 +37,15 @@ pub struct Link {
     pub fdb: Option<Fdb>,
     /// Kernel counters (`rtnl_link_stats64`).
     pub stats: LinkStats,
+}
+
+/// Who says what speed a link has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SpeedSource {
+    /// Its device.
+    Device,
+    /// The user (`--link-speed`), who knows what it leads through.
+    User,
 }
 
 /// The forwarding database of a bridge.

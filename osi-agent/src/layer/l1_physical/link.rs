@@ -6,7 +6,7 @@ use osi_common::layer::Layer;
 
 use crate::layer::{Amount, Read, Row, Source, Unit, Use, Window, rows};
 use crate::scope::{Iface, Netns, Scope, ScopeKind};
-use crate::snapshot::{Link, Qdisc};
+use crate::snapshot::{Link, Qdisc, SpeedSource};
 
 rows! { Layer::L1;
     LINK_THROUGHPUT_RX: "Bits received per second against the speed of the link; null where a software device has none." {
@@ -209,10 +209,13 @@ fn per_millisecond(bytes: u64) -> f64 {
     bytes as f64 * 8.0 * 1000.0
 }
 
-/// A speed that is exceeded was invented, as emulated devices do: what they claim means nothing.
+/// A device's speed that is exceeded was invented, as emulated ones do: what they claim means nothing. The user's is the speed of
+/// what the link leads through, of which a burst in between knows nothing.
 fn believed(link: &Link, used: f64) -> Option<u64> {
     let claimed = link.speed_bits_per_s;
-    claimed.filter(|bits| used <= *bits as f64 * INVENTED_RATIO)
+    claimed.filter(|bits| {
+        link.speed_source == SpeedSource::User || used <= *bits as f64 * INVENTED_RATIO
+    })
 }
 
 fn throughput(netns: &Netns, iface: &Iface, used: f64, capacity: Option<u64>) -> Use {
