@@ -3,7 +3,7 @@
 //! Mirrors drop superseded versions, so none is written down. Lists and packages are kept in a private apt directory;
 //! the system's apt is asked where its mirror is and otherwise left alone.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, SystemTime};
@@ -29,6 +29,8 @@ pub(super) struct Packages {
     directory: PathBuf,
     architecture: &'static Architecture,
     index: Index,
+    /// Locked: the lists of another run's kernels would take the place of these while they are read.
+    _alone: File,
 }
 
 /// A kernel's packages, downloaded and checked.
@@ -45,10 +47,16 @@ impl Packages {
         architecture: &'static Architecture,
         series: &[&Series],
     ) -> Result<Self> {
+        let directory = cache.join("apt");
+        fs::create_dir_all(&directory)
+            .with_context(|| format!("cannot create {}", directory.display()))?;
+        let alone = File::create(directory.join("lock"))?;
+        alone.lock()?;
         let mut packages = Self {
-            directory: cache.join("apt"),
+            directory,
             architecture,
             index: Index::of(architecture.debian),
+            _alone: alone,
         };
         for part in ["lists/partial", "archives/partial", "sources.d", "debs"] {
             let path = packages.directory.join(part);
