@@ -33,14 +33,18 @@ pub(crate) fn reset<C: EbpfContext>(ctx: &C, sock: Sock, netns: u32) {
     }
 }
 
-/// Whether what this side said last is as long as the alert by which TLS takes its leave: after an answer that is said to be the
-/// last, it meets a server that closes without reading it, and so by a reset. The server's kernel may have acknowledged it: then
-/// it is all that was written since data last came.
+/// Whether the two sides took leave of each other as TLS does: after an answer that is said to be the last, the client's closing
+/// alert meets a server that closes without reading it, and so by a reset. It is all that is not acknowledged; or, acknowledged a
+/// moment ago, all that was written since data last came; or the server's own alert, which no longer came to be read, acknowledged it.
 #[inline(always)]
 fn takes_leave(sock: Sock) -> bool {
     let unacknowledged = sock.in_flight().1;
-    is_as_long_as_an_alert(unacknowledged)
-        || exchange::written_since(sock).is_some_and(is_as_long_as_an_alert)
+    if unacknowledged != 0 {
+        return is_as_long_as_an_alert(unacknowledged);
+    }
+    // Who waits longer than a moment waits for an answer: requests may be as short.
+    sock.was_heard() && exchange::written_since(sock).is_some_and(is_as_long_as_an_alert)
+        || exchange::unread(sock).is_some_and(is_as_long_as_an_alert)
 }
 
 /// A connection ended that was in this state before.

@@ -248,6 +248,12 @@ pub(crate) fn written_since(sock: Sock) -> Option<u32> {
     Some(written.wrapping_sub(mark))
 }
 
+/// Bytes that the application has not read.
+#[inline(always)]
+pub(crate) fn unread(sock: Sock) -> Option<u32> {
+    Some(Stream::of(sock.tcp()?, end(sock)?).unread)
+}
+
 /// The end of a connection: how long it lived is known, and what still waits is over without an end as it should be.
 ///
 /// No exchange in one instruction here: this is part of a program that kernels load which do not know it, though they never come

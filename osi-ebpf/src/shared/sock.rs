@@ -222,10 +222,20 @@ impl Sock {
         if awaited.wrapping_sub(1) < u32::MAX / 2 {
             return true;
         }
-        let now = figure(offset!(tcp_mstamp));
-        let since = |offset| now.saturating_sub(figure(offset));
-        since(offset!(tcp_delivered_mstamp)) < RECENT_US
-            || since(offset!(tcp_read_mstamp)) < RECENT_US
+        self.is_recent(offset!(tcp_delivered_mstamp)) || self.is_recent(offset!(tcp_read_mstamp))
+    }
+
+    /// Whether something that this side sent was acknowledged within the last second. Only for TCP sockets.
+    #[inline(always)]
+    pub(crate) fn was_heard(self) -> bool {
+        self.is_recent(offset!(tcp_delivered_mstamp))
+    }
+
+    /// Whether one of the socket's times is less than a second before the segment at hand.
+    #[inline(always)]
+    fn is_recent(self, time: u32) -> bool {
+        let figure = |offset| self.0.probe::<u64>(offset).unwrap_or(0);
+        figure(offset!(tcp_mstamp)).saturating_sub(figure(time)) < RECENT_US
     }
 
     /// Whether this side, which was connected to, owes the other one something: a request came after it last sent anything, or
