@@ -32,16 +32,16 @@ pub(crate) struct Peers {
     hanging: BTreeMap<Key, Hanging>,
 }
 
-/// Connects to one peer that wait, since it last answered anybody.
+/// Connects to one peer that wait.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Hanging {
     /// How many there are.
     pub(crate) open: u64,
-    /// SYNs that were sent again, and connects that timed out.
+    /// SYNs that were sent again, and connects that timed out, since it last answered anybody.
     pub(crate) silence: u64,
     /// None of them began before this (`CLOCK_BOOTTIME`).
     since_ns: u64,
-    /// When there was silence last, else when they were seen first.
+    /// When there was silence, or an answer, last, else when they were seen first.
     last_ns: u64,
 }
 
@@ -83,11 +83,10 @@ impl Peers {
             outcomes.retain(|(at, _)| at + WINDOWS > windows);
             !outcomes.is_empty()
         });
-        self.hanging.retain(|_, row| !row.is_over(now_ns));
         for peer in window.peers() {
             let key = (peer.netns, peer.address, peer.port);
             let silence = peer.delta.syn_retransmits + peer.delta.timed_out;
-            if peer.waiting == 0 || peer.delta.connected + peer.delta.refused > 0 {
+            if peer.waiting == 0 {
                 self.hanging.remove(&key);
             } else if self.hanging.len() < MAX_PEERS || self.hanging.contains_key(&key) {
                 let begun_ns = now_ns.saturating_sub(window.elapsed_ns());
@@ -100,7 +99,12 @@ impl Peers {
                 let row = self.hanging.entry(key.clone()).or_insert(new);
                 row.open = peer.waiting;
                 row.silence += silence;
-                row.last_ns = if silence > 0 { now_ns } else { row.last_ns };
+                if peer.delta.connected + peer.delta.refused > 0 {
+                    row.silence = 0;
+                    row.last_ns = now_ns;
+                } else if silence > 0 {
+                    row.last_ns = now_ns;
+                }
             }
             if self.rows.len() < MAX_PEERS || self.rows.contains_key(&key) {
                 self.rows
@@ -109,6 +113,7 @@ impl Peers {
                     .push_back((windows, peer.delta));
             }
         }
+        self.hanging.retain(|_, row| !row.is_over(now_ns));
     }
 
     /// Every peer that was connected to in the last windows, or that connects still wait for.

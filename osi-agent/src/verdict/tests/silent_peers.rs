@@ -3,7 +3,8 @@
 use core::net::IpAddr;
 
 use super::builder::{
-    CLIENT, World, far, finding, listener, mib, near, open, peer, peer_record, root, state, traffic,
+    CLIENT, SECOND, World, far, finding, listener, mib, near, open, peer, peer_record, root, state,
+    traffic,
 };
 use super::packet_filtered::{any, filtered, knocks, packet};
 use crate::snapshot::{Mib, Snapshot};
@@ -43,6 +44,33 @@ fn clients_that_wait_without_a_limit_are_told_until_they_give_up() {
     assert_eq!(ids.len(), 1, "it is one outage");
     world.window(|s| peer(s, CLIENT, far(7), 5432).timed_out += 20);
     assert!((5..=9).contains(&world.until_calm(|_| {})));
+}
+
+#[test]
+fn an_outage_that_follows_answers_is_one() {
+    // In windows of a second, and in such that a SYN may be sent again long before their end.
+    for length in [1_u64, 8] {
+        let mut world = World::new();
+        let mut ids = Vec::new();
+        for number in 0..=64 / length {
+            let until = number * length;
+            let seconds = until.saturating_sub(length)..until;
+            let again = [1, 3, 7, 15, 31, 63].map(|at| seconds.contains(&at));
+            let again = again.iter().filter(|sent| **sent).count() as u64;
+            let others = if until <= 8 { 5 } else { 0 };
+            let map = world.window(|s| {
+                s.boot_ns += (length - 1) * SECOND;
+                let database = peer(s, CLIENT, far(7), 5432);
+                database.attempts += others + if number == 0 { 4 } else { 0 };
+                database.connected += others;
+                database.syn_retransmits += again * 4;
+            });
+            ids.extend(map.open.first().map(|found| found.id.clone()));
+        }
+        assert!(!ids.is_empty(), "{length}");
+        ids.dedup();
+        assert_eq!(ids.len(), 1, "{length}");
+    }
 }
 
 #[test]
