@@ -6,7 +6,7 @@ use crate::snapshot::host::{pressure, procfs, quotas};
 /// A quota's file, `cpu.stat`, and the mounts that tell where they are.
 pub(super) fn quota(bytes: &[u8]) {
     let text = procfs::text(bytes.to_vec());
-    if quotas::is_quota(&text) {
+    if quotas::quota_ns(&text).is_some() {
         let first = text.split_ascii_whitespace().next();
         assert!(first.is_some_and(|word| word.parse::<u64>().is_ok()));
     }

@@ -51,8 +51,10 @@ pub struct Waited {
 pub struct Quota {
     /// Its path in the file system, escaped.
     pub group: String,
-    /// How long a period is (`cpu.max`, `cpu.cfs_period_us`).
+    /// How long a period is (`cpu.max`, `cpu.cfs_period_us`); 0 where that could not be read.
     pub period_ns: u64,
+    /// CPU time in each of them.
+    pub quota_ns: u64,
     /// Periods in which it ran (`nr_periods`).
     pub periods: u64,
     /// Of these, periods in which the quota was used up (`nr_throttled`).

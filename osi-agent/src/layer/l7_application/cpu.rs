@@ -122,8 +122,6 @@ pub fn starved<'a>(window: &Window<'a>) -> Vec<Starved<'a>> {
         // The period at hand may be throttled before it is counted.
         let periods = now.periods.saturating_sub(old.periods).max(throttled);
         let withheld_ns = now.withheld_ns.saturating_sub(old.withheld_ns);
-        let ran_ns = now.period_ns.saturating_mul(periods);
-        let ran_ns = ran_ns.clamp(1, window.elapsed_ns());
         Some(Starved {
             netns,
             process,
@@ -131,10 +129,28 @@ pub fn starved<'a>(window: &Window<'a>) -> Vec<Starved<'a>> {
             periods,
             throttled,
             withheld_ns,
-            withheld_share: (withheld_ns as f64 / ran_ns as f64).min(1.0),
+            withheld_share: withheld_share(now, periods, withheld_ns, window.elapsed_ns()),
         })
     };
     quotas.filter_map(of_group).collect()
+}
+
+/// How much of so many periods, or of a window that is shorter, was withheld: the last one may have been lifted while it ran, and
+/// each began with a quota that was used.
+fn withheld_share(quota: &Quota, periods: u64, withheld_ns: u64, elapsed_ns: u64) -> f64 {
+    let Quota {
+        quota_ns,
+        period_ns,
+        ..
+    } = *quota;
+    let all_ns = periods.saturating_mul(period_ns);
+    let ran_ns = if period_ns == 0 || all_ns >= elapsed_ns {
+        elapsed_ns
+    } else {
+        periods.saturating_sub(1).max(1) * period_ns
+    };
+    let used = quota_ns as f64 / period_ns.max(1) as f64;
+    (withheld_ns as f64 / ran_ns as f64).min((1.0 - used).max(0.0))
 }
 
 /// The first of these processes that opened a listener, has one open, or connections accepted from one.

@@ -43,6 +43,7 @@ pub(crate) struct Hierarchy {
 #[derive(Debug)]
 struct Group {
     path: PathBuf,
+    quota_ns: u64,
     period_ns: u64,
     /// `nr_throttled` at the last look.
     throttled: Option<u64>,
@@ -94,9 +95,14 @@ pub(crate) fn hierarchy(mountinfo: &str) -> Option<Hierarchy> {
     })
 }
 
-/// Whether the content of a quota's file is a quota.
-pub(crate) fn is_quota(text: &str) -> bool {
-    procfs::number::<u64>(text, 0).is_some()
+/// The quota in the content of its file, if that is one.
+pub(crate) fn quota_ns(text: &str) -> Option<u64> {
+    nanoseconds(text, 0)
+}
+
+/// A word that is a number of microseconds.
+fn nanoseconds(text: &str, word: usize) -> Option<u64> {
+    procfs::number::<u64>(text, word).map(|us| us.saturating_mul(1000))
 }
 
 /// The number behind a key of `cpu.stat`.
@@ -108,7 +114,7 @@ pub(crate) fn stat(text: &str, key: &str) -> Option<u64> {
 impl Hierarchy {
     fn period_ns(&self, group: &Path, text: &mut String) -> Option<u64> {
         let (file, word) = self.period;
-        procfs::number(read_in(group, file, text)?, word).map(|us: u64| us.saturating_mul(1000))
+        nanoseconds(read_in(group, file, text)?, word)
     }
 }
 
@@ -154,11 +160,12 @@ impl Search {
                 continue;
             }
             self.left.extend(children(&path));
-            let has_quota = read_in(&path, hierarchy.quota, text).is_some_and(is_quota);
-            if has_quota && self.found.len() < QUOTAS {
+            let quota_ns = read_in(&path, hierarchy.quota, text).and_then(quota_ns);
+            if let Some(quota_ns) = quota_ns.filter(|_| self.found.len() < QUOTAS) {
                 let period_ns = hierarchy.period_ns(&path, text).unwrap_or_default();
                 self.found.push(Group {
                     path,
+                    quota_ns,
                     period_ns,
                     throttled: None,
                     members: Vec::new(),
@@ -197,6 +204,7 @@ impl Group {
         }
         Some(Quota {
             group: clean(self.path.as_os_str().as_encoded_bytes(), PATH_MAX),
+            quota_ns: self.quota_ns,
             period_ns: self.period_ns,
             periods,
             throttled,
@@ -236,8 +244,9 @@ mod tests {
 
     #[test]
     fn a_quota_is_a_number() {
-        assert!(is_quota("50000 100000\n") && is_quota("50000\n"));
-        assert!(!is_quota("max 100000\n") && !is_quota("-1\n") && !is_quota(""));
+        assert_eq!(quota_ns("50000 100000\n"), Some(50_000_000));
+        assert_eq!(quota_ns("50000\n"), Some(50_000_000));
+        assert_eq!(["max 100000\n", "-1\n", ""].map(quota_ns), [None; 3]);
     }
 
     #[test]
@@ -247,9 +256,14 @@ mod tests {
         let found = hierarchy(mixed).expect("a hierarchy");
         assert_eq!(found.root, Path::new("/sys/fs/cgroup/cpu"));
         assert_eq!(found.quota, "cpu.cfs_quota_us");
+        assert_eq!(nanoseconds("100000\n", found.period.1), Some(100_000_000));
         let second = mixed.split_once('\n').expect("two lines").1;
         let found = hierarchy(second).expect("a hierarchy");
         assert_eq!(found.root, Path::new("/sys/fs/cgroup/unified"));
+        assert_eq!(
+            nanoseconds("50000 100000\n", found.period.1),
+            Some(100_000_000)
+        );
         assert!(hierarchy("").is_none());
     }
 

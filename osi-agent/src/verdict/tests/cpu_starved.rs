@@ -40,6 +40,7 @@ fn throttle_in(s: &mut Snapshot, periods: u64, throttled: u64, withheld_ns: u64)
         s.host.quotas.rows.push(Quota {
             group: "/sys/fs/cgroup/web".to_owned(),
             period_ns: 100 * MS,
+            quota_ns: 5 * MS,
             periods: 0,
             throttled: 0,
             withheld_ns: 0,
