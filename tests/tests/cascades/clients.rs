@@ -26,7 +26,13 @@ pub(super) struct Plan<'a> {
 
 /// Windows for the agent: longer on a slow machine, where less is asked. Those with few answers tell nothing.
 pub(super) fn window() -> Duration {
-    scale::patience(INTERVAL)
+    scale::patience(INTERVAL) * fewer()
+}
+
+/// Half as many clients for twice as long where the CPU that they share with the server is slow: with more, handshakes wait for each
+/// other for a second without any fault.
+fn fewer() -> u32 {
+    if scale::is_slow() { 2 } else { 1 }
 }
 
 /// How often each asks where it can, on a machine at full speed.
@@ -51,7 +57,8 @@ impl Clients {
             windows,
             window,
         } = *plan;
-        let (clients, per_second) = (scale::rate(clients), scale::rate(PER_SECOND));
+        let clients = scale::rate(clients) / u64::from(fewer());
+        let per_second = scale::rate(PER_SECOND);
         let requests = windows * window.as_secs() * per_second;
         let period = Duration::from_secs(1) / u32::try_from(per_second)?;
         // In an odd number of periods: no two ask in step.

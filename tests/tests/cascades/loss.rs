@@ -12,7 +12,7 @@ use osi_tests::nft::DropRule;
 use osi_tests::secure::Certificate;
 use osi_tests::skip::{self, Need};
 use osi_tests::topology::{Family, Routed};
-use osi_tests::{counters, scale, wait};
+use osi_tests::{counters, wait};
 
 use super::clients::{Clients, Plan, window};
 use super::told;
@@ -29,8 +29,6 @@ const EXPECTED: Expected = Expected {
 /// most clients of a few would wait for half a minute, and hardly one would be served.
 const LOSS: &str = "tcp dport { 80, 443 } tcp flags & syn == 0 tcp sport & 2 == 0 \
                     meter first { ip saddr . tcp sport timeout 30s limit rate 1/hour burst 6 packets }";
-/// Half as many for twice as long where the CPU that they share with the server is slow: with more, handshakes wait for each other
-/// for a second without any loss, and three more are nothing unusual.
 const CLIENTS: u64 = 32;
 const WINDOWS: u64 = 30;
 const LEARNT: usize = 8;
@@ -46,14 +44,13 @@ fn loss() -> Result<()> {
     let [tls, http] = [443, 80].map(|port| Routed::server_at(Family::V4, port));
     let certificate = Certificate::create(&lab.server, "good")?;
     let _nginx = Nginx::start_tls_beside(&lab.server, tls, &certificate, http)?;
-    let longer = if scale::is_slow() { 2 } else { 1 };
     let plan = Plan {
         tls,
         http,
         certificate: &certificate,
-        clients: CLIENTS / u64::from(longer),
+        clients: CLIENTS,
         windows: WINDOWS,
-        window: window() * longer,
+        window: window(),
     };
     let agent = Agent::watch_every(&lab.client, plan.window, &[])?;
     let clients = Clients::start(&lab.client, &plan)?;
