@@ -11,7 +11,7 @@ use super::{Clock, Event, EventKind, Names, events};
 use crate::layer::Window;
 use crate::scope::{Iface, Netns};
 use crate::snapshot::{
-    DropKey, Link, LinkStats, Neighbour, Neighbours, NetnsState, Snapshot, SpeedSource, Table,
+    DropKey, Link, LinkStats, Neighbour, Neighbours, NetnsState, Snapshot, Table,
 };
 
 mod counted;
@@ -34,7 +34,7 @@ fn link(carrier: bool, carrier_changes: u64) -> Link {
         master: None,
         carrier_changes,
         speed_bits_per_s: None,
-        speed_source: SpeedSource::Device,
+        stated_bits_per_s: None,
         full_duplex: None,
         best: None,
         fdb: None,

@@ -22,7 +22,7 @@ use crate::probe::{
 use crate::sandbox;
 use crate::scope::Netns;
 use crate::snapshot::maps::Maps;
-use crate::snapshot::{Blind, Link, NetnsState, Snapshot, SpeedSource, Wanted};
+use crate::snapshot::{Blind, Link, NetnsState, Snapshot, Wanted};
 use crate::verdict::{Circumstances, FaultMap, History, handshake_budget_ns, judge};
 
 /// Readers may take this part of a window, and never longer than [`READERS_AT_MOST`].
@@ -364,13 +364,12 @@ pub(super) fn readers_deadline(interval: Duration) -> Duration {
         .clamp(READERS_AT_LEAST, READERS_AT_MOST)
 }
 
-/// Puts what the user knows of links in the place of what their devices say.
+/// Puts what the user knows of links beside what their devices say.
 fn known_speeds(speeds: &[LinkSpeed], namespaces: &mut [NetnsState], home: &Netns) {
     let here = namespaces.iter_mut().filter(|state| state.netns == *home);
     for link in here.flat_map(|state| state.links.iter_mut()) {
         if let Some(speed) = speeds.iter().find(|speed| speed.iface == link.iface.name) {
-            link.speed_bits_per_s = Some(speed.bits_per_s);
-            link.speed_source = SpeedSource::User;
+            link.stated_bits_per_s = Some(speed.bits_per_s);
         }
     }
 }

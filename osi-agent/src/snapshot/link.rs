@@ -25,8 +25,8 @@ pub struct Link {
     pub carrier_changes: u64,
     /// Speed in bit/s where the device really has one; `None` for software devices, whose claims mean nothing.
     pub speed_bits_per_s: Option<u64>,
-    /// Who says so.
-    pub speed_source: SpeedSource,
+    /// What the user says that it carries (`--link-speed`).
+    pub stated_bits_per_s: Option<u64>,
     /// Full duplex, or half; `None` where it is not told.
     pub full_duplex: Option<bool>,
     /// The best mode that this device supports and the other end advertises, where the device sees that.
@@ -39,13 +39,11 @@ pub struct Link {
     pub stats: LinkStats,
 }
 
-/// Who says what speed a link has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum SpeedSource {
-    /// Its device.
-    Device,
-    /// The user (`--link-speed`), who knows what it leads through.
-    User,
+impl Link {
+    /// What it carries in bit/s: what the user says, else what its device says.
+    pub fn bits_per_s(&self) -> Option<u64> {
+        self.stated_bits_per_s.or(self.speed_bits_per_s)
+    }
 }
 
 /// The forwarding database of a bridge.

@@ -61,7 +61,7 @@ pub use conntrack::Conntrack;
 pub use cpu::{CpuTime, Quota, Softnet, Waited};
 pub use driver::{Driver, DriverCounter};
 pub use filter::{DropPlace, Filters};
-pub use link::{Fdb, Link, LinkMode, LinkStats, SpeedSource};
+pub use link::{Fdb, Link, LinkMode, LinkStats};
 pub use mib::{Mib, Mibs};
 pub use neighbour::{Holder, LinkAddress, Neighbour, NeighbourTable, Neighbours, OwnAddress};
 pub use owner::{Holders, Owner, Owners, Wanted};

@@ -6,7 +6,7 @@ use osi_common::layer::Layer;
 
 use crate::layer::{Amount, Read, Row, Source, Unit, Use, Window, rows};
 use crate::scope::{Iface, Netns, Scope, ScopeKind};
-use crate::snapshot::{Link, Qdisc, SpeedSource};
+use crate::snapshot::{Link, Qdisc};
 
 rows! { Layer::L1;
     LINK_THROUGHPUT_RX: "Bits received per second against the speed of the link; null where a software device has none." {
@@ -115,7 +115,7 @@ fn learned(window: &Window, rows: &mut Vec<Use>) {
         let of_queue =
             |row: &Row<Link>| row.netns == queue.netns && row.now.iface == queue.now.iface;
         let link = up(window).find(of_queue);
-        let Some(row) = link.filter(|row| row.now.speed_bits_per_s.is_none()) else {
+        let Some(row) = link.filter(|row| row.now.bits_per_s().is_none()) else {
             continue;
         };
         let bits = row.per_second(sent(&row)) * 8.0;
@@ -153,8 +153,7 @@ fn shapers<'a>(window: &Window<'a>) -> BTreeMap<(&'a Netns, u32), Use> {
 
 fn burst_rx(window: &Window, rows: &mut Vec<Use>) {
     for (maps, _) in window.interfaces() {
-        let speed =
-            link_of(window, &maps.netns, &maps.iface).and_then(|link| link.speed_bits_per_s);
+        let speed = link_of(window, &maps.netns, &maps.iface).and_then(Link::bits_per_s);
         rows.push(throughput(
             &maps.netns,
             &maps.iface,
@@ -166,8 +165,7 @@ fn burst_rx(window: &Window, rows: &mut Vec<Use>) {
 
 fn burst_tx(window: &Window, rows: &mut Vec<Use>) {
     for (maps, _) in window.interfaces() {
-        let speed =
-            link_of(window, &maps.netns, &maps.iface).and_then(|link| link.speed_bits_per_s);
+        let speed = link_of(window, &maps.netns, &maps.iface).and_then(Link::bits_per_s);
         let rate = shaper_rate(window, &maps.netns, &maps.iface);
         let capacity = speed.into_iter().chain(rate).min();
         rows.push(throughput(
@@ -209,13 +207,12 @@ fn per_millisecond(bytes: u64) -> f64 {
     bytes as f64 * 8.0 * 1000.0
 }
 
-/// A device's speed that is exceeded was invented, as emulated ones do: what they claim means nothing. The user's is the speed of
-/// what the link leads through, of which a burst in between knows nothing.
+/// A device's speed that is exceeded was invented, as emulated ones do: what they claim means nothing. The user's is believed, also
+/// where a burst exceeds it.
 fn believed(link: &Link, used: f64) -> Option<u64> {
-    let claimed = link.speed_bits_per_s;
-    claimed.filter(|bits| {
-        link.speed_source == SpeedSource::User || used <= *bits as f64 * INVENTED_RATIO
-    })
+    let is_likely = |bits: &u64| used <= *bits as f64 * INVENTED_RATIO;
+    link.bits_per_s()
+        .filter(|bits| link.stated_bits_per_s.is_some() || is_likely(bits))
 }
 
 fn throughput(netns: &Netns, iface: &Iface, used: f64, capacity: Option<u64>) -> Use {

@@ -64,7 +64,7 @@ impl Interfaces {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::snapshot::{LinkStats, SpeedSource};
+    use crate::snapshot::LinkStats;
 
     fn link(ifindex: u32, kind: Option<&str>) -> Link {
         Link {
@@ -80,7 +80,7 @@ mod tests {
             master: None,
             carrier_changes: 0,
             speed_bits_per_s: None,
-            speed_source: SpeedSource::Device,
+            stated_bits_per_s: None,
             full_duplex: None,
             best: None,
             fdb: None,

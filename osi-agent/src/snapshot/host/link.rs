@@ -8,7 +8,7 @@ use super::netlink::{Family, Request, dump};
 use super::{Kept, Scratch};
 use crate::host::text::clean;
 use crate::scope::{Iface, Netns};
-use crate::snapshot::{Fdb, Link, LinkStats, SpeedSource};
+use crate::snapshot::{Fdb, Link, LinkStats};
 
 /// Interfaces that are kept per namespace.
 const LINKS: usize = 4096;
@@ -150,7 +150,7 @@ pub(crate) fn parse(payload: &[u8]) -> Option<RawLink> {
         master: None,
         carrier_changes: 0,
         speed_bits_per_s: None,
-        speed_source: SpeedSource::Device,
+        stated_bits_per_s: None,
         full_duplex: None,
         best: None,
         xdp_program: None,

@@ -3,7 +3,7 @@
 use osi_common::interface::Traffic;
 
 use super::builder::{CLIENT, World, drop_packets, finding, open, resolved, root, state, traffic};
-use crate::snapshot::{InterfaceMaps, Link, Snapshot, Softnet, SpeedSource};
+use crate::snapshot::{InterfaceMaps, Link, Snapshot, Softnet};
 use crate::verdict::{Severity, VerdictState};
 
 fn eth0(snapshot: &mut Snapshot) -> &mut Link {
@@ -137,7 +137,7 @@ fn a_speed_that_is_exceeded_is_invented() {
     let mut world = World::new();
     let map = world.windows(5, |s| traffic(s, CLIENT, frames_for(1.5)));
     assert_eq!(open(&map), [""; 0]);
-    world.window(|s| eth0(s).speed_source = SpeedSource::User);
+    world.window(|s| eth0(s).stated_bits_per_s = eth0(s).speed_bits_per_s);
     let map = world.windows(5, |s| traffic(s, CLIENT, frames_for(1.5)));
     assert_eq!(root(&map), "link_saturated", "the user knows it");
 }

@@ -5,7 +5,7 @@ use core::net::{IpAddr, Ipv4Addr};
 use crate::scope::{Iface, Netns};
 use crate::snapshot::{
     Holder, Link, LinkAddress, LinkStats, Listener, Mib, Mibs, Neighbour, NetnsState, OwnAddress,
-    PortPool, Qdisc, Route, SpeedSource, Table,
+    PortPool, Qdisc, Route, Table,
 };
 
 pub(super) const ETH0: u32 = 2;
@@ -80,7 +80,7 @@ pub(super) fn link(ifindex: u32, name: &str) -> Link {
         master: None,
         carrier_changes: 1,
         speed_bits_per_s: Some(1_000_000_000),
-        speed_source: SpeedSource::Device,
+        stated_bits_per_s: None,
         full_duplex: Some(true),
         best: None,
         fdb: None,
