@@ -24,6 +24,7 @@ const EXPECTED: Expected = Expected {
 const RATE_BITS_PER_S: u64 = 50_000_000;
 /// What the shaper lets wait.
 const QUEUE_BYTES: u32 = 300_000;
+
 #[test]
 fn link_saturated() -> Result<()> {
     let Some(_turn) = skip::ready_to_time(
