@@ -75,6 +75,7 @@ mod shared {
     pub(crate) mod latency;
     pub(crate) mod occurrence;
     pub(crate) mod own;
+    pub(crate) mod packet;
     pub(crate) mod pending;
     pub(crate) mod read;
     pub(crate) mod rodata;

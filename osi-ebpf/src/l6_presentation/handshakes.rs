@@ -13,7 +13,7 @@ use osi_common::wire::{Ends, NAME_BYTES, Role};
 
 use super::endpoints::endpoint;
 use crate::l7_application::waits;
-use crate::shared::wire::{Packet, is_for_us};
+use crate::shared::packet::{Packet, is_for_us};
 
 /// Writer: `tls`. Reader and deleter of what does not end: the agent, each window. Full: noted in `HEALTH`.
 #[map]

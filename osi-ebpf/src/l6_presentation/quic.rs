@@ -21,8 +21,8 @@ use crate::l7_application::waits;
 use crate::shared::{
     latency::record,
     own::{bump, note},
+    packet::Packet,
     pending,
-    wire::Packet,
 };
 
 const INITIAL: u32 = Kind::Initial as u32;

@@ -17,8 +17,8 @@ use super::endpoints::{endpoint, unfinished};
 use super::handshakes::{self, TLS_IN_FLIGHT, Work, begin, role, work};
 use crate::shared::{
     own::note,
+    packet::{Packet, Segment},
     rodata::names,
-    wire::{Packet, Segment},
 };
 
 /// A packet that begins like a record of a handshake, or that ends its connection.

@@ -18,16 +18,17 @@ use osi_common::dns::{
 use osi_common::handshake::PeerKey;
 use osi_common::latency::Latency;
 use osi_common::occurrence::{Health, Kind};
-use osi_common::wire::{NAME_BYTES, Payload as _, Role, TCP};
+use osi_common::wire::{NAME_BYTES, Payload as _, Protocol, Role, TCP};
 
 use super::waits;
 use crate::shared::{
     failed,
     latency::record,
     own::{bump, note},
+    packet::Packet,
     rodata::names,
     row::row,
-    wire::Packet,
+    wire::hand_on_again,
 };
 
 /// Writer: this topic. Reader and deleter of what nobody answers: the agent, each window. Full: noted in `HEALTH`.
@@ -52,34 +53,40 @@ static WORK: PerCpuArray<Work> = PerCpuArray::with_max_entries(1, 0);
 /// What a resolver begins with.
 static NEW_RESOLVER: Resolver = Resolver::ZERO;
 
-/// A packet that begins like a message; over TCP others may follow in it.
+/// A packet that begins like a message; over TCP others may follow in it, each of which is a run of its own.
 #[inline(always)]
 pub(crate) fn packet(ctx: &TcContext) {
     let Some(packet) = Packet::at_hand(ctx) else {
         return;
     };
-    let Some(mut at) = packet
-        .first()
-        .and_then(|first| first_message(packet.transport(), &first))
-    else {
+    let (next, again) = packet.part();
+    let at = if again > 0 {
+        Some(next)
+    } else {
+        let first = packet.first();
+        first.and_then(|first| first_message(packet.transport(), &first))
+    };
+    let Some(at) = at else {
         return;
     };
-    for _ in 0..MAX_MESSAGES {
-        let header = packet.body().read::<{ HEADER as usize }>(at);
-        let Some(header) = header.and_then(|bytes| Header::parse(&bytes)) else {
-            return;
-        };
-        message(ctx, packet, at, header);
-        if packet.transport() != TCP || at < PREFIX {
-            return;
-        }
-        let Some(length) = packet.body().read(at - PREFIX).map(u16::from_be_bytes) else {
-            return;
-        };
-        at += u32::from(length) + PREFIX;
-        if at >= packet.length() {
-            return;
-        }
+    let header = packet.body().read::<{ HEADER as usize }>(at);
+    let Some(header) = header.and_then(|bytes| Header::parse(&bytes)) else {
+        return;
+    };
+    message(ctx, packet, at, header);
+    if packet.transport() != TCP || at < PREFIX {
+        return;
+    }
+    let Some(length) = packet.body().read(at - PREFIX).map(u16::from_be_bytes) else {
+        return;
+    };
+    let next = at + u32::from(length) + PREFIX;
+    if next >= packet.length() {
+        return;
+    }
+    if again + 1 < MAX_MESSAGES {
+        // Comes back only where the kernel does not go on.
+        hand_on_again(ctx, packet, Protocol::Dns, next);
     }
     note(Health::MessagesSkipped);
 }

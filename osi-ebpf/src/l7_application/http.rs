@@ -23,9 +23,9 @@ use crate::shared::{
     failed,
     latency::record,
     own::{bump, note},
+    packet::{Packet, Segment, is_for_us},
     rodata::names,
     row,
-    wire::{Packet, Segment, is_for_us},
 };
 
 /// Writer: this topic. Reader and deleter of what is idle or waits in vain: the agent, each window. Full: noted in `HEALTH`.

@@ -5,6 +5,7 @@
 //! scratch space while a datagram is queued), and on kernels before "bpf: Ensure main program has an extable" (6.5) a
 //! dereference that faults in a program with subprograms is a panic, not a zero.
 
+use core::ffi::c_void;
 use core::hint::black_box;
 use core::mem::MaybeUninit;
 
@@ -53,9 +54,12 @@ pub(crate) fn within<T: Copy>(data: usize, data_end: usize, offset: usize) -> Op
 pub(crate) struct NetworkHeader<'a> {
     packet: &'a TcContext,
     offset: u32,
-    is_ethernet: bool,
-    is_bare: bool,
+    /// Bytes of the packet before the network header, or [`STACK_KNOWS`].
+    start: u32,
 }
+
+/// Instead of a number of bytes: only the stack knows where the network header is.
+const STACK_KNOWS: u32 = u32::MAX;
 
 impl<'a> NetworkHeader<'a> {
     /// Its beginning, in a packet of this protocol.
@@ -70,12 +74,15 @@ impl<'a> NetworkHeader<'a> {
                 && frame[ETH_HEADER] >> 4 == version
         });
         let seems_bare = frame.is_some_and(|frame| is_bare(&frame, version, whole));
-        // Where both fit, the stack knows.
+        let start = match (seems_ethernet, seems_bare) {
+            (true, false) => ETH_HEADER as u32,
+            (false, true) => 0,
+            (true, true) | (false, false) => STACK_KNOWS,
+        };
         Self {
             packet,
             offset: 0,
-            is_ethernet: seems_ethernet && !seems_bare,
-            is_bare: seems_bare && !seems_ethernet,
+            start,
         }
     }
 
@@ -84,7 +91,7 @@ impl<'a> NetworkHeader<'a> {
     pub(crate) fn byte_of_a_frame(self, offset: usize) -> Option<u8> {
         let (data, end) = (self.packet.data(), self.packet.data_end());
         let found = || within::<u8>(data, end, ETH_HEADER + offset);
-        self.is_ethernet.then(found).flatten()
+        (self.start == ETH_HEADER as u32).then(found).flatten()
     }
 
     /// Protocol of what follows the IP header in an Ethernet frame, and where it begins; `None` where that is not plain to see:
@@ -112,13 +119,19 @@ impl<'a> NetworkHeader<'a> {
         found.or_else(|| self.bytes(header + offset))
     }
 
-    /// Bytes of the packet before its network header.
+    /// Where it is, for [`load`] and [`fill`].
+    #[inline(always)]
+    pub(super) fn start(self) -> u32 {
+        self.start
+    }
+
+    /// Bytes of the packet before it.
     #[inline(always)]
     pub(crate) fn before(self) -> u32 {
-        if self.is_ethernet {
-            ETH_HEADER as u32
-        } else {
+        if self.start == STACK_KNOWS {
             0
+        } else {
+            self.start
         }
     }
 
@@ -129,24 +142,57 @@ impl<'a> NetworkHeader<'a> {
         Self { offset, ..self }
     }
 
-    /// Fills an array, whose length is a power of two, with what lies here: of `length` bytes, at least one, as many as fit.
-    /// False where they are not there.
+    /// See [`fill`].
     #[inline(always)]
     pub(crate) fn fill<const N: usize>(self, length: u32, into: &mut [u8; N]) -> bool {
-        const { assert!(N.is_power_of_two()) };
-        // The compiler must not prove the bound away: the verifier can not follow its proof and wants to see the mask.
-        let size = (black_box(length.min(N as u32) - 1) & (N as u32 - 1)) + 1;
-        let (packet, into) = (self.packet.as_ptr(), into.as_mut_ptr().cast());
-        // SAFETY: the helpers write at most the array's bytes and check the place themselves.
-        let refused = unsafe {
-            if self.is_ethernet || self.is_bare {
-                bpf_skb_load_bytes(packet, self.before() + self.offset, into, size)
-            } else {
-                bpf_skb_load_bytes_relative(packet, self.offset, into, size, BPF_HDR_START_NET)
-            }
-        };
-        refused == 0
+        fill(self.packet, self.start, self.offset, length, into)
     }
+}
+
+/// Fills an array, whose length is a power of two, with what lies at a place behind the network header: of `length` bytes, at least
+/// one, as many as fit. False where they are not there.
+#[inline(always)]
+pub(super) fn fill<const N: usize>(
+    packet: &TcContext,
+    start: u32,
+    offset: u32,
+    length: u32,
+    into: &mut [u8; N],
+) -> bool {
+    const { assert!(N.is_power_of_two()) };
+    // The compiler must not prove the bound away: the verifier can not follow its proof and wants to see the mask.
+    let size = (black_box(length.min(N as u32) - 1) & (N as u32 - 1)) + 1;
+    // SAFETY: at most the array's bytes.
+    unsafe { copy(packet, start, offset, into.as_mut_ptr().cast(), size) }
+}
+
+/// What lies at a place behind the network header, which has `start` bytes before it or is where the stack knows; `None` beyond
+/// the end. `T` is made of bytes.
+#[inline(always)]
+pub(super) fn load<T: Copy>(packet: &TcContext, start: u32, offset: u32) -> Option<T> {
+    let mut value = MaybeUninit::<T>::uninit();
+    let (into, size) = (value.as_mut_ptr().cast(), size_of::<T>() as u32);
+    // SAFETY: exactly the bytes of the value, zeros where there are none. Every caller asks for bytes or arrays of them, of
+    // which all values are valid.
+    unsafe { copy(packet, start, offset, into, size).then(|| value.assume_init()) }
+}
+
+/// Copies bytes of a packet; false where they are not there.
+///
+/// # Safety
+/// There is room for `size` bytes.
+#[inline(always)]
+unsafe fn copy(packet: &TcContext, start: u32, offset: u32, into: *mut c_void, size: u32) -> bool {
+    let packet = packet.as_ptr();
+    // SAFETY: the helpers check the place themselves, and the caller has made room.
+    let refused = unsafe {
+        if start == STACK_KNOWS {
+            bpf_skb_load_bytes_relative(packet, offset, into, size, BPF_HDR_START_NET)
+        } else {
+            bpf_skb_load_bytes(packet, start + offset, into, size)
+        }
+    };
+    refused == 0
 }
 
 /// Whether a packet of this length begins with the IP header itself, by the length that this tells: a frame's first byte may be
@@ -176,19 +222,7 @@ const V6_HEADER: u32 = 40;
 impl Bytes for NetworkHeader<'_> {
     #[inline(always)]
     fn bytes<T: Copy>(self, offset: u32) -> Option<T> {
-        let mut value = MaybeUninit::<T>::uninit();
-        let (packet, offset) = (self.packet.as_ptr(), self.offset + offset);
-        let (into, size) = (value.as_mut_ptr().cast(), size_of::<T>() as u32);
-        // SAFETY: the helpers write exactly the bytes of the value, zeros where there are none, and check the place themselves.
-        let refused = unsafe {
-            if self.is_ethernet || self.is_bare {
-                bpf_skb_load_bytes(packet, self.before() + offset, into, size)
-            } else {
-                bpf_skb_load_bytes_relative(packet, offset, into, size, BPF_HDR_START_NET)
-            }
-        };
-        // SAFETY: written by the helper. Every caller asks for bytes or arrays of them, of which all values are valid.
-        (refused == 0).then(|| unsafe { value.assume_init() })
+        load(self.packet, self.start, self.offset + offset)
     }
 }
 
