@@ -48,13 +48,8 @@ pub(crate) struct Hanging {
 impl Hanging {
     /// Whether the next SYN of any of them would have been sent by now, so that they were given up, and their ends missed: each
     /// gap is as long as all before it and one second more, and the kernel's long timers are late by an eighth at most.
-    const fn is_over(&self, now_ns: u64) -> bool {
-        let gap_ns = self.last_ns - self.since_ns + FIRST_GAP_NS;
-        let gap_ns = if gap_ns < LONGEST_GAP_NS {
-            gap_ns
-        } else {
-            LONGEST_GAP_NS
-        };
+    fn is_over(&self, now_ns: u64) -> bool {
+        let gap_ns = (self.last_ns - self.since_ns + FIRST_GAP_NS).min(LONGEST_GAP_NS);
         self.last_ns + gap_ns + gap_ns / 8 + FIRST_GAP_NS < now_ns
     }
 }
@@ -99,10 +94,11 @@ impl Peers {
                 let row = self.hanging.entry(key.clone()).or_insert(new);
                 row.open = peer.waiting;
                 row.silence += silence;
-                if peer.delta.connected + peer.delta.refused > 0 {
+                let answers = peer.delta.connected + peer.delta.refused;
+                if answers > 0 {
                     row.silence = 0;
-                    row.last_ns = now_ns;
-                } else if silence > 0 {
+                }
+                if answers + silence > 0 {
                     row.last_ns = now_ns;
                 }
             }
