@@ -1,8 +1,8 @@
 //! dnsmasq, dig, which asks it, and a client of the lab's own that asks at a pace.
 
 use std::collections::BTreeMap;
-use std::io::ErrorKind;
-use std::net::{SocketAddr, UdpSocket};
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use rustix::process::Signal;
 
 use crate::daemon::{Daemon, READY};
 use crate::netns::{Namespace, Task};
-use crate::{counters, wait};
+use crate::{counters, scale, wait};
 
 /// A name below this has an address.
 pub const KNOWN: &str = "known.lab";
@@ -244,6 +244,31 @@ fn one(questions: Questions, number: u64) -> Result<Option<u8>> {
         Err(error) if is_silence(&error) => Ok(None),
         Err(error) => Err(error).context("no answer"),
     }
+}
+
+/// Asks for so many names over one connection, all in one segment, and waits for every answer.
+pub fn ask_in_one(host: &Namespace, server: SocketAddr, below: &str, count: u16) -> Result<()> {
+    let messages = (0..count).flat_map(|number| {
+        let query = query(number, &format!("n{number}.{below}"));
+        let length = query.len() as u16;
+        [length.to_be_bytes().to_vec(), query].concat()
+    });
+    let segment: Vec<u8> = messages.collect();
+    host.run(|| {
+        let patience = scale::patience(READY);
+        let mut stream = TcpStream::connect_timeout(&server, patience)?;
+        stream.set_read_timeout(Some(patience))?;
+        stream.write_all(&segment)?;
+        for number in 0..count {
+            let mut length = [0; 2];
+            stream
+                .read_exact(&mut length)
+                .with_context(|| format!("answer {number} is missing"))?;
+            let mut answer = vec![0; u16::from_be_bytes(length).into()];
+            stream.read_exact(&mut answer)?;
+        }
+        Ok(())
+    })
 }
 
 fn is_silence(error: &std::io::Error) -> bool {

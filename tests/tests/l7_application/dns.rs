@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use osi_tests::agent::Agent;
 use osi_tests::netns::Namespace;
 use osi_tests::resolver::{
-    self, Dnsmasq, FOREIGN, KNOWN, LARGE, MUTE, Questions, Told, UNKNOWN, ask,
+    self, Dnsmasq, FOREIGN, KNOWN, LARGE, MUTE, Questions, Told, UNKNOWN, ask, ask_in_one,
 };
 use osi_tests::skip::{self, Need};
 use osi_tests::stream::{self, Line, event_count, growth, rows, sum};
@@ -209,6 +209,44 @@ fn names_that_do_not_exist_are_normal_life() -> Result<()> {
     );
     let counted = growth(&lines, "L7", "dns_answers");
     stream::ensure_counted(&lines, "answers", answered, counted)
+}
+
+/// Of one segment, the first four messages are looked at.
+const LOOKED_AT: u16 = 4;
+
+/// Over TCP, a client may send what else it asks for at once. What is left out is said.
+#[test]
+fn each_query_of_a_segment_is_counted() -> Result<()> {
+    let test = "l7_application::dns::each_query_of_a_segment_is_counted";
+    let Some(_turn) = skip::ready(test, &NEEDS[..1])? else {
+        return Ok(());
+    };
+    let pair = Pair::build()?;
+    let server = Pair::server_at(Family::V4, 53);
+    let _resolver = Dnsmasq::start(&pair.server, server)?;
+    let agent = Agent::watch(&pair.client)?;
+    for count in [LOOKED_AT, LOOKED_AT + 1] {
+        ask_in_one(&pair.client, server, KNOWN, count)?;
+        agent.wait_for_window(SystemTime::now(), 2)?;
+        let said = agent.lines().iter().any(leaves_messages_out);
+        agent.ensure(said == (count > LOOKED_AT), || {
+            format!("{count} messages, and that some are left out is said: {said}")
+        })?;
+    }
+    let lines = agent.stop()?;
+    for signal in ["dns_over_tcp", "dns_answers"] {
+        let counted = growth(&lines, "L7", signal);
+        stream::ensure_counted(&lines, signal, 2 * u64::from(LOOKED_AT), counted)?;
+    }
+    stream::ensure_none_in_flight(&lines, "L7", "dns_time")
+}
+
+fn leaves_messages_out(line: &Line) -> bool {
+    line.is_fault_map()
+        && rows(line.layer("L7"), "blind").any(|row| {
+            let why = row["why"].as_str();
+            why.is_some_and(|why| why.contains("more DNS messages"))
+        })
 }
 
 fn names(below: &[&str], count: u64) -> Vec<String> {
