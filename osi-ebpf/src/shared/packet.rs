@@ -114,7 +114,7 @@ impl<'a> Packet<'a> {
         seen!(self, direction) == Direction::Tx as u32
     }
 
-    /// [`TCP`] or [`UDP`].
+    /// [`TCP`](osi_common::wire::TCP) or [`UDP`].
     #[inline(always)]
     pub(crate) fn transport(self) -> u8 {
         seen!(self, transport) as u8

@@ -37,8 +37,8 @@ pub(crate) fn hand_on(ctx: &TcContext, direction: Direction) {
     let Some(place) = SEEN.get_ptr_mut(0) else {
         return;
     };
-    // SAFETY: the pointer comes from a per-CPU map lookup, and nothing else writes there until the program that is called now
-    // has read it: softirqs are off on both ways. No value here needs to be dropped, so that not to come back leaves nothing.
+    // SAFETY: the pointer comes from a per-CPU map lookup, and nothing else writes there until the last program of the packet
+    // ends: softirqs are off on both ways. No value here needs to be dropped, so that not to come back leaves nothing.
     unsafe {
         *place = seen;
         WIRE.tail_call(ctx, protocol as u32);
