@@ -25,6 +25,7 @@ static WIRE: ProgramArray = ProgramArray::with_max_entries(PROTOCOLS, 0);
 const UDP_HEADER: u32 = 8;
 /// Where a TCP header says how long it is, in words of four bytes.
 const TCP_LENGTH: u32 = 12;
+
 /// Calls the program of the packet's protocol, if it has one. The last that a packet program does: it does not come back.
 #[inline(always)]
 pub(crate) fn hand_on(ctx: &TcContext, direction: Direction) {
