@@ -164,7 +164,8 @@ fn read_answers(stream: &mut TcpStream, count: u64) -> Result<u64> {
     }
 }
 
-fn connect(server: SocketAddr) -> Result<TcpStream> {
+/// A connection whose other end is not waited for without end.
+pub(crate) fn connect(server: SocketAddr) -> Result<TcpStream> {
     let stream = TcpStream::connect_timeout(&server, scale::patience(PATIENCE))?;
     stream.set_read_timeout(Some(scale::patience(PATIENCE)))?;
     Ok(stream)

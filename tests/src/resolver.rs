@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::net::{SocketAddr, UdpSocket};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use rustix::process::Signal;
 
 use crate::daemon::{Daemon, READY};
 use crate::netns::{Namespace, Task};
-use crate::{counters, scale, wait};
+use crate::{counters, http, wait};
 
 /// A name below this has an address.
 pub const KNOWN: &str = "known.lab";
@@ -255,9 +255,7 @@ pub fn ask_in_one(host: &Namespace, server: SocketAddr, below: &str, count: u16)
     });
     let segment: Vec<u8> = messages.collect();
     host.run(|| {
-        let patience = scale::patience(READY);
-        let mut stream = TcpStream::connect_timeout(&server, patience)?;
-        stream.set_read_timeout(Some(patience))?;
+        let mut stream = http::connect(server)?;
         stream.write_all(&segment)?;
         for number in 0..count {
             let mut length = [0; 2];

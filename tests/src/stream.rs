@@ -78,6 +78,14 @@ impl Line {
             .unwrap_or(&Value::Null)
     }
 
+    /// Whether a fault map says of a layer that it is blind, or partly, in these words.
+    pub fn is_blind(&self, layer: &str, words: &[&str]) -> bool {
+        rows(self.layer(layer), "blind").any(|row| {
+            let why = row["why"].as_str().unwrap_or_default();
+            words.iter().all(|word| why.contains(word))
+        })
+    }
+
     /// Packets that one reason took on a layer, over all scopes of the line.
     pub fn dropped(&self, layer: &str, reason: &str) -> u64 {
         rows(self.layer(layer), "drops_by_reason")

@@ -242,11 +242,7 @@ fn each_query_of_a_segment_is_counted() -> Result<()> {
 }
 
 fn leaves_messages_out(line: &Line) -> bool {
-    line.is_fault_map()
-        && rows(line.layer("L7"), "blind").any(|row| {
-            let why = row["why"].as_str();
-            why.is_some_and(|why| why.contains("more DNS messages"))
-        })
+    line.is_fault_map() && line.is_blind("L7", &["more DNS messages"])
 }
 
 fn names(below: &[&str], count: u64) -> Vec<String> {

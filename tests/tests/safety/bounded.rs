@@ -45,13 +45,8 @@ fn a_hundred_thousand_peers_take_no_more_memory() -> Result<()> {
     stream::ensure(&lines, told == u64::from(PEERS), || {
         format!("{PEERS} connects were refused and the events count {told}")
     })?;
-    let said = lines.iter().filter(|line| line.is_fault_map()).any(|map| {
-        rows(map.layer("L4"), "blind").any(|row| {
-            row["why"]
-                .as_str()
-                .is_some_and(|why| why.contains("too many peers"))
-        })
-    });
+    let mut maps = lines.iter().filter(|line| line.is_fault_map());
+    let said = maps.any(|map| map.is_blind("L4", &["too many peers"]));
     stream::ensure(&lines, said, || {
         "the map of peers was full and no fault map says so".to_owned()
     })?;

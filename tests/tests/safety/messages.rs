@@ -74,7 +74,7 @@ fn no_message_is_too_odd_and_none_is_kept() -> Result<()> {
     ] {
         let in_flight = |map: &stream::Line| map.latency(layer, signal, "in_flight");
         let most = maps().filter_map(in_flight).max();
-        let said = maps().any(|map| says(map, layer, &[things, "too many are in flight"]));
+        let said = maps().any(|map| map.is_blind(layer, &[things, "too many are in flight"]));
         stream::ensure(&lines, said && most > Some(0), || {
             format!(
                 "{messages} messages had {most:?} of {signal} in flight, and that it was full is said: {said}"
@@ -97,21 +97,13 @@ fn no_message_is_too_odd_and_none_is_kept() -> Result<()> {
         maps.find(|fill| fill["name"] == "quic_clients")?["used"].as_u64()
     });
     let kept: Vec<_> = kept.collect();
-    let said = maps().any(|map| says(map, "L6", &["ids of QUIC's clients"]));
+    let said = maps().any(|map| map.is_blind("L6", &["ids of QUIC's clients"]));
     let is_full = said || scale::is_slow();
     let is_empty = kept.iter().any(|used| *used > 0) && kept.last() == Some(&0);
     stream::ensure(&lines, is_full && is_empty, || {
         format!(
             "{kept:?} ids of QUIC's clients were kept, and that there was no room is said: {said}"
         )
-    })
-}
-
-/// Whether a layer is said to be partly blind in these words.
-fn says(map: &stream::Line, layer: &str, words: &[&str]) -> bool {
-    rows(map.layer(layer), "blind").any(|row| {
-        let why = row["why"].as_str().unwrap_or_default();
-        words.iter().all(|word| why.contains(word))
     })
 }
 
