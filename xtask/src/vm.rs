@@ -61,7 +61,7 @@ pub(crate) struct Args {
     /// apart
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(2..))]
     threads: u16,
-    /// How many guests run at a time; three on two cores, when they are emulated
+    /// How many guests run at a time; as many as there are cores, when they are emulated
     #[arg(long)]
     guests: Option<usize>,
     /// After how many minutes a guest is ended; what it has not done by then has failed
@@ -207,8 +207,8 @@ fn guests(
     let cores = thread::available_parallelism().map_or(1, usize::from);
     let workers = args.guests.unwrap_or(match accelerator {
         Accelerator::Kvm => cores / 2,
-        // An emulated guest computes on one core, for two fifths of its time: the rest is waiting for windows.
-        Accelerator::Tcg => cores + cores / 2,
+        // An emulated guest computes on one core; with less than that, an agent's windows come late and a server looks slow.
+        Accelerator::Tcg => cores,
     });
     let count = kernels.len();
     // The newest kernel takes longest, so it begins.
