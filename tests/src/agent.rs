@@ -136,6 +136,11 @@ impl Agent {
         Self::watch_namespaces("all", INTERVAL, options)
     }
 
+    /// The same with windows of another length.
+    pub fn watch_all_every(interval: Duration) -> Result<Self> {
+        Self::watch_namespaces("all", interval, &[])
+    }
+
     /// The same, started by another program, which gets the agent's words as its last ones.
     pub fn watch_all_by(starter: Command) -> Result<Self> {
         Self::watch_by(starter, "all", INTERVAL, &[])
