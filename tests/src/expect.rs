@@ -208,10 +208,7 @@ pub fn calm(agent: Agent) -> Result<Vec<Line>> {
         line.kind() == "finding" || line.is_fault_map() && line.verdict()["state"] != "ok"
     });
     match alarm {
-        Some(line) => bail!(
-            "a healthy host was alarmed by:\n  {line}\n{}",
-            story(&lines)
-        ),
+        Some(line) => bail!("a healthy host was alarmed by {line}\n{}", story(&lines)),
         None => Ok(lines),
     }
 }
