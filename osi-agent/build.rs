@@ -14,14 +14,14 @@ fn main() -> anyhow::Result<()> {
         std::env::set_var("RUSTC_BOOTSTRAP", "1");
         std::env::set_var("CARGO_TERM_QUIET", "true");
     }
-    let root_dir = concat!(env!("CARGO_MANIFEST_DIR"), "/../osi-ebpf");
-    println!(
-        "cargo:rerun-if-changed={}/../osi-common/src",
-        env!("CARGO_MANIFEST_DIR")
-    );
+    // Asked when it runs: a build directory that several checkouts share keeps the script of one of them.
+    let manifest_dir =
+        std::env::var("CARGO_MANIFEST_DIR").context("run this by cargo: it names the crate")?;
+    let root_dir = format!("{manifest_dir}/../osi-ebpf");
+    println!("cargo:rerun-if-changed={manifest_dir}/../osi-common/src");
     let package = Package {
         name: "osi-ebpf",
-        root_dir,
+        root_dir: &root_dir,
         no_default_features: false,
         features: &[],
     };
