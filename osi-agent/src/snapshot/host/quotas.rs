@@ -134,11 +134,12 @@ impl Search {
             }
         }
         kept.omitted = self.omitted;
-        self.search(&hierarchy, text);
+        self.search(&hierarchy, text, LONGEST);
         Ok(kept)
     }
 
-    fn search(&mut self, hierarchy: &Hierarchy, text: &mut String) {
+    /// Goes on with the search, by one group at least.
+    fn search(&mut self, hierarchy: &Hierarchy, text: &mut String, longest: Duration) {
         if self.left.is_empty() {
             if !self.known.is_empty() || self.idle > 0 {
                 self.idle += 1;
@@ -150,27 +151,34 @@ impl Search {
             (self.looked, self.idle) = (0, 0);
         }
         let started = Instant::now();
-        while started.elapsed() < LONGEST {
-            let Some(path) = self.left.pop() else {
-                self.end();
-                return;
-            };
-            self.looked += 1;
-            if self.looked > GROUPS {
-                continue;
+        while let Some(path) = self.left.pop() {
+            self.look(path, hierarchy, text);
+            if started.elapsed() >= longest {
+                break;
             }
-            self.left.extend(children(&path));
-            let quota_ns = read_in(&path, hierarchy.quota, text).and_then(quota_ns);
-            if let Some(quota_ns) = quota_ns.filter(|_| self.found.len() < QUOTAS) {
-                let period_ns = hierarchy.period_ns(&path, text).unwrap_or_default();
-                self.found.push(Group {
-                    path,
-                    quota_ns,
-                    period_ns,
-                    throttled: None,
-                    members: Vec::new(),
-                });
-            }
+        }
+        // The time may be over with the last of them.
+        if self.left.is_empty() {
+            self.end();
+        }
+    }
+
+    fn look(&mut self, path: PathBuf, hierarchy: &Hierarchy, text: &mut String) {
+        self.looked += 1;
+        if self.looked > GROUPS {
+            return;
+        }
+        self.left.extend(children(&path));
+        let quota_ns = read_in(&path, hierarchy.quota, text).and_then(quota_ns);
+        if let Some(quota_ns) = quota_ns.filter(|_| self.found.len() < QUOTAS) {
+            let period_ns = hierarchy.period_ns(&path, text).unwrap_or_default();
+            self.found.push(Group {
+                path,
+                quota_ns,
+                period_ns,
+                throttled: None,
+                members: Vec::new(),
+            });
         }
     }
 
@@ -265,6 +273,29 @@ mod tests {
             Some(100_000_000)
         );
         assert!(hierarchy("").is_none());
+    }
+
+    #[test]
+    fn each_group_is_known_once_however_little_time_there_is() {
+        let root = std::env::temp_dir().join(format!("osi-quotas-{}", std::process::id()));
+        let hierarchy = Hierarchy {
+            root: root.clone(),
+            quota: "cpu.max",
+            period: ("cpu.max", 1),
+            withheld: ("throttled_usec", 1000),
+        };
+        for name in ["a", "b"] {
+            fs::create_dir_all(root.join(name)).expect("a directory");
+            fs::write(root.join(name).join("cpu.max"), "50000 100000\n").expect("a file");
+        }
+        let (mut search, mut text) = (Search::default(), String::new());
+        for _ in 0..2 {
+            search.search(&hierarchy, &mut text, Duration::ZERO);
+        }
+        let mut known: Vec<_> = search.known.iter().map(|group| &group.path).collect();
+        known.sort();
+        assert_eq!(known, [&root.join("a"), &root.join("b")]);
+        fs::remove_dir_all(&root).expect("it goes");
     }
 
     #[test]
