@@ -45,7 +45,8 @@ fn a_proxy_runs_out_of_ports() -> Result<()> {
     pair.client.give_out_ports(PORTS)?;
     let nginx = Nginx::start_slow(&pair.server, back)?;
     let proxy = Haproxy::start(&pair.client, front, back)?;
-    let agent = Agent::watch(&pair.client)?;
+    // As long as a step of the load takes, so that the trend is as steady as it is on a machine at full speed.
+    let agent = Agent::watch_every(&pair.client, scale::patience(INTERVAL), &[])?;
 
     let fault = SystemTime::now();
     let mut load = Vec::new();

@@ -1,17 +1,18 @@
 //! A server gets a certificate that its clients refuse, or versions that they do not speak.
 //!
-//! First evidence: the first alert.
+//! First evidence: the first connection that fails.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Result, ensure};
-use osi_tests::agent::Agent;
+use osi_tests::agent::{Agent, INTERVAL};
 use osi_tests::daemon::Nginx;
 use osi_tests::expect::{Expected, STATISTICAL};
 use osi_tests::secure::{Certificate, NAME, Requests, curl};
 use osi_tests::skip::{self, Need};
 use osi_tests::stream::{self, event_count, rows};
 use osi_tests::topology::{Family, Pair};
+use osi_tests::{counters, scale, wait};
 
 const EXPECTED: Expected = Expected {
     cause: "tls_handshake_failed",
@@ -56,6 +57,11 @@ struct Fault {
     at_the_server: &'static str,
 }
 
+/// The time in which curl has begun.
+const START: Duration = Duration::from_secs(5);
+/// Handshakes of the client.
+const PER_SECOND: u64 = 8;
+
 const BOTH: &str = "TLSv1.2 TLSv1.3";
 
 const FOREIGN: Fault = Fault {
@@ -95,17 +101,18 @@ fn tls_handshake_failed(
     let foreign = Certificate::create(&pair.server, "foreign")?;
     let expired = Certificate::create_expired(&pair.server, "expired")?;
     let well = Nginx::start_tls(&pair.server, server, &known, BOTH)?;
-    let agent = Agent::watch(match side {
+    let host = match side {
         Side::Client => &pair.client,
         Side::Server => &pair.server,
-    })?;
+    };
+    let agent = Agent::watch_every(host, scale::patience(INTERVAL), &[])?;
     let trusts = known.with(&expired)?;
     let requests = |count| Requests {
         server,
         trusts: &trusts,
         version,
         count,
-        per_second: 8,
+        per_second: scale::rate(PER_SECOND),
     };
     let told = curl(&pair.client, requests(24))?.join()?;
     ensure!((told.completed(), told.failed) == (24, 0), "{told:?}");
@@ -119,8 +126,11 @@ fn tls_handshake_failed(
     };
     let broken = Nginx::start_tls(&pair.server, server, shown, fault.versions)?;
     let begun = SystemTime::now();
+    let accepted = || counters::snmp(&pair.server, "TcpPassiveOpens");
+    let before = accepted()?;
     let load = curl(&pair.client, requests(60))?;
-    let map = EXPECTED.named(&agent, begun, begun)?;
+    let evidence = wait::until_above("connections", before, START, accepted)?;
+    let map = EXPECTED.named(&agent, begun, evidence)?;
     let verdict = map.verdict();
     let scope = &verdict["scope"];
     let is_there = match side {

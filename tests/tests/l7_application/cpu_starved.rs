@@ -40,7 +40,7 @@ fn cpu_starved() -> Result<()> {
     let Some(_turn) = skip::ready_to_time(test, &[Need::Program("nginx")])? else {
         return Ok(());
     };
-    let Some(group) = CpuGroup::create("starved", QUOTA)? else {
+    let Some(group) = CpuGroup::create("starved", scale::patience(QUOTA))? else {
         return skip::skip(test, "no hierarchy of cgroups limits CPU time");
     };
     let pair = Pair::build()?;

@@ -160,11 +160,7 @@ fn all_told(agent: Agent, signals: &[&str], offered: u64) -> Result<Vec<Line>> {
             map.latency("L7", signal, "count").unwrap_or(0)
         });
         stream::ensure_counted(&lines, signal, offered, counted)?;
-        let open = lines.iter().rfind(|line| line.is_fault_map());
-        let in_flight = open.and_then(|map| map.latency("L7", signal, "in_flight"));
-        stream::ensure(&lines, in_flight == Some(0), || {
-            format!("{signal}: {in_flight:?} are said to be in flight at the end")
-        })?;
+        stream::ensure_none_in_flight(&lines, "L7", signal)?;
     }
     Ok(lines)
 }
