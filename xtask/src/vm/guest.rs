@@ -27,8 +27,12 @@ pub(super) enum Accelerator {
 pub(super) struct How {
     pub(super) architecture: &'static Architecture,
     pub(super) accelerator: Accelerator,
+    /// Whether other guests have the CPUs first.
+    pub(super) gives_way: bool,
 }
 
+/// What a guest's priority is lowered by: it has a quarter of what it competes for.
+const NICE: &str = "6";
 /// A working KVM prints the first line within two seconds.
 const FIRST_LINE: Duration = Duration::from_secs(20);
 /// No scenario is silent for so long: the healthy minute takes four, and twice as long where guests share the CPUs with a compiler.
@@ -57,6 +61,7 @@ pub(super) fn accelerator(
     let how = How {
         architecture,
         accelerator: Accelerator::Kvm,
+        gives_way: false,
     };
     let attempt = Console::start(how, kernel, file_system, log).and_then(|mut guest| {
         let first = guest.lines.recv_timeout(FIRST_LINE);
@@ -162,7 +167,13 @@ impl Drop for Console {
 
 fn qemu(how: How, kernel: &Kernel, file_system: &Path) -> Command {
     let machine = &how.architecture.machine;
-    let mut command = sh::command(machine.program);
+    let mut command = if how.gives_way {
+        let mut nice = sh::command("nice");
+        nice.args(["-n", NICE, machine.program]);
+        nice
+    } else {
+        sh::command(machine.program)
+    };
     command.args(machine.board);
     match how.accelerator {
         Accelerator::Kvm => command.args(["-accel", "kvm", "-cpu", "host"]),
