@@ -40,6 +40,7 @@ const MODULES: &[&str] = &[
     "nft_ct",
     "nft_numgen",
     "nft_limit",
+    "nft_reject_inet",
     "xfrm_user",
     "esp4",
     "authenc",
@@ -51,6 +52,7 @@ const MODULES: &[&str] = &[
     "unix_diag",
     "tls",
     "gcm",
+    "ghash_generic",
 ];
 
 /// Where the modules lie in the guest; `order` names them.
