@@ -228,13 +228,31 @@ pub fn sum(lines: &[Line], figure: impl Fn(&Line) -> u64) -> u64 {
 }
 
 /// Fails unless `counted` is what was `offered`, but for calls that the kernel says it did not make: a program that is
-/// interrupted is not run again on that CPU meanwhile. Most that are missed count nothing; where a connection's end is missed,
-/// what was open on it counts for whoever has its place next. On a machine at full speed there are none.
+/// interrupted is not run again on that CPU meanwhile. On a machine at full speed there are none.
 pub fn ensure_counted(lines: &[Line], what: &str, offered: u64, counted: u64) -> Result<()> {
     let missed = missed(lines);
-    ensure(lines, counted.abs_diff(offered) <= missed, || {
-        format!("{offered} {what} were offered, {counted} counted and {missed} calls missed")
-    })
+    ensure(
+        lines,
+        counted <= offered && offered - counted <= missed,
+        || format!("{offered} {what} were offered, {counted} counted and {missed} calls missed"),
+    )
+}
+
+/// The same for what is followed from call to call: where the end of a connection is missed, what was open on it stays so, and
+/// counts for whoever has its place next.
+pub fn ensure_followed(lines: &[Line], id: &str, offered: u64) -> Result<()> {
+    let counted = sum(lines, |map| map.latency("L7", id, "count").unwrap_or(0));
+    let open = in_flight(lines, "L7", id);
+    let missed = missed(lines);
+    ensure(
+        lines,
+        counted.abs_diff(offered) <= missed && open.is_some_and(|open| open <= missed),
+        || {
+            format!(
+                "{offered} {id} were offered, {counted} counted, {open:?} are said to be in flight at the end, and {missed} calls missed"
+            )
+        },
+    )
 }
 
 /// The growth of a counter of L2 on an interface, all windows together.
@@ -258,17 +276,17 @@ fn grown(lines: &[Line], layer: &str, matches: impl Fn(&Value) -> bool) -> u64 {
     })
 }
 
-/// Whether nothing is said to be in flight at the end that this latency measures, but for what ended in a call that the kernel
-/// says it did not make.
+/// Whether nothing is said to be in flight at the end that this latency measures.
 pub fn ensure_none_in_flight(lines: &[Line], layer: &str, id: &str) -> Result<()> {
-    let last = lines.iter().rfind(|line| line.is_fault_map());
-    let in_flight = last.and_then(|map| map.latency(layer, id, "in_flight"));
-    let missed = missed(lines);
-    ensure(lines, in_flight.is_some_and(|open| open <= missed), || {
-        format!(
-            "{in_flight:?} of {id} are said to be in flight at the end, and {missed} calls missed"
-        )
+    let open = in_flight(lines, layer, id);
+    ensure(lines, open == Some(0), || {
+        format!("{open:?} of {id} are said to be in flight at the end")
     })
+}
+
+fn in_flight(lines: &[Line], layer: &str, id: &str) -> Option<u64> {
+    let last = lines.iter().rfind(|line| line.is_fault_map())?;
+    last.latency(layer, id, "in_flight")
 }
 
 /// Calls that the kernel says it did not make in the whole run.

@@ -156,11 +156,7 @@ fn all_told(agent: Agent, signals: &[&str], offered: u64) -> Result<Vec<Line>> {
     agent.wait_for_window(SystemTime::now(), 2)?;
     let lines = expect::calm(agent)?;
     for signal in signals {
-        let counted = sum(&lines, |map| {
-            map.latency("L7", signal, "count").unwrap_or(0)
-        });
-        stream::ensure_counted(&lines, signal, offered, counted)?;
-        stream::ensure_none_in_flight(&lines, "L7", signal)?;
+        stream::ensure_followed(&lines, signal, offered)?;
     }
     Ok(lines)
 }
