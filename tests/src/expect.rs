@@ -89,7 +89,7 @@ impl Expected {
             let same = alarm["cause"] == self.cause || alarm["scope"] == *scope;
             agent.ensure(!same || line.time()? >= fault, || {
                 format!(
-                    "the fault began at {} and this was said before:\n  {line}",
+                    "the fault began at {} and this was said before: {line}",
                     humantime::format_rfc3339_millis(fault)
                 )
             })?;
@@ -169,7 +169,7 @@ impl Expected {
             });
         match wrong {
             Some(map) => bail!(
-                "this verdict is not {}:\n  {map}\n{}",
+                "this verdict is not {}: {map}\n{}",
                 self.cause,
                 story(&lines)
             ),
@@ -225,7 +225,7 @@ pub fn at_most_resolved_warnings(agent: Agent) -> Result<Vec<Line>> {
         .filter(|map| rows(map.value(), "open_findings").next().is_some());
     match critical.or(open_at_end) {
         Some(line) => bail!(
-            "a healthy restart left more than a resolved warning:\n  {line}\n{}",
+            "a healthy restart left more than a resolved warning: {line}\n{}",
             story(&lines)
         ),
         None => Ok(lines),
