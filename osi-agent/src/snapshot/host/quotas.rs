@@ -278,12 +278,8 @@ mod tests {
     #[test]
     fn each_group_is_known_once_however_little_time_there_is() {
         let root = std::env::temp_dir().join(format!("osi-quotas-{}", std::process::id()));
-        let hierarchy = Hierarchy {
-            root: root.clone(),
-            quota: "cpu.max",
-            period: ("cpu.max", 1),
-            withheld: ("throttled_usec", 1000),
-        };
+        let mount = format!("31 24 0:27 / {} rw - cgroup2 cgroup2 rw\n", root.display());
+        let hierarchy = hierarchy(&mount).expect("a hierarchy");
         for name in ["a", "b"] {
             fs::create_dir_all(root.join(name)).expect("a directory");
             fs::write(root.join(name).join("cpu.max"), "50000 100000\n").expect("a file");
