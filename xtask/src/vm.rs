@@ -101,16 +101,14 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
             Accelerator::Tcg => EMULATION_SCALE,
         },
     });
-    // It takes longest, and what it waits for a CPU of the host looks like a slow server there.
-    let newest = kernels.last().map(|(series, _)| series.name);
     let began = Instant::now();
-    let columns = guests(args, accelerator, kernels, |series, kernel| {
+    let columns = guests(args, accelerator, kernels, |series, kernel, gives_way| {
         let file_system = guest::file_system(&logs, &[&base, &instructions], kernel)?;
         let log = logs.join(format!("{}-{}.log", series.name, architecture.name));
         let how = How {
             architecture,
             accelerator,
-            gives_way: Some(series.name) != newest,
+            gives_way,
         };
         let budget = Duration::from_mins(args.budget);
         let ended = guest::run(how, kernel, &file_system, &log, budget, |line| {
@@ -200,12 +198,12 @@ fn accelerator(
     Ok(accelerator)
 }
 
-/// Runs all guests, some at a time, and returns their columns in order.
+/// Runs all guests, some at a time, and returns their columns in order. `run` is told whether a guest gives way to the others.
 fn guests(
     args: &Args,
     accelerator: Accelerator,
     kernels: Vec<(&'static Series, Result<Kernel>)>,
-    run: impl Fn(&Series, &Kernel) -> Result<Column> + Sync,
+    run: impl Fn(&Series, &Kernel, bool) -> Result<Column> + Sync,
 ) -> Vec<Column> {
     let cores = thread::available_parallelism().map_or(1, usize::from);
     let workers = args.guests.unwrap_or(match accelerator {
@@ -214,7 +212,7 @@ fn guests(
         Accelerator::Tcg => cores + cores / 2,
     });
     let count = kernels.len();
-    // The newest kernel begins.
+    // The newest kernel begins and has the CPUs first: it takes longest, and while it waits for one its servers look slow.
     let waiting = Mutex::new(kernels.into_iter().enumerate().collect::<Vec<_>>());
     let done = Mutex::new(Vec::with_capacity(count));
     let take = || waiting.lock().ok()?.pop();
@@ -228,9 +226,8 @@ fn guests(
                         outcome: None,
                     };
                     let column = match &kernel {
-                        Ok(kernel) => {
-                            run(series, kernel).unwrap_or_else(|error| unavailable(&error))
-                        }
+                        Ok(kernel) => run(series, kernel, place + 1 < count)
+                            .unwrap_or_else(|error| unavailable(&error)),
                         Err(error) => unavailable(error),
                     };
                     if let Ok(mut done) = done.lock() {
